@@ -1,0 +1,5 @@
+# The parts bring their own rules.
+all: ovs
+.PHONY: all
+
+include ovs-patches/ovs.mk
