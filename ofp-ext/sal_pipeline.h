@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The OpenFlow pipeline that every Salient switch runs: table numbers,
+ * priorities, cookies.  The controller writes it, tests and people read it. */
+#ifndef SALIENT_SAL_PIPELINE_H
+#define SALIENT_SAL_PIPELINE_H 1
+
+#define SAL_TABLE_CLASSIFY 0 /* Probes, ARP/ND, SYNs to the resolver -> 10. */
+#define SAL_TABLE_SERVICE 10 /* Service ID -> instance; rewrites, outputs. */
+#define SAL_TABLE_FORWARD 20 /* Host routes by locator and path class. */
+
+/* Priorities of SAL_TABLE_CLASSIFY. */
+#define SAL_PRIORITY_LINK_PROBE 60000 /* LLDP among switches -> controller. */
+#define SAL_PRIORITY_HOST_PROBE 50000 /* PROBE to the resolver -> controller. */
+#define SAL_PRIORITY_ARP 40000        /* ARP and ND, answered here. */
+#define SAL_PRIORITY_RESOLVE 30000    /* SYN, RSYN, DATAGRAM -> service. */
+#define SAL_PRIORITY_GUARD 20000      /* What else claims the resolver: drop. */
+#define SAL_PRIORITY_DEFAULT 0        /* -> forward. */
+
+/* Priority of a prefix of length N (0..256) in SAL_TABLE_SERVICE. */
+#define SAL_PRIORITY_SERVICE(N) (1000 + (N))
+#define SAL_PRIORITY_SERVICE_MISS 1 /* Metered to the controller. */
+
+/* Priorities of SAL_TABLE_FORWARD. */
+#define SAL_PRIORITY_HOST_CLASS 2000 /* Host route of one path class. */
+#define SAL_PRIORITY_HOST 1000       /* Host route. */
+
+/* Our flows are told from others' by their cookie:
+ *     63..40 "SAL" | 39..32 enum sal_cookie_kind | 31..0 detail of the kind */
+#define SAL_COOKIE_BASE 0x53414c0000000000ULL
+#define SAL_COOKIE_MASK 0xffffff0000000000ULL
+#define SAL_COOKIE(KIND, DETAIL)                                              \
+    (SAL_COOKIE_BASE | ((uint64_t) (KIND) << 32) | (uint32_t) (DETAIL))
+
+enum sal_cookie_kind {
+    SAL_COOKIE_CLASSIFY = 1,
+    SAL_COOKIE_ARP = 2,
+    SAL_COOKIE_SERVICE = 3,
+    SAL_COOKIE_MISS = 4,
+    SAL_COOKIE_HOST = 5,
+};
+
+/* Meters: packets that reach the controller are limited per kind. */
+#define SAL_METER_HOST_PROBE 1
+#define SAL_METER_SERVICE_MISS 2
+#define SAL_METER_LINK_PROBE 3
+
+#endif /* sal_pipeline.h */

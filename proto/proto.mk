@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+# The API's messages become C once; everything that includes them waits for it.
+PROTO_HEADER := $(GEN)/salient.pb-c.h
+PROTO_OBJS := $(BUILD)/obj/gen/salient.pb-c.o
+
+$(GEN)/salient.pb-c.h $(GEN)/salient.pb-c.c &: proto/salient.proto
+	$(call say,PROTOC,$<)
+	@mkdir -p $(GEN)
+	$(Q)protoc-c --proto_path=proto --c_out=$(GEN) $<
+
+$(PROTO_OBJS): $(GEN)/salient.pb-c.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@

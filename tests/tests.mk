@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+# Unit tests are programs of one file each, tests/unit/test_X.c; a fragment
+# adds test_X to UNIT_TESTS and, where a test needs more than libsalient.a,
+# says so: $(BUILD)/tests/test_X: $(LIBCONTROLLER)
+UNIT_PROGRAMS := $(UNIT_TESTS:%=$(BUILD)/tests/%)
+$(UNIT_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o
+$(UNIT_PROGRAMS): $(LIBSALIENT)
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--as-needed $(filter %.o,$^) \
+	    -Wl,--start-group $(filter %.a,$^) -Wl,--end-group \
+	    $(LIBS) -lcunit -o $@
+
+CHECKS := check-pure check-unit $(CHECKS)
+
+## Tests
+check-unit: $(UNIT_PROGRAMS) ## unit tests (CUnit)
+	@tests/run-unit.sh $(UNIT_PROGRAMS)
+
+check-pure: ## pure files do no I/O and read no clock
+	@tests/check-pure.sh $(PURE)
+
+run-checks:
+	@tests/run-checks.sh $(CHECKS)
+
+.PHONY: check-unit check-pure run-checks
