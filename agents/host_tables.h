@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the host's data plane is to hold: settings, service addresses, service
+ * rules, local targets.  The daemon computes the desired tables from its
+ * configuration and from what the controller told it; the data plane reads
+ * the installed ones back from its maps; host_tables_diff() says what to
+ * change.  Flows are not in here: the data plane makes them.
+ *
+ * Pure; not thread-safe. */
+#ifndef SALIENT_HOST_TABLES_H
+#define SALIENT_HOST_TABLES_H 1
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "ofp-ext/service_id.h"
+
+/* Addresses and ports in host byte order. */
+struct host_settings {
+    uint32_t identity_v4; /* Ours; 0 = none yet, nothing is carried. */
+    uint32_t resolver_v4; /* Outer destination of what is to be resolved. */
+    uint16_t sal_port;
+    uint8_t endpoint_id[SAL_ENDPOINT_ID_LEN];
+};
+
+/* Inner address of a service -> its ID.  Key: address. */
+struct service_address {
+    uint32_t address;
+    struct service_id id;
+};
+
+enum service_action {
+    SERVICE_FORWARD = 1, /* To the resolver. */
+    SERVICE_DEMUX = 2,   /* To local targets. */
+    SERVICE_REJECT = 3,  /* Answered with RST. */
+    SERVICE_DROP = 4,
+};
+
+/* Service table.  Key: prefix.  Longest prefix wins. */
+struct service_rule {
+    struct service_prefix prefix;
+    enum service_action action;
+};
+
+/* Where a SYN for a local service goes.  Key: prefix, protocol, service_port.
+ * A SYN for another port of the service is refused. */
+struct local_target {
+    struct service_prefix prefix;
+    uint8_t protocol;
+    uint16_t service_port;
+    uint32_t address; /* A local address; 0 = the identity address. */
+    uint16_t port;
+};
+
+struct host_tables {
+    struct host_settings settings;
+    struct service_address *addresses; /* Sorted by key, no duplicates. */
+    size_t n_addresses, allocated_addresses;
+    struct service_rule *rules;
+    size_t n_rules, allocated_rules;
+    struct local_target *targets;
+    size_t n_targets, allocated_targets;
+};
+
+void host_tables_init(struct host_tables *);
+void host_tables_destroy(struct host_tables *);
+void host_tables_copy(struct host_tables *dst, const struct host_tables *src);
+
+/* Adds or replaces by key. */
+void host_tables_put_address(struct host_tables *,
+                             const struct service_address *);
+void host_tables_put_rule(struct host_tables *, const struct service_rule *);
+void host_tables_put_target(struct host_tables *, const struct local_target *);
+/* Removes by key; false if there was none. */
+bool host_tables_remove_address(struct host_tables *, uint32_t address);
+bool host_tables_remove_rule(struct host_tables *,
+                             const struct service_prefix *);
+bool host_tables_remove_target(struct host_tables *,
+                               const struct local_target *);
+
+bool host_tables_equal(const struct host_tables *, const struct host_tables *);
+
+/* What turns 'installed' into 'desired'.  Order of application: put, then
+ * remove, so that nothing served by both is unserved in between. */
+struct host_tables_diff {
+    struct host_tables put; /* Its settings are meaningful if settings_changed. */
+    struct host_tables remove; /* Only keys matter. */
+    bool settings_changed;
+};
+void host_tables_diff(const struct host_tables *installed,
+                      const struct host_tables *desired,
+                      struct host_tables_diff *ret_diff);
+void host_tables_diff_destroy(struct host_tables_diff *);
+bool host_tables_diff_is_empty(const struct host_tables_diff *);
+/* Property: apply(diff(a, b), a) == b. */
+void host_tables_diff_apply(const struct host_tables_diff *,
+                            struct host_tables *);
+
+#endif /* host_tables.h */
