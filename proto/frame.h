@@ -9,6 +9,7 @@
 #ifndef SALIENT_FRAME_H
 #define SALIENT_FRAME_H 1
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,9 +29,17 @@ struct frame_decoder {
 void frame_decoder_init(struct frame_decoder *);
 void frame_decoder_destroy(struct frame_decoder *);
 
-/* Appends 'n' bytes as they came from the network.  The decoder never holds
- * more than one maximum frame plus 'n'. */
+/* Appends 'n' bytes as they came from the network.  Call frame_decoder_next()
+ * until it has no more before the next push: the decoder never holds more than
+ * one maximum frame plus 'n', and fails with -EMSGSIZE rather than grow. */
 void frame_decoder_push(struct frame_decoder *, const void *, size_t n);
+
+/* True if part of a frame waits for the rest of it. */
+static inline bool
+frame_decoder_is_partial(const struct frame_decoder *decoder)
+{
+    return decoder->len > decoder->consumed;
+}
 
 /* Takes the next whole body.  1: '*ret_body' and '*ret_len' are set, valid
  * until the next call on this decoder.  0: more bytes are needed.  Negative:

@@ -12,3 +12,7 @@ $(PROTO_OBJS): $(GEN)/salient.pb-c.c
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+
+LIBSALIENT_SRCS += proto/frame.c
+PURE += proto/frame.c
+UNIT_TESTS += test_frame
