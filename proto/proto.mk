@@ -13,6 +13,6 @@ $(PROTO_OBJS): $(GEN)/salient.pb-c.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 
-LIBSALIENT_SRCS += proto/frame.c
+LIBSALIENT_SRCS += proto/frame.c proto/identity.c proto/daemon/daemon.c
 PURE += proto/frame.c
-UNIT_TESTS += test_frame
+UNIT_TESTS += test_frame test_identity test_daemon
