@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""curl in a loop, every request accounted for.
+
+Run as a program it is the loop itself, in the client host's namespaces:
+
+    python3 -m topologies.load JOBS COUNT URL     (COUNT 0: until SIGTERM)
+
+and prints one JSON line a finished request.  The class Load starts it and
+collects the lines.  Clocks are CLOCK_MONOTONIC, the same in every host."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+# Real exit codes of an unmodified client: 6 unknown host, 7 refused, 28 timeout.
+CURL = ["curl", "--silent", "--show-error", "--connect-timeout", "2",
+        "--max-time", "10"]
+
+
+def curl(url, *options, through=()):
+    """One request: a dictionary of start, end, status, body, error.
+    'through' is a command that runs another command elsewhere."""
+    start = time.monotonic()
+    done = subprocess.run([*through, *CURL, *options, url],
+                          capture_output=True, text=True, check=False,
+                          stdin=subprocess.DEVNULL)
+    return {"start": start, "end": time.monotonic(),
+            "status": done.returncode, "body": done.stdout.strip(),
+            "error": done.stderr.strip()}
+
+
+def _main(jobs, count, url):
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
+    lock = threading.Lock()
+    started = 0
+
+    def work():
+        nonlocal started
+        while not stopping.is_set():
+            with lock:
+                if count and started == count:
+                    return
+                started += 1
+            line = json.dumps(curl(url))
+            with lock:
+                print(line, flush=True)
+
+    workers = [threading.Thread(target=work) for _ in range(jobs)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+class Load:
+    """A running load on 'host'; results grow while it runs."""
+
+    def __init__(self, host, url, jobs=4, count=0):
+        self.results = []
+        self._process = host.start(
+            [sys.executable, "-m", "topologies.load", str(jobs), str(count),
+             url], stdout=subprocess.PIPE, text=True)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self):
+        for line in self._process.stdout:
+            self.results.append(json.loads(line))
+
+    def running(self):
+        return self._reader.is_alive()
+
+    def stop(self):
+        """Lets requests under way finish; returns all results."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        return self.finish()
+
+    def finish(self, timeout=60):
+        self._reader.join(timeout)
+        self._process.kill()
+        self._process.wait()
+        return self.results
+
+    def failed(self, since=0.0):
+        """Failed requests that started at 'since' or later."""
+        return [result for result in list(self.results)
+                if result["status"] != 0 and result["start"] >= since]
+
+    def by_body(self, since=0.0):
+        """Body -> how often it came, of good requests since then."""
+        counts = {}
+        for result in list(self.results):
+            if result["status"] == 0 and result["start"] >= since:
+                counts[result["body"]] = counts.get(result["body"], 0) + 1
+        return counts
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

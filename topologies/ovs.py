@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The private Open vSwitch: build/ovs, with database, sockets and logs in
+folders of the run.  Nothing of an installed Open vSwitch is used."""
+
+import os
+import subprocess
+
+from topologies.wait import until
+
+
+class OpenVSwitch:
+    """ovsdb-server and ovs-vswitchd; start() exports what the command line
+    tools need (PATH, OVS_RUNDIR, ...) into our environment."""
+
+    def __init__(self, prefix, run_dir, log_dir):
+        self.prefix, self.run_dir, self.log_dir = prefix, run_dir, log_dir
+        self._daemons = []
+
+    def start(self):
+        os.makedirs(self.run_dir, exist_ok=True)
+        os.environ.update({
+            "PATH": ":".join([f"{self.prefix}/bin", f"{self.prefix}/sbin",
+                              os.environ.get("PATH", ""),
+                              "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin"
+                              ]),
+            "OVS_RUNDIR": self.run_dir, "OVS_DBDIR": self.run_dir,
+            "OVS_SYSCONFDIR": self.run_dir, "OVS_LOGDIR": self.log_dir,
+            "OVS_PKGDATADIR": f"{self.prefix}/share/openvswitch"})
+        database = f"{self.run_dir}/conf.db"
+        self._tool("ovsdb-tool", "create", database,
+                   f"{self.prefix}/share/openvswitch/vswitch.ovsschema")
+        self._daemon("ovsdb-server", database,
+                     f"--remote=punix:{self.run_dir}/db.sock")
+        until(lambda: os.path.exists(f"{self.run_dir}/db.sock"),
+              "ovsdb-server listens")
+        self._tool("ovs-vsctl", "--no-wait", "init")
+        self._daemon("ovs-vswitchd", f"unix:{self.run_dir}/db.sock")
+        # Without --no-wait it answers once ovs-vswitchd has read the database.
+        self._tool("ovs-vsctl", "--timeout=20", "set", "Open_vSwitch", ".",
+                   "external-ids:user=salient")
+
+    def stop(self):
+        """Asks both to leave; True if they did."""
+        left = True
+        for daemon in reversed(self._daemons):
+            daemon.terminate()
+            try:
+                daemon.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+                left = False
+        self._daemons = []
+        return left
+
+    def version(self):
+        return self._tool("ovs-vswitchd", "--version").split("\n")[0]
+
+    def vsctl(self, *arguments):
+        return self._tool("ovs-vsctl", "--timeout=20", *arguments)
+
+    def ofctl(self, *arguments):
+        return self._tool("ovs-ofctl", "--timeout=20", "-O", "OpenFlow15",
+                          *arguments)
+
+    def appctl(self, *arguments):
+        return self._tool("ovs-appctl", "--timeout=20", *arguments)
+
+    def flows(self, switch, table, names=False):
+        """The rules of a table, highest priority first, without counters."""
+        return self.ofctl("--no-stats", "--names" if names else "--no-names",
+                          "--rsort=priority", "dump-flows", str(switch),
+                          f"table={table}").strip()
+
+    def _daemon(self, program, *arguments):
+        log = open(f"{self.log_dir}/{program}.out", "ab")
+        self._daemons.append(subprocess.Popen(
+            [program, "--pidfile", "--log-file", "-vconsole:off",
+             "-vsyslog:off", *arguments],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True))
+        log.close()
+
+    @staticmethod
+    def _tool(*command):
+        done = subprocess.run(command, capture_output=True, text=True,
+                              check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)}: exit status "
+                               f"{done.returncode}: {done.stderr.strip()}")
+        return done.stdout

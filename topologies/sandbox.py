@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a function in network, mount, PID, IPC and UTS namespaces of its own.
+
+What the function starts, mounts or creates (processes, interfaces, bridges,
+bpf file systems, sockets below /run) lives in those namespaces and ends with
+them: after a return, an exception, Ctrl-C or kill -9 alike.  The machine's own
+network, Open vSwitch and /run are neither used nor touched.
+
+    caller ── middle (makes the namespaces) ── init (PID 1) ── the function
+       signals and death travel this way  ->       <- the status travels back
+
+The kernel kills a whole PID namespace when its init dies, and init dies with
+its parents, so there is no clean-up code to forget.
+"""
+
+import ctypes
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_REC = 16384
+MS_PRIVATE = 1 << 18
+PR_SET_PDEATHSIG = 1
+
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+TOKEN_VARIABLE = "SALIENT_SANDBOX"
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result, what):
+    if result != 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, f"{what}: {os.strerror(errno)}")
+
+
+def mount(source, target, kind, flags=0, data=None):
+    """mount(2); strings."""
+    encode = lambda text: None if text is None else text.encode()
+    _check(_libc.mount(encode(source), encode(target), encode(kind),
+                       ctypes.c_ulong(flags), encode(data)),
+           f"cannot mount {kind or source} on {target}")
+
+
+def _die_with_parent(parent):
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # It died before we asked.
+        os._exit(1)
+
+
+def _exit_status(status):
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+def _wait_for(pid, reap=False):
+    """Waits for child 'pid' and hands signals on to it.  With 'reap', buries
+    orphans too, as an init must."""
+    for number in FORWARDED:
+        signal.signal(number, lambda n, _frame: os.kill(pid, n))
+    while True:
+        ended, status = os.waitpid(-1 if reap else pid, 0)
+        if ended == pid:
+            return _exit_status(status)
+
+
+def _private_world():
+    """Mounts of the new mount namespace."""
+    mount("none", "/", None, MS_REC | MS_PRIVATE)
+    mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    mount("bpf", "/sys/fs/bpf", "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+          "mode=0700")
+    # /run, not a folder below it: whatever a daemon puts there stays here.
+    mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
+
+
+def _run_inside(function):
+    """In PID 1: forks the function's process and buries everybody."""
+    _private_world()
+    init = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _die_with_parent(init)
+        for number in FORWARDED:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGHUP, _interrupt)
+        status = 1
+        try:
+            status = function()
+        except KeyboardInterrupt:
+            print("\ninterrupted; everything is being removed", flush=True)
+            status = 130
+        except SystemExit as leave:
+            status = leave.code if isinstance(leave.code, int) else 1
+        except BaseException:  # A report, then the status says it.
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status or 0)
+    return _wait_for(pid, reap=True)
+
+
+def _interrupt(_number, _frame):
+    raise KeyboardInterrupt
+
+
+def _flags():
+    flags = (CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC
+             | CLONE_NEWUTS)
+    return flags
+
+
+def run(function):
+    """Calls function() inside; returns its exit status.  For root only."""
+    if os.geteuid() != 0:
+        print("This needs root: it makes namespaces and interfaces.",
+              file=sys.stderr)
+        return 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    caller = os.getpid()
+    os.environ[TOKEN_VARIABLE] = f"{caller}-{os.urandom(8).hex()}"
+    middle = os.fork()
+    if middle == 0:
+        status = 1
+        try:
+            _die_with_parent(caller)
+            _check(_libc.unshare(_flags()), "unshare")
+            me = os.getpid()
+            init = os.fork()
+            if init == 0:
+                # Our parent is outside our PID namespace: getppid() says 0.
+                _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+                os._exit(_run_inside(function))
+            assert me != init
+            status = _wait_for(init)
+        except BaseException:
+            traceback.print_exc()
+        os._exit(status)
+    before = {number: signal.getsignal(number) for number in FORWARDED}
+    try:
+        return _wait_for(middle)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leftovers(before):
+    """What outlived a run, as sentences; 'before' is a snapshot().  Processes
+    are found by the token in their environment."""
+    token = f"{TOKEN_VARIABLE}={os.environ.get(TOKEN_VARIABLE)}".encode()
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        if int(pid) == os.getpid():
+            continue
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as environ:
+                if token in environ.read().split(b"\0"):
+                    found.append(f"process {pid}")
+        except OSError:
+            pass  # It ended, or has no environment.
+    after = snapshot()
+    for what, names in after.items():
+        found += [f"{what} {name}" for name in sorted(names - before[what])]
+    return found
+
+
+def snapshot():
+    """What of the machine a run could change."""
+    with open("/proc/self/mounts", encoding="utf-8") as mounts:
+        mounted = {line.split()[1] for line in mounts}
+    return {"interface": set(os.listdir("/sys/class/net")),
+            "mount": mounted,
+            "bpf pin": set(os.listdir("/sys/fs/bpf"))
+            if os.path.isdir("/sys/fs/bpf") else set(),
+            "file": {name for name in os.listdir(tempfile.gettempdir())
+                     if name.startswith("salient-")}}
+
+
+def remove_tree(path):
+    """For a temporary folder; not an error if it is gone."""
+    shutil.rmtree(path, ignore_errors=True)
