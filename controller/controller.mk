@@ -1,1 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
+LIBCONTROLLER := $(BUILD)/lib/libcontroller.a
+
+# The core decides, the shell talks.  The core does no I/O (check-pure).
+CONTROLLER_PURE :=
+CONTROLLER_SHELL :=
+
+PURE += $(CONTROLLER_PURE)
+$(LIBCONTROLLER): $(CONTROLLER_PURE:%.c=$(BUILD)/obj/%.o)
+$(LIBCONTROLLER): $(CONTROLLER_SHELL:%.c=$(BUILD)/obj/%.o)
+
+CONTROLLER_TESTS :=
+UNIT_TESTS += $(CONTROLLER_TESTS)
+$(CONTROLLER_TESTS:%=$(BUILD)/tests/%): $(LIBCONTROLLER)

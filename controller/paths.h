@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shortest paths between switches, and the next hops that follow from them.
+ *
+ * A snapshot: computed from the usable links of a topology, immutable after.
+ * Distances come from Dijkstra's algorithm from every switch; next hops are
+ * not stored, they are the ports whose link lies on a shortest path.  All
+ * answers are in a fixed order (by port), so that the same graph always gives
+ * the same rules.
+ *
+ * Pure.  The creator owns it; const functions may be called by any thread. */
+#ifndef CONTROLLER_PATHS_H
+#define CONTROLLER_PATHS_H 1
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct topology;
+
+#define PATHS_UNREACHABLE UINT32_MAX
+#define PATHS_NO_SWITCH UINT32_MAX
+
+struct paths;
+
+struct paths *paths_compute(const struct topology *);
+void paths_destroy(struct paths *);
+
+/* Switches are numbered 0..n-1 in order of datapath ID. */
+size_t paths_n_switches(const struct paths *);
+uint32_t paths_index(const struct paths *, uint64_t dpid); /* or NO_SWITCH */
+uint64_t paths_dpid(const struct paths *, uint32_t index);
+bool paths_has_sal(const struct paths *, uint32_t index);
+
+/* Sum of link costs, PATHS_UNREACHABLE if there is no way. */
+uint32_t paths_distance(const struct paths *, uint32_t from, uint32_t to);
+
+/* The port of 'from' towards 'to': the lowest of the equal ones, 0 if 'to' is
+ * unreachable or 'from' itself. */
+uint32_t paths_next_hop(const struct paths *, uint32_t from, uint32_t to);
+
+/* Stores up to 'max' ports of 'from' that begin a shortest path to 'to', in
+ * ascending order, and returns how many there are (maybe more than 'max'). */
+size_t paths_next_hops(const struct paths *, uint32_t from, uint32_t to,
+                       uint32_t ports[], size_t max);
+
+/* A loop-free alternate (RFC 5286) for traffic from 'from' to 'to' should the
+ * link of 'port' fail: the port of a neighbour N that is nearer to 'to' than
+ * to 'from' plus the way on, dist(N,to) < dist(N,from) + dist(from,to).  The
+ * one with the shortest way, then the lowest port; 0 if there is none. */
+uint32_t paths_alternate(const struct paths *, uint32_t from, uint32_t to,
+                         uint32_t port);
+
+/* The switch with SAL nearest to 'from', 'from' itself included; then the
+ * lowest datapath ID.  PATHS_NO_SWITCH if none can be reached. */
+uint32_t paths_nearest_sal(const struct paths *, uint32_t from);
+
+#endif /* paths.h */

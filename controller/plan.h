@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The plan: what every switch should hold, kept up to date.
+ *
+ * Takes the changes out of registry and topology, recomputes what depends on
+ * them (paths, routes, rules), and says which switches have something new.
+ * Full recompute is the truth; the plan only avoids what did not change, and
+ * plan_check() compares the two.
+ *
+ *     any event -> registry_*(), topology_*()
+ *     once an event loop round -> plan_run()
+ *     while (plan_pop_changed(plan, &dpid))
+ *         diff plan_desired(plan, dpid) with what is installed, send
+ *
+ * Pure.  One thread.  The plan owns paths, routes and desired tables; registry
+ * and topology stay the caller's and must outlive it. */
+#ifndef CONTROLLER_PLAN_H
+#define CONTROLLER_PLAN_H 1
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "controller/registry.h"
+#include "controller/routes.h"
+#include "controller/rules.h"
+#include "controller/topology.h"
+
+struct ds;
+struct plan;
+struct rule_table;
+
+struct plan *plan_create(const struct rules_config *,
+                         const struct routes_config *, struct registry *,
+                         struct topology *);
+void plan_destroy(struct plan *);
+
+/* What a run did, and what others need to hear. */
+struct plan_result {
+    struct registry_change *services; /* Changes of the registry: agents'
+                                       * service tables. */
+    size_t n_services;
+    struct topology_changes topology; /* Attachments: push to agents. */
+    size_t n_switches;                /* Desired tables that changed. */
+};
+
+/* Brings everything up to date.  '*ret_result' (may be NULL) is the caller's:
+ * plan_result_destroy(). */
+void plan_run(struct plan *, struct plan_result *ret_result);
+void plan_result_destroy(struct plan_result *);
+
+/* Desired rules of a switch; NULL if the topology does not know it.  Valid
+ * until the next plan_run(). */
+const struct rule_table *plan_desired(const struct plan *, uint64_t dpid);
+
+/* Takes one switch off the set of those whose desired rules changed, in order
+ * of datapath ID.  False if the set is empty. */
+bool plan_pop_changed(struct plan *, uint64_t *ret_dpid);
+
+/* Grows with every run that changed a desired rule.  A change of the registry
+ * is in the switches once each has confirmed its table of that generation. */
+uint64_t plan_generation(const struct plan *);
+
+const struct paths *plan_paths(const struct plan *);
+const struct routes *plan_routes(const struct plan *);
+
+/* Hands in the flows that a switch held when it (re)connected, before the
+ * first plan_run() that knows their services: tilings are kept, so that a
+ * restart writes no rule. */
+void plan_remember(struct plan *, const struct rule_table *installed);
+
+/* Recomputes everything from nothing and compares.  True if it is the same,
+ * else says in 'why' what differs. */
+bool plan_check(const struct plan *, struct ds *why);
+
+#endif /* plan.h */

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Service routes: for each edge switch, service prefix and protocol, which
+ * instances get which share of the new connections.
+ *
+ * An instance counts if its weight is not 0, its endpoint is attached, and the
+ * attachment can be reached from the switch.  An endpoint that registers
+ * several ports of one service and protocol counts once, with the largest of
+ * the weights: the ports are inside, where no switch looks.
+ *
+ * Under most policies all switches see the same instances, so switches share
+ * their routes: a `struct route` is one set of instances with its tiling, and
+ * a switch refers to one.
+ *
+ * The tiling is the one piece of history here (see tiles.h).  Everything else
+ * is a function of registry, topology and paths; routes_update() of the
+ * services that changed must equal routes_update() of all.
+ *
+ * Pure.  One thread; routes are the module's, read-only to others, valid until
+ * the next routes_update(). */
+#ifndef CONTROLLER_ROUTES_H
+#define CONTROLLER_ROUTES_H 1
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "controller/endpoint_id.h"
+#include "controller/tiles.h"
+#include "ofp-ext/service_id.h"
+#include "openvswitch/hmap.h"
+#include "openvswitch/types.h"
+
+struct ds;
+struct json;
+struct paths;
+struct registry;
+struct topology;
+
+enum route_policy {
+    ROUTE_SPREAD,  /* All instances, by weight. */
+    ROUTE_NEAREST, /* Those at the least distance, by weight. */
+};
+
+struct routes_config {
+    enum route_policy policy;        /* Where no service says otherwise. */
+    unsigned int tolerance_permille; /* Of shares, see tiles.h. */
+};
+
+#define ROUTES_CONFIG_DEFAULT {ROUTE_SPREAD, TILES_TOLERANCE_DEFAULT}
+
+/* An instance as the network sees it. */
+struct route_target {
+    struct endpoint_id endpoint;
+    uint32_t key;        /* In the tiling: the identity address. */
+    uint32_t weight;     /* > 0. */
+    uint32_t locator_v4; /* Host byte order. */
+    struct eth_addr mac;
+    uint64_t dpid;       /* Where it is attached. */
+    uint32_t port;
+};
+
+struct route {
+    uint8_t protocol;             /* IANA. */
+    struct route_target *targets; /* In order of key. */
+    size_t n_targets;             /* > 0. */
+    struct tiling tiling;
+    uint64_t *dpids;              /* Whose route it is, ascending. */
+    size_t n_dpids;
+};
+
+/* The routes of a service; one with no instance that counts has none, which
+ * is what makes the switches ask the controller (RESET). */
+struct service_routes {
+    struct hmap_node node;        /* In the routes, by 'prefix'. */
+    struct service_prefix prefix;
+    struct route **routes;        /* By protocol, then lowest dpid. */
+    size_t n_routes;
+};
+
+struct routes;
+
+struct routes *routes_create(const struct routes_config *);
+void routes_destroy(struct routes *);
+
+/* Recomputes the routes of one service; a service that the registry does not
+ * know has none.  True if something changed. */
+bool routes_update(struct routes *, const struct registry *,
+                   const struct topology *, const struct paths *,
+                   const struct service_prefix *);
+
+/* Recomputes all of them. */
+void routes_update_all(struct routes *, const struct registry *,
+                       const struct topology *, const struct paths *);
+
+/* After a restart the switches still hold the tiling of before: hands it in as
+ * history, one rule at a time, before the first update of the service.
+ * 'key' as in route_target. */
+void routes_remember_tile(struct routes *, const struct service_prefix *,
+                          uint8_t protocol, const struct tile *);
+
+/* NULL if there are none. */
+const struct service_routes *routes_of(const struct routes *,
+                                       const struct service_prefix *);
+/* The route that 'dpid' uses; NULL if it has none. */
+const struct route *route_at(const struct service_routes *, uint64_t dpid,
+                             uint8_t protocol);
+/* The target with 'key'; NULL if there is none. */
+const struct route_target *route_target(const struct route *, uint32_t key);
+
+const struct hmap *routes_services(const struct routes *);
+#define ROUTES_FOR_EACH_SERVICE(SERVICE, ROUTES)                              \
+    HMAP_FOR_EACH (SERVICE, node, routes_services(ROUTES))
+
+/* For `show routes`. */
+struct json *routes_to_json(const struct routes *);
+void routes_format(const struct routes *, struct ds *);
+
+#endif /* routes.h */

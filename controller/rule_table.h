@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sets of rules, desired or installed, and their difference.
+ *
+ *     desired = what plan.h computes for a switch
+ *     installed = what the switch has confirmed, or what was read from it
+ *     changes = rule_diff(desired, installed)
+ *     apply: send them, barrier, then rule_changes_apply(changes, installed)
+ *
+ * apply(diff(desired, installed), installed) == desired.
+ *
+ * Pure.  One thread; the creator owns a table. */
+#ifndef CONTROLLER_RULE_TABLE_H
+#define CONTROLLER_RULE_TABLE_H 1
+
+#include <stdbool.h>
+#include <stddef.h>
+#include "controller/rules.h"
+
+struct rule_table;
+
+struct rule_table *rule_table_create(void);
+void rule_table_destroy(struct rule_table *);
+void rule_table_clear(struct rule_table *);
+struct rule_table *rule_table_clone(const struct rule_table *);
+
+/* Adds a rule, in place of one with the same key.  True if that made a
+ * difference. */
+bool rule_table_put(struct rule_table *, const struct rule *);
+/* Removes the rule with the key of 'rule'; true if there was one. */
+bool rule_table_remove(struct rule_table *, const struct rule *);
+/* NULL if there is none; valid until the table changes. */
+const struct rule *rule_table_find(const struct rule_table *,
+                                   const struct rule *key);
+size_t rule_table_count(const struct rule_table *);
+bool rule_table_equal(const struct rule_table *, const struct rule_table *);
+
+/* Iterates, in no particular order; the table must not change meanwhile.
+ *
+ *     size_t i = 0;
+ *     for (const struct rule *r; (r = rule_table_next(table, &i)); ) ... */
+const struct rule *rule_table_next(const struct rule_table *, size_t *position);
+
+/* Records a flow that was read from the switch.  Others' flows are ignored
+ * (returns false); a flow with our cookie that no rule describes is kept so
+ * that a diff deletes it. */
+bool rule_table_read_flow(struct rule_table *,
+                          const struct ofputil_flow_stats *,
+                          const struct rule_dialect *);
+
+enum rule_op { RULE_ADD, RULE_MODIFY, RULE_DELETE };
+
+struct rule_change {
+    enum rule_op op;
+    struct rule rule; /* Desired, or the one to delete. */
+};
+
+/* Changes in the order in which they should reach one switch: what is new
+ * from the end of the pipeline to its beginning, then what goes from the
+ * beginning to the end (make before break). */
+struct rule_changes {
+    struct rule_change *changes;
+    size_t n;
+    size_t allocated;
+};
+
+#define RULE_CHANGES_INITIALIZER {NULL, 0, 0}
+
+void rule_changes_destroy(struct rule_changes *);
+void rule_changes_add(struct rule_changes *, enum rule_op,
+                      const struct rule *);
+/* Puts them into the order above. */
+void rule_changes_sort(struct rule_changes *);
+
+/* Stores in 'changes' (initialised; what was in it is dropped) what turns
+ * 'installed' into 'desired'. */
+void rule_diff(const struct rule_table *desired,
+               const struct rule_table *installed, struct rule_changes *);
+/* Applies the first 'n' changes. */
+void rule_changes_apply(const struct rule_changes *, size_t n,
+                        struct rule_table *installed);
+
+/* The OpenFlow message for a change; the caller frees it with
+ * ofpbuf_delete().  NULL if the rule cannot be expressed (-ENOTSUP of
+ * rule_to_flow_mod()). */
+struct ofpbuf *rule_change_encode(const struct rule_change *,
+                                  const struct rule_dialect *);
+
+void rule_table_format(const struct rule_table *, struct ds *);
+struct json *rule_table_to_json(const struct rule_table *);
+
+#endif /* rule_table.h */

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rules: what the controller wants a switch to do, as small values.
+ *
+ * A rule is a flow entry described by what it is for, not by its match and
+ * actions: 60 bytes, no pointers, comparable with memcmp().  It becomes an
+ * OpenFlow flow only when it is sent (rule_to_flow_mod()), and a flow read
+ * from a switch becomes a rule again (rule_from_flow()).
+ *
+ * Which rules a switch should have follows from topology, paths and routes:
+ * rules_compute_forwarding(), rules_compute_service().
+ *
+ * Pure; any thread.  Does not allocate, except for what ofputil_* does. */
+#ifndef CONTROLLER_RULES_H
+#define CONTROLLER_RULES_H 1
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "ofp-ext/sal_pipeline.h"
+#include "ofp-ext/service_id.h"
+#include "openvswitch/ofp-flow.h"
+#include "openvswitch/types.h"
+
+struct ds;
+struct ofpbuf;
+struct paths;
+struct route;
+struct rule_table;
+struct service_routes;
+struct topology;
+
+/* What all switches of a deployment have in common. */
+struct rules_config {
+    uint32_t resolver_v4;         /* Host byte order; not 0. */
+    struct in6_addr resolver_v6;  /* :: = none. */
+    struct eth_addr resolver_mac; /* What ARP for the resolver answers. */
+    uint16_t sal_port;            /* UDP, host byte order. */
+    uint32_t host_probe_pps;      /* Limits of what reaches the controller, */
+    uint32_t service_miss_pps;    /* packets a second and switch. */
+    uint32_t link_probe_pps;
+};
+
+#define RULES_RESOLVER_V4_DEFAULT 0x0afffffe /* 10.255.255.254 */
+#define RULES_RESOLVER_MAC_DEFAULT {{{0x02, 0x53, 0x41, 0x4c, 0x00, 0x01}}}
+#define RULES_CONFIG_DEFAULT                                                  \
+    {                                                                         \
+        .resolver_v4 = RULES_RESOLVER_V4_DEFAULT,                             \
+        .resolver_mac = RULES_RESOLVER_MAC_DEFAULT, .sal_port = SAL_UDP_PORT, \
+        .host_probe_pps = 1000, .service_miss_pps = 1000,                     \
+        .link_probe_pps = 1000,                                               \
+    }
+
+enum rule_kind {
+    RULE_NONE,
+    /* SAL_TABLE_CLASSIFY, on all switches. */
+    RULE_LINK_PROBE,  /* LLDP -> controller. */
+    RULE_ARP,         /* ARP for 'address' is answered: it is at 'mac'. */
+    RULE_ND,          /* The same for IPv6. */
+    RULE_DEFAULT,     /* -> SAL_TABLE_FORWARD. */
+    /* SAL_TABLE_CLASSIFY, on SAL switches. */
+    RULE_HOST_PROBE,  /* PROBE to the resolver -> controller. */
+    RULE_RESOLVE,     /* Types with a service ID -> SAL_TABLE_SERVICE. */
+    RULE_GUARD,       /* Anything else to the resolver: drop. */
+    /* SAL_TABLE_CLASSIFY, on stock switches. */
+    RULE_STOCK_PROBE, /* UDP from and to the SAL port, to the resolver
+                       * -> controller. */
+    RULE_UPLINK,      /* To the resolver: out of 'port', towards the nearest
+                       * SAL switch. */
+    /* SAL_TABLE_SERVICE. */
+    RULE_SERVICE,     /* A tile of a service -> the instance 'target' at 'mac',
+                       * out of 'port'. */
+    RULE_SERVICE_MISS, /* -> controller, which answers RESET. */
+    /* SAL_TABLE_FORWARD. */
+    RULE_HOST,        /* IPv4 to 'address': out of 'port'. */
+    RULE_HOST6,       /* IPv6. */
+    RULE_N_KINDS,
+
+    RULE_FOREIGN = 255, /* Our cookie, but nothing that we would install. */
+};
+
+/* Members that a kind has no use for are 0, padding included: build a rule
+ * from RULE_INIT or memset().  The first RULE_KEY_LEN bytes are the key: table,
+ * priority and match follow from them alone. */
+struct rule {
+    uint8_t kind;           /* enum rule_kind. */
+    uint8_t protocol;       /* RULE_SERVICE: IANA; 0 = any. */
+    uint8_t path_class;     /* RULE_HOST*: 0 = all. */
+    uint8_t tile_bits;
+    uint16_t tile_value;
+    uint16_t prefix_len;
+    union {
+        struct service_id service;
+        struct in6_addr address; /* IPv4 as ::ffff:a.b.c.d. */
+        struct {
+            uint64_t hash[2];   /* RULE_FOREIGN: of table, priority, match. */
+            const void *match;  /* struct rule_foreign, see rule_table.h. */
+        } foreign;
+    };
+    /* What it does. */
+    uint32_t port;          /* OpenFlow port to send to. */
+    uint32_t target_v4;     /* RULE_SERVICE: new destination, host order. */
+    struct eth_addr mac;
+    uint16_t stale;         /* 1: read from a switch, does something else. */
+};
+
+#define RULE_KEY_LEN offsetof(struct rule, port)
+#define RULE_INIT(KIND) ((struct rule) {.kind = (KIND)})
+_Static_assert(sizeof(struct rule) == 56, "rules are many, keep them small");
+
+static inline bool
+rule_same_key(const struct rule *a, const struct rule *b)
+{
+    return !memcmp(a, b, RULE_KEY_LEN);
+}
+
+static inline bool
+rule_equal(const struct rule *a, const struct rule *b)
+{
+    return !memcmp(a, b, sizeof *a);
+}
+
+uint8_t rule_table_id(const struct rule *);
+uint16_t rule_priority(const struct rule *);
+uint64_t rule_cookie(const struct rule *);
+
+/* How to speak to a switch. */
+struct rule_dialect {
+    const struct rules_config *config;
+    enum ofputil_protocol protocol; /* OFPUTIL_P_OF15_OXM, _OF13_OXM. */
+    bool meters;                    /* It has meters. */
+};
+
+/* Turns a rule into a flow_mod: 'command' is OFPFC_ADD, OFPFC_MODIFY_STRICT or
+ * OFPFC_DELETE_STRICT.  'ofpacts' must be initialised and outlive '*ret_fm',
+ * which refers to its data; the caller releases with
+ * minimatch_destroy(&fm.match).
+ *
+ * -ENOTSUP if libopenvswitch does not know the SAL fields.  -EINVAL for a kind
+ * that does not exist. */
+int rule_to_flow_mod(const struct rule *, const struct rule_dialect *,
+                     int command, struct ofpbuf *ofpacts,
+                     struct ofputil_flow_mod *ret_fm);
+
+/* Reads a flow back.  0: '*ret_rule' is the rule, and stale if the switch's
+ * actions or cookie are not what rule_to_flow_mod() makes of it.
+ * -ENOENT: the flow is not ours, by its cookie.
+ * -EBADMSG: the cookie is ours, the flow is not one of our kinds. */
+int rule_from_flow(const struct ofputil_flow_stats *,
+                   const struct rule_dialect *, struct rule *ret_rule);
+
+/* True if libopenvswitch has the SAL match fields. */
+bool rules_sal_supported(void);
+
+
+/* Meters that a switch needs, in order 0..RULES_N_METERS - 1.  'command' is
+ * OFPMC13_ADD or OFPMC13_MODIFY.  The caller frees the message. */
+#define RULES_N_METERS 3
+struct ofpbuf *rules_encode_meter(int i, const struct rule_dialect *,
+                                  int command);
+
+/* Adds to 'table' what switch 'dpid' needs but for services: classification,
+ * ARP and ND, host routes.  Nothing if the topology or the paths do not know
+ * the switch. */
+void rules_compute_forwarding(const struct rules_config *,
+                              const struct topology *, const struct paths *,
+                              uint64_t dpid, struct rule_table *table);
+
+/* Adds to 'table' the rules of one service's routes on switch 'dpid'.
+ * Nothing on stock switches. */
+void rules_compute_service(const struct service_routes *,
+                           const struct paths *, uint64_t dpid,
+                           struct rule_table *table);
+
+/* One line, for logs and dumps: "service 0x.../192 tcp udp_src=1/3 ->
+ * 10.0.0.2 port 3". */
+void rule_format(const struct rule *, struct ds *);
+
+#endif /* rules.h */
