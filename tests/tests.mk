@@ -24,3 +24,15 @@ run-checks:
 	@tests/run-checks.sh $(CHECKS)
 
 .PHONY: check-unit check-pure run-checks
+
+# The dissector's own numbers against those of the header.
+$(BUILD)/tests/sal_layout: tests/dissector/sal_layout.c ofp-ext/sal.h
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 $(OPT) $(WARN) -I. $< -o $@
+
+check-dissector: $(BUILD)/tests/sal_layout ## the Wireshark dissector against ofp-ext/sal.h and tshark
+	@$(PYTHON) tests/dissector/check_dissector.py $< \
+	    $(BUILD)/log/check-quickstart/quickstart.pcap
+
+.PHONY: check-dissector

@@ -15,10 +15,9 @@ its parents, so there is no clean-up code to forget.
 
 import ctypes
 import os
-import shutil
+import re
 import signal
 import sys
-import tempfile
 import traceback
 
 CLONE_NEWNS = 0x00020000
@@ -26,6 +25,8 @@ CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+NAMESPACES = (CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC
+              | CLONE_NEWUTS)
 MS_NOSUID = 2
 MS_NODEV = 4
 MS_NOEXEC = 8
@@ -35,6 +36,7 @@ PR_SET_PDEATHSIG = 1
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 TOKEN_VARIABLE = "SALIENT_SANDBOX"
+OUR_INTERFACE = re.compile(r"(s|h|web)[0-9]|mgmt|sal[0-9]")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -118,12 +120,6 @@ def _interrupt(_number, _frame):
     raise KeyboardInterrupt
 
 
-def _flags():
-    flags = (CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC
-             | CLONE_NEWUTS)
-    return flags
-
-
 def run(function):
     """Calls function() inside; returns its exit status.  For root only."""
     if os.geteuid() != 0:
@@ -139,14 +135,12 @@ def run(function):
         status = 1
         try:
             _die_with_parent(caller)
-            _check(_libc.unshare(_flags()), "unshare")
-            me = os.getpid()
+            _check(_libc.unshare(NAMESPACES), "unshare")
             init = os.fork()
             if init == 0:
                 # Our parent is outside our PID namespace: getppid() says 0.
                 _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
                 os._exit(_run_inside(function))
-            assert me != init
             status = _wait_for(init)
         except BaseException:
             traceback.print_exc()
@@ -180,17 +174,12 @@ def leftovers(before):
 
 
 def snapshot():
-    """What of the machine a run could change."""
+    """What of the machine a run could leave behind.  Only names like ours:
+    other programs of the machine make interfaces and mounts all the time."""
     with open("/proc/self/mounts", encoding="utf-8") as mounts:
         mounted = {line.split()[1] for line in mounts}
-    return {"interface": set(os.listdir("/sys/class/net")),
-            "mount": mounted,
-            "bpf pin": set(os.listdir("/sys/fs/bpf"))
-            if os.path.isdir("/sys/fs/bpf") else set(),
-            "file": {name for name in os.listdir(tempfile.gettempdir())
-                     if name.startswith("salient-")}}
-
-
-def remove_tree(path):
-    """For a temporary folder; not an error if it is gone."""
-    shutil.rmtree(path, ignore_errors=True)
+    pins = (os.listdir("/sys/fs/bpf") if os.path.isdir("/sys/fs/bpf") else [])
+    return {"interface": {name for name in os.listdir("/sys/class/net")
+                          if OUR_INTERFACE.match(name)},
+            "mount": {name for name in mounted if "salient" in name},
+            "bpf pin": {name for name in pins if name.startswith("sal")}}
