@@ -13,6 +13,8 @@ $(PROTO_OBJS): $(GEN)/salient.pb-c.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
 
-LIBSALIENT_SRCS += proto/frame.c proto/identity.c proto/daemon/daemon.c
-PURE += proto/frame.c
-UNIT_TESTS += test_frame test_identity test_daemon
+LIBSALIENT_SRCS += proto/frame.c proto/identity.c proto/daemon/daemon.c \
+                   proto/daemon/config_file.c proto/daemon/config_value.c \
+                   proto/daemon/config_load.c
+PURE += proto/frame.c proto/daemon/config_file.c proto/daemon/config_value.c
+UNIT_TESTS += test_frame test_identity test_daemon test_config_file

@@ -8,8 +8,13 @@
  *
  *     agent.yaml:7: services[0].weight: 70000 is out of range; use 1 to 65535
  *
- * The first error wins; after one, getters return defaults and change
- * nothing, so callers check once, at the end.  One thread. */
+ * The first error wins; after one, getters return defaults (a required string
+ * is "", a node is NULL) and change nothing, so callers check once, at the
+ * end.  Every function takes a NULL node for an empty one.  A key without a
+ * value, or with the value null, is as good as absent.  Anchors, aliases and
+ * tags are refused.
+ *
+ * config_file_load() reads a file; all else is pure.  One thread. */
 #ifndef SALIENT_CONFIG_FILE_H
 #define SALIENT_CONFIG_FILE_H 1
 
@@ -37,6 +42,12 @@ const char *config_file_finish(struct config_file *);
 
 /* Records an error at 'node'; 'remedy' says what to write instead. */
 void config_error(struct config_node *, const char *what, const char *remedy);
+/* The same at the value of 'key' (at the mapping, if it is absent) or at item
+ * 'i' of a sequence. */
+void config_error_key(struct config_node *, const char *key, const char *what,
+                      const char *remedy);
+void config_error_item(struct config_node *, size_t i, const char *what,
+                       const char *remedy);
 
 /* Scalars of mapping 'node'.  An absent key gives 'def' (for strings: NULL
  * means "required" only with the _required form).  Strings belong to the
