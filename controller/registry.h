@@ -13,6 +13,9 @@
  * reserved); after an explicit unregister of the last instance it is gone (the
  * name becomes NXDOMAIN), unless configuration defines it.
  *
+ * An endpoint is forgotten, and its identity address free, when its lease ends
+ * or when it is removed; agents remember their address and ask for it again.
+ *
  * Effects come out as lists of what changed: registry_take_changes().
  *
  * Pure: `now` is passed in, in milliseconds of any monotonic clock.  One
@@ -56,14 +59,12 @@ struct registry_endpoint {
 
 struct registry_service {
     struct hmap_node prefix_node;  /* In the registry, by 'prefix'. */
-    struct hmap_node dirty_node;   /* In the change set, if 'dirty'. */
     struct ovs_list instances;     /* registry_instance.service_node. */
     struct service_prefix prefix;
     char *name;                    /* NULL if registered by prefix only. */
     uint32_t service_v4;           /* Host byte order; 0 = none assigned. */
     uint32_t n_instances;
     bool defined;                  /* By configuration: never forgotten. */
-    bool dirty;
 };
 
 struct registry_instance {
@@ -117,7 +118,8 @@ struct registry_key {
  * the service from then on.  '*ret_service' (may be NULL) is the service.
  *
  * -ENOENT: no such endpoint.  -EINVAL: port or protocol 0, or the prefix is
- * not the one that 'name' stands for.  -ENOSPC: no service address is free. */
+ * not the one that 'name' stands for.  -EEXIST: the service has another name
+ * already (a collision of hashes).  -ENOSPC: no service address is free. */
 int registry_register(struct registry *, const struct registry_key *,
                       const char *name, uint16_t weight,
                       const struct registry_service **ret_service);
@@ -129,7 +131,8 @@ int registry_unregister(struct registry *, const struct registry_key *);
 /* Withdraws all instances of an endpoint and forgets it (clean stop). */
 void registry_remove_endpoint(struct registry *, const struct endpoint_id *);
 
-/* Configuration: the service exists whether or not somebody serves it. */
+/* Configuration: the service exists whether or not somebody serves it.  Errors
+ * as for registry_register(). */
 int registry_define(struct registry *, const char *name);
 /* The definition is gone; the service stays while it has instances. */
 int registry_undefine(struct registry *, const char *name);
