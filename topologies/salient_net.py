@@ -4,139 +4,38 @@ controller, and a management network apart from the data network.
 
 Run inside a sandbox (sandbox.py).  Everything below belongs to one run:
 
-    RUN    /run/salient     sockets, databases, keys, nginx, resolv.conf
-    LOGS   build/log/NAME   what the daemons printed; kept
+    /run/salient            sockets, databases, keys, configuration
+    build/log/NAME          what the daemons printed; kept afterwards
 
     mgmt0 (bridge) ---- 172.30.0.1 controller
       +---------------- 172.30.0.(10+N) host N, interface "mgmt"
-    Mininet's links --- 10.0.0.N/16 host N, interface "hN-eth0"
+    Mininet's links --- 10.0.0.N/16 host N, interface "HOST-eth0"
 """
 
-import json
 import os
-import signal
-import subprocess
-import sys
+import re
 
 from mininet.link import Link
 from mininet.log import setLogLevel
 from mininet.net import Mininet
-from mininet.node import Host, OVSSwitch
+from mininet.node import OVSSwitch
 
-from topologies import load
+from topologies.daemon import BUILD, ROOT, RUN, Daemon, salctl, sh, write
+from topologies.host import MANAGEMENT, SalientHost
 from topologies.ovs import OpenVSwitch
 from topologies.wait import until
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-BUILD = os.path.abspath(os.environ.get("BUILD", f"{ROOT}/build"))
-RUN = "/run/salient"
-CONTROLLER = "172.30.0.1"
+CONTROLLER = f"{MANAGEMENT}.1"
 OPENFLOW_PORT = 6653
 API_PORT = 6680
-DNS_ADDRESS = "127.0.0.53"
-STOP_TIMEOUT = 10
 
-
-def sh(*command):
-    """Runs a command of the set-up; an exception if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
-    return done.stdout
-
-
-class Daemon:
-    """A process that logs to LOGS/NAME.log, in a session of its own so that a
-    terminal's Ctrl-C reaches it only through us."""
-
-    def __init__(self, name, command, log_dir):
-        self.name = name
-        self.log = f"{log_dir}/{name}.log"
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True)
-
-    def alive(self):
-        return self.process.poll() is None
-
-    def kill(self):
-        """kill -9."""
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self):
-        """SIGTERM; its exit status, or None if it had to be killed."""
-        self.process.terminate()
-        try:
-            return self.process.wait(timeout=STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            return None
-
-
-class SalientHost(Host):
-    """A host with its own bpf file system, resolv.conf and agent."""
-
-    def prepare(self, net, number):
-        self.net, self.number = net, number
-        self.agent = self.nginx = None
-        self.run_dir = f"{RUN}/{self.name}"
-        self.control = f"{self.run_dir}/sald.sock"
-        os.makedirs(self.run_dir, exist_ok=True)
-        with open(f"{self.run_dir}/resolv.conf", "w") as resolv:
-            resolv.write(f"nameserver {DNS_ADDRESS}\n"
-                         "options timeout:2 attempts:2\n")
-        # mnexec gave the host a mount namespace and a fresh /sys.
-        self.do("mount", "-t", "bpf", "bpf", "/sys/fs/bpf")
-        self.do("mount", "--bind", f"{self.run_dir}/resolv.conf",
-                "/etc/resolv.conf")
-        self.do("ip", "link", "set", "lo", "up")
-        sh("ip", "link", "add", f"{self.name}-mgmt", "master", "mgmt0", "type",
-           "veth", "peer", "name", "mgmt", "netns", str(self.pid))
-        sh("ip", "link", "set", f"{self.name}-mgmt", "up")
-        self.do("ip", "address", "add", f"172.30.0.{10 + number}/24", "dev", "mgmt")
-        self.do("ip", "link", "set", "mgmt", "up")
-        # AF_PACKET ports of the switch deliver checksums as they find them.
-        self.do("ethtool", "-K", self.uplink, "tx", "off")
-
-    @property
-    def uplink(self):
-        return f"{self.name}-eth0"
-
-    @property
-    def switch_port(self):
-        """(switch, interface, OpenFlow port) at the other end."""
-        link = self.intf(self.uplink).link
-        other = link.intf2 if link.intf1.node is self else link.intf1
-        return other.node, other.name, other.node.ports[other]
-
-    def inside(self, command):
-        """'command' as seen from outside the host."""
-        return ["nsenter", f"--target={self.pid}", "--net", "--mount", "--",
-                *command]
-
-    def start(self, command, **options):
-        """A process in the host that our Ctrl-C does not reach."""
-        environment = dict(os.environ, PYTHONPATH=ROOT,
-                           PYTHONDONTWRITEBYTECODE="1")
-        return subprocess.Popen(self.inside(command), env=environment,
-                                stdin=subprocess.DEVNULL,
-                                start_new_session=True, **options)
-
-    def try_(self, *command, timeout=30):
-        """Runs a command; its CompletedProcess, whatever its status."""
-        return subprocess.run(self.inside(command), capture_output=True,
-                              text=True, check=False, timeout=timeout,
-                              stdin=subprocess.DEVNULL)
-
-    def do(self, *command):
-        """Runs a command that must succeed; its output."""
-        return sh(*self.inside(command))
-
-    def curl(self, url, *options):
-        """One request by curl, as load.curl() tells it."""
-        return load.curl(url, *options, through=self.inside([]))
+CONTROLLER_YAML = """\
+openflow:
+  listen: tcp:127.0.0.1:{openflow}
+api:
+  listen: [tcp:{address}:{api}]
+control: {run}/controller.sock
+"""
 
 
 class SalientSwitch(OVSSwitch):
@@ -147,9 +46,28 @@ class SalientSwitch(OVSSwitch):
         params.setdefault("protocols", "OpenFlow15")
         super().__init__(name, datapath="user", **params)
 
+    def port_to(self, node):
+        """OpenFlow number of the port that leads to 'node'."""
+        interface, _ = self.connectionsTo(node)[0]
+        return self.ports[interface]
+
+
+class ControllerAddress:
+    """Where switches find the controller, in the terms of OVSSwitch."""
+
+    name, protocol, port = "c", "tcp", OPENFLOW_PORT
+
+    @staticmethod
+    def IP():  # pylint: disable=invalid-name
+        return "127.0.0.1"
+
 
 class SalientNet(Mininet):
-    """Build with addSwitch(), addHost(), addLink(); then up() and down()."""
+    """Add hosts, switches and links; then up_network(), start_controller(),
+    and start_agent() of each host; down() at the end."""
+
+    API = f"{CONTROLLER}:{API_PORT}"
+    SERVICE_TABLE = 10
 
     def __init__(self, name):
         # Mininet.init() would raise limits of the whole machine.
@@ -162,7 +80,8 @@ class SalientNet(Mininet):
         os.makedirs(self.log_dir, exist_ok=True)
         for old in os.listdir(self.log_dir):
             os.unlink(f"{self.log_dir}/{old}")
-        os.makedirs(RUN, exist_ok=True)
+        os.makedirs(RUN, mode=0o700, exist_ok=True)
+        self.salient_controller = None
         self.ovs = OpenVSwitch(f"{ROOT}/build/ovs", f"{RUN}/ovs", self.log_dir)
         sh("ip", "link", "set", "lo", "up")
         self.ovs.start()  # Mininet asks it for its version with each switch.
@@ -178,12 +97,81 @@ class SalientNet(Mininet):
         for switch in self.switches:
             switch.start([ControllerAddress()])
 
+    # The controller.
 
-class ControllerAddress:
-    """Where switches find the controller, in the terms of OVSSwitch."""
+    def start_controller(self):
+        config = write(f"{RUN}/controller.yaml", CONTROLLER_YAML.format(
+            address=CONTROLLER, openflow=OPENFLOW_PORT, api=API_PORT, run=RUN))
+        self.salient_controller = Daemon(
+            "controller", [f"{BUILD}/bin/salient-controller", "--config",
+                           config], self.log_dir)
 
-    name, protocol, port = "c", "tcp", OPENFLOW_PORT
+    def controller(self, *command):
+        """A command of the controller's control socket, its JSON answer."""
+        return salctl(f"{RUN}/controller.sock", *command)
+
+    def wait_ready(self, service, servers):
+        """Until all switches send clients of 'service' to all 'servers' and
+        every host resolves the name."""
+        for server in map(self.get, servers):
+            until(lambda: self.in_service_rules(server) == self.switches,
+                  f"{server.name} is in the service rules of every switch", 30)
+        for host in self.hosts:
+            until(lambda: host.attempt("getent", "ahostsv4",
+                                       f"{service}.sal").returncode == 0,
+                  f"{service}.sal resolves on {host.name}")
+        self.ovs.appctl("revalidator/wait")
+
+    # What the switches hold, as they tell it themselves.
+
+    def in_service_rules(self, host):
+        """The switches whose service rules send clients to 'host'."""
+        return [switch for switch in self.switches
+                if re.search(rf"\b{re.escape(host.IP())}\b", self.ovs.flows(
+                    switch, self.SERVICE_TABLE))]
 
     @staticmethod
-    def IP():  # pylint: disable=invalid-name
-        return "127.0.0.1"
+    def set_link(interface, state):
+        """Takes a switch's end of a link "down" or "up": the other end loses
+        its carrier, as if the cable were pulled."""
+        sh("ip", "link", "set", interface, state)
+
+    # The end.
+
+    def daemons(self):
+        """All processes whose logs tell what happened."""
+        every = [self.salient_controller]
+        for host in self.hosts:
+            every += [host.agent, host.nginx]
+        return [daemon for daemon in every if daemon]
+
+    @staticmethod
+    def leftovers():
+        """Processes and interfaces of the sandbox that should be gone."""
+        found = []
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            if pid not in (1, os.getpid()):
+                try:
+                    with open(f"/proc/{pid}/cmdline", "rb") as file:
+                        command = file.read().replace(b"\0", b" ").decode()
+                    found.append(f"process {pid} {command}")
+                except OSError:
+                    pass  # It has just ended.
+        found += [f"interface {name}" for name in os.listdir("/sys/class/net")
+                  if name != "lo"]
+        return found
+
+    def down(self):
+        """Asks everything to leave; what did not do so well, as sentences."""
+        wrong = []
+        for host in self.hosts:
+            wrong += host.stop_daemons()
+        if self.salient_controller:
+            status = self.salient_controller.stop()
+            if status != 0:
+                wrong.append(f"the controller's exit status was {status}")
+        self.stop()
+        sh("ip", "link", "delete", "mgmt0")
+        if not self.ovs.stop():
+            wrong.append("Open vSwitch had to be killed")
+        return wrong

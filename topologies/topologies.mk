@@ -1,1 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
+# Mininet runs with the sandbox's own /run and PATH; nothing is installed.
+QUICKSTART := BUILD=$(abspath $(BUILD)) $(PYTHON) -B topologies/quickstart.py
+KEEP ?= 0
+
+## Demonstration and network tests
+demo: deps ## run the main job in Mininet and show it working (KEEP=1: stay)
+	@start=$$(date +%s); \
+	$(MAKE) --no-print-directory -j$$(nproc) all && \
+	DEMO_BUILD_SECONDS=$$(($$(date +%s) - start)) \
+	    $(QUICKSTART) $(if $(filter 1,$(KEEP)),--keep,--demo)
+
+check-quickstart: $(PROGRAMS) ## the quickstart topology as a regression test
+	@$(QUICKSTART) --test
+
+.PHONY: demo check-quickstart
+CHECKS += check-quickstart check-dissector
