@@ -25,14 +25,19 @@ struct channel_tls {
 };
 
 struct channel_ops {
-    /* The connection (and the TLS handshake) is up. */
+    /* The connection (and the TLS handshake) is up; also called for accepted
+     * channels.  May be NULL. */
     void (*open)(struct channel *, void *aux);
     /* 'envelope' belongs to the channel and is gone after the call. */
     void (*receive)(struct channel *, const Salient__V1__Envelope *envelope,
                     void *aux);
+    /* All that was sent is with the kernel: time to send more of something
+     * long.  May be NULL. */
+    void (*drained)(struct channel *, void *aux);
     /* Last call on a channel, also for a connection attempt that failed.
-     * 'reason' is a sentence, or NULL if channel_close() asked for it.  The
-     * channel is freed afterwards. */
+     * 'reason' is a clause without a period, or NULL if channel_close() asked
+     * for it.  The channel is freed afterwards.  Always called from the loop,
+     * never from within a function of this header. */
     void (*closed)(struct channel *, const char *reason, void *aux);
 };
 
@@ -58,7 +63,15 @@ int channel_listener_port(const struct channel_listener *);
 /* Accepted channels live on. */
 void channel_listener_close(struct channel_listener *);
 
-/* Sends a copy.  A peer that does not read is closed once
+/* Peers get CHANNEL_PATIENCE_MS to answer a connection attempt, to send the
+ * first message of a connection that was accepted, and to complete a message
+ * they have begun.  Tests are less patient; affects what starts afterwards. */
+#define CHANNEL_PATIENCE_MS 10000
+void channel_set_patience(unsigned int ms);
+
+/* Sends a copy.  Before ops->open and after channel_close() nothing is sent.
+ * A message above FRAME_BODY_MAX is a fault of the caller; it closes the
+ * channel, because the peer may wait for it.  A peer that does not read is closed once
  * CHANNEL_QUEUE_MAX bytes wait for it; the envelope is then dropped. */
 #define CHANNEL_QUEUE_MAX (8 * 1024 * 1024)
 void channel_send(struct channel *, const Salient__V1__Envelope *);
@@ -71,7 +84,8 @@ void channel_send_error(struct channel *, uint64_t request_id,
 /* Flushes what is queued (bounded by a second), then closes.  Idempotent. */
 void channel_close(struct channel *);
 
-/* For messages: "tcp:10.0.0.1:40000", "unix:/run/...".  Owned by the channel. */
+/* For log messages: "tcp:10.0.0.1:40000", "unix:/run/...", or the endpoint that
+ * was connected to.  Owned by the channel. */
 const char *channel_peer(const struct channel *);
 
 #endif /* channel.h */

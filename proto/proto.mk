@@ -15,6 +15,10 @@ $(PROTO_OBJS): $(GEN)/salient.pb-c.c
 
 LIBSALIENT_SRCS += proto/frame.c proto/identity.c proto/daemon/daemon.c \
                    proto/daemon/config_file.c proto/daemon/config_value.c \
-                   proto/daemon/config_load.c
-PURE += proto/frame.c proto/daemon/config_file.c proto/daemon/config_value.c
-UNIT_TESTS += test_frame test_identity test_daemon test_config_file
+                   proto/daemon/config_load.c \
+                   proto/endpoint.c proto/channel.c proto/channel_connect.c \
+                   proto/channel_listen.c
+PURE += proto/frame.c proto/endpoint.c \
+        proto/daemon/config_file.c proto/daemon/config_value.c
+UNIT_TESTS += test_frame test_identity test_daemon test_config_file test_endpoint \
+              test_channel

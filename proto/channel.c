@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proto/channel_private.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include "openvswitch/util.h"
+#include "openvswitch/vlog.h"
+#include "util.h"
+
+VLOG_DEFINE_THIS_MODULE(channel);
+
+/* What a peer does wrong must not fill the log. */
+static struct vlog_rate_limit peer_rl = VLOG_RATE_LIMIT_INIT(10, 20);
+
+#define LINGER_MS 1000
+#define TCP_KEEPALIVE_S 30
+
+static unsigned int patience_ms = CHANNEL_PATIENCE_MS;
+
+/* One message on its way to the kernel. */
+struct channel_write {
+    uv_write_t req;
+    struct channel *channel;
+    uint8_t data[];
+};
+
+void
+channel_set_patience(unsigned int ms)
+{
+    patience_ms = ms;
+}
+
+unsigned int
+channel_patience(void)
+{
+    return patience_ms;
+}
+
+char *
+channel_format_address(const struct sockaddr_storage *ss)
+{
+    char host[INET6_ADDRSTRLEN];
+
+    if (ss->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *sin6 = (const void *) ss;
+        uv_ip6_name(sin6, host, sizeof host);
+        return xasprintf("tcp:[%s]:%u", host, ntohs(sin6->sin6_port));
+    } else {
+        const struct sockaddr_in *sin = (const void *) ss;
+        uv_ip4_name(sin, host, sizeof host);
+        return xasprintf("tcp:%s:%u", host, ntohs(sin->sin_port));
+    }
+}
+
+struct channel *
+channel_create(uv_loop_t *loop, char *peer)
+{
+    struct channel *channel = xzalloc(sizeof *channel);
+
+    /* libuv writes without MSG_NOSIGNAL: a peer that went away must be an
+     * error, not the end of the process. */
+    signal(SIGPIPE, SIG_IGN);
+
+    channel->loop = loop;
+    channel->peer = peer;
+    channel->state = CHANNEL_CONNECTING;
+    frame_decoder_init(&channel->decoder);
+    uv_timer_init(loop, &channel->deadline);
+    channel->deadline.data = channel;
+    channel->pending = 1;
+    return channel;
+}
+
+static void
+channel_destroy(struct channel *channel)
+{
+    frame_decoder_destroy(&channel->decoder);
+    if (channel->addresses) {
+        uv_freeaddrinfo(channel->addresses);
+    }
+    free(channel->peer);
+    free(channel->reason);
+    free(channel);
+}
+
+void
+channel_unref(struct channel *channel)
+{
+    if (!--channel->pending) {
+        if (channel->ops) {
+            channel->ops->closed(channel, channel->reason, channel->aux);
+        }
+        channel_destroy(channel);
+    }
+}
+
+static void
+on_deadline_closed(uv_handle_t *handle)
+{
+    channel_unref(handle->data);
+}
+
+void
+channel_io_closed(uv_handle_t *handle)
+{
+    channel_unref(handle->data);
+}
+
+void
+channel_io_init(struct channel *channel, bool tcp)
+{
+    if (tcp) {
+        uv_tcp_init(channel->loop, &channel->io.tcp);
+    } else {
+        uv_pipe_init(channel->loop, &channel->io.pipe, 0);
+    }
+    channel->io.handle.data = channel;
+    channel->pending++;
+}
+
+void
+channel_fail(struct channel *channel, char *reason)
+{
+    if (channel->state == CHANNEL_CLOSING) {
+        free(reason);
+        return;
+    }
+    if (channel->state == CHANNEL_LINGERING) {
+        /* It is over as far as the owner is concerned. */
+        free(reason);
+        reason = NULL;
+    }
+    channel->state = CHANNEL_CLOSING;
+    channel->reason = reason;
+    VLOG_DBG("%s: closing: %s", channel->peer, reason ? reason : "as asked");
+
+    uv_close((uv_handle_t *) &channel->deadline, on_deadline_closed);
+    if (channel->resolving) {
+        uv_cancel((uv_req_t *) &channel->resolve_req);
+    } else if (channel->io.handle.data
+               && !uv_is_closing(&channel->io.handle)) {
+        uv_close(&channel->io.handle, channel_io_closed);
+    }
+}
+
+/* A peer broke the rules, which is worth a line. */
+static void
+fail_peer(struct channel *channel, char *reason)
+{
+    if (channel->state == CHANNEL_OPEN) {
+        VLOG_WARN_RL(&peer_rl, "%s: %s; closing the connection",
+                     channel->peer, reason);
+    }
+    channel_fail(channel, reason);
+}
+
+static void
+on_deadline(uv_timer_t *timer)
+{
+    struct channel *channel = timer->data;
+
+    if (channel->state == CHANNEL_CONNECTING) {
+        channel_fail(channel, xasprintf("cannot connect to %s: no answer in "
+                                        "time", channel->peer));
+    } else {
+        fail_peer(channel, xasprintf("%s did not come in time",
+                                     channel->awaited));
+    }
+}
+
+void
+channel_await(struct channel *channel, const char *awaited, unsigned int ms)
+{
+    channel->awaited = awaited;
+    uv_timer_start(&channel->deadline, on_deadline, ms, 0);
+}
+
+static void
+fail_framing(struct channel *channel, int error)
+{
+    const char *what = error == -EMSGSIZE ? "a message is longer than 1 MiB"
+                       : error == -EPROTONOSUPPORT
+                       ? "the peer speaks another version of the framing"
+                       : "the peer does not speak the registration API";
+    fail_peer(channel, xstrdup(what));
+}
+
+static void
+dispatch(struct channel *channel, const uint8_t *body, size_t len)
+{
+    Salient__V1__Envelope *envelope =
+        salient__v1__envelope__unpack(NULL, len, body);
+
+    if (!envelope) {
+        fail_peer(channel, xstrdup("a message is no Envelope"));
+        return;
+    }
+    channel->ops->receive(channel, envelope, channel->aux);
+    salient__v1__envelope__free_unpacked(envelope, NULL);
+}
+
+/* A peer may be silent between messages but not within one. */
+static void
+watch_progress(struct channel *channel, bool progress)
+{
+    if (progress) {
+        uv_timer_stop(&channel->deadline);
+    }
+    if (frame_decoder_is_partial(&channel->decoder)
+        && !uv_is_active((uv_handle_t *) &channel->deadline)) {
+        channel_await(channel, "the rest of a message", patience_ms);
+    }
+}
+
+/* Takes in plain bytes. */
+static void
+channel_input(struct channel *channel, const void *data, size_t n)
+{
+    const uint8_t *body;
+    size_t len;
+    bool progress = false;
+    int rc = 0;
+
+    frame_decoder_push(&channel->decoder, data, n);
+    while (channel->state == CHANNEL_OPEN
+           && (rc = frame_decoder_next(&channel->decoder, &body, &len)) > 0) {
+        dispatch(channel, body, len);
+        progress = true;
+    }
+    if (channel->state == CHANNEL_OPEN) {
+        if (rc < 0) {
+            fail_framing(channel, rc);
+        } else {
+            watch_progress(channel, progress);
+        }
+    }
+}
+
+static void
+on_alloc(uv_handle_t *handle OVS_UNUSED, size_t size OVS_UNUSED, uv_buf_t *buf)
+{
+    /* libuv reads right after it asks, so one buffer a thread is enough. */
+    static __thread char bytes[64 * 1024];
+
+    *buf = uv_buf_init(bytes, sizeof bytes);
+}
+
+static void
+on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct channel *channel = stream->data;
+
+    if (n == UV_EOF) {
+        bool partial = frame_decoder_is_partial(&channel->decoder);
+        channel_fail(channel, xasprintf("the peer closed the connection%s",
+                                        partial ? " within a message" : ""));
+    } else if (n < 0) {
+        channel_fail(channel, xasprintf("cannot receive: %s", uv_strerror(n)));
+    } else if (n > 0 && channel->state == CHANNEL_OPEN) {
+        channel_input(channel, buf->base, n);
+    }
+}
+
+static void
+channel_opened(struct channel *channel)
+{
+    channel->state = CHANNEL_OPEN;
+    if (channel->accepted) {
+        channel_await(channel, "the first message", patience_ms);
+    } else {
+        uv_timer_stop(&channel->deadline);
+    }
+    if (channel->ops->open) {
+        channel->ops->open(channel, channel->aux);
+    }
+}
+
+void
+channel_start(struct channel *channel)
+{
+    if (channel->state != CHANNEL_CONNECTING) {
+        return; /* Closed by its owner already. */
+    }
+    if (channel->io.handle.type == UV_TCP) {
+        uv_tcp_nodelay(&channel->io.tcp, 1);
+        uv_tcp_keepalive(&channel->io.tcp, 1, TCP_KEEPALIVE_S);
+    }
+    int error = uv_read_start(&channel->io.stream, on_alloc, on_read);
+    if (error) {
+        channel_fail(channel, xasprintf("cannot receive: %s",
+                                        uv_strerror(error)));
+        return;
+    }
+    channel_opened(channel);
+}
+
+static void
+on_write(uv_write_t *req, int status)
+{
+    struct channel_write *write = CONTAINER_OF(req, struct channel_write, req);
+    struct channel *channel = write->channel;
+
+    free(write);
+    if (status < 0) {
+        channel_fail(channel, xasprintf("cannot send: %s",
+                                        uv_strerror(status)));
+    } else if (channel->state == CHANNEL_OPEN && channel->ops->drained
+               && !uv_stream_get_write_queue_size(&channel->io.stream)) {
+        channel->ops->drained(channel, channel->aux);
+    }
+}
+
+/* Sends 'n' bytes of 'write', which it takes over. */
+static void
+channel_output(struct channel *channel, struct channel_write *write, size_t n)
+{
+    uv_buf_t buf = uv_buf_init((char *) write->data, n);
+
+    write->channel = channel;
+    int error = uv_write(&write->req, &channel->io.stream, &buf, 1, on_write);
+    if (error) {
+        free(write);
+        channel_fail(channel, xasprintf("cannot send: %s",
+                                        uv_strerror(error)));
+    } else if (uv_stream_get_write_queue_size(&channel->io.stream)
+               > CHANNEL_QUEUE_MAX) {
+        fail_peer(channel, xstrdup("the peer does not read what it is sent"));
+    }
+}
+
+void
+channel_send(struct channel *channel, const Salient__V1__Envelope *envelope)
+{
+    if (channel->state != CHANNEL_OPEN) {
+        return;
+    }
+    size_t len = salient__v1__envelope__get_packed_size(envelope);
+    if (!len || len > FRAME_BODY_MAX) {
+        /* The peer may wait for it for ever, so let it know the hard way. */
+        VLOG_ERR("%s: a message of %zu bytes cannot be sent", channel->peer,
+                 len);
+        channel_fail(channel, xasprintf("a message of %zu bytes cannot be "
+                                        "sent", len));
+        return;
+    }
+
+    struct channel_write *write = xmalloc(sizeof *write + FRAME_HEADER_LEN
+                                          + len);
+    frame_header_put(write->data, len);
+    salient__v1__envelope__pack(envelope, write->data + FRAME_HEADER_LEN);
+    channel_output(channel, write, FRAME_HEADER_LEN + len);
+}
+
+void
+channel_send_error(struct channel *channel, uint64_t request_id,
+                   Salient__V1__ErrorCode code, const char *field,
+                   const char *message)
+{
+    Salient__V1__Envelope envelope = SALIENT__V1__ENVELOPE__INIT;
+    Salient__V1__Error error = SALIENT__V1__ERROR__INIT;
+
+    error.code = code;
+    error.field = CONST_CAST(char *, field ? field : "");
+    error.message = CONST_CAST(char *, message);
+    envelope.request_id = request_id;
+    envelope.body_case = SALIENT__V1__ENVELOPE__BODY_ERROR;
+    envelope.error = &error;
+    channel_send(channel, &envelope);
+}
+
+static void
+on_shutdown(uv_shutdown_t *req OVS_UNUSED, int status OVS_UNUSED)
+{
+    /* The deadline or the peer's end ends it. */
+}
+
+void
+channel_close(struct channel *channel)
+{
+    if (channel->state == CHANNEL_CONNECTING) {
+        channel_fail(channel, NULL);
+    } else if (channel->state == CHANNEL_OPEN) {
+        /* A socket that is closed while bytes of the peer are unread resets
+         * the connection, and the peer loses what we sent last.  So: finish
+         * sending, and discard until the peer ends too. */
+        channel->state = CHANNEL_LINGERING;
+        channel_await(channel, "the peer's end", LINGER_MS);
+        if (uv_shutdown(&channel->shutdown_req, &channel->io.stream,
+                        on_shutdown)) {
+            channel_fail(channel, NULL);
+        }
+    }
+}
+
+const char *
+channel_peer(const struct channel *channel)
+{
+    return channel->peer;
+}
