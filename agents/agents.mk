@@ -1,1 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
+#
+# The host agent: sald and salctl.  The data plane adds its own fragment.
+
+# Everything of sald but main(), so that tests link it.
+AGENT_SRCS := \
+    agents/agent_config.c \
+    agents/agent_state.c \
+    agents/controller_session.c \
+    agents/desired.c \
+    agents/local_services.c \
+    agents/names.c \
+    agents/probe.c \
+    agents/registrations.c
+LIBAGENT := $(BUILD)/lib/libagent.a
+
+PURE += agents/controller_session.c agents/desired.c agents/local_services.c \
+        agents/names.c agents/probe.c agents/registrations.c
+
+AGENT_TESTS := test_names test_probe test_local_services \
+               test_controller_session test_agent_config test_agent_state
+UNIT_TESTS += $(AGENT_TESTS)
+
+-include agents/bpf.mk
+
+$(LIBAGENT): $(AGENT_SRCS:%.c=$(BUILD)/obj/%.o)
+$(AGENT_TESTS:%=$(BUILD)/tests/%): $(LIBAGENT)

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent's configuration, agent.yaml.  docs/operating.md is the reference
+ * for people; agent_config_load() is what it must agree with.
+ *
+ * Loading reads a file; the result is plain data, owned by the caller. */
+#ifndef SALIENT_AGENT_CONFIG_H
+#define SALIENT_AGENT_CONFIG_H 1
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "agents/local_services.h"
+
+#define AGENT_CONFIG_PATH "/etc/salient/agent.yaml"
+#define AGENT_CONTROL_SOCKET "/run/salient/sald.sock"
+#define CONTROLLER_CONTROL_SOCKET "/run/salient/controller.sock"
+
+/* 127.0.0.53 and .54 belong to systemd-resolved, which also refuses to use
+ * them as an upstream. */
+#define AGENT_DNS_ADDRESS 0x7f000037 /* 127.0.0.55. */
+#define AGENT_DNS_PORT 53
+
+#define AGENT_MAX_UPLINKS 8
+#define AGENT_MAX_CONTROLLERS 8
+#define AGENT_MAX_UPSTREAMS 3
+
+struct agent_address {
+    uint32_t address; /* Host byte order. */
+    uint16_t port;
+};
+
+struct agent_dns_config {
+    bool enabled;
+    struct agent_address listen;
+    char *suffix;        /* "sal": lower case, no dots at its ends. */
+    uint32_t ttl;        /* Seconds, of positive and negative answers. */
+    struct agent_address upstreams[AGENT_MAX_UPSTREAMS];
+    size_t n_upstreams;  /* 0: names outside the suffix are refused. */
+};
+
+struct agent_config {
+    char *path;           /* Where it was loaded from. */
+    char *name;           /* Endpoint's name for people. */
+    char *controllers[AGENT_MAX_CONTROLLERS]; /* channel.h's endpoints. */
+    size_t n_controllers; /* At least 1. */
+    char *tls_certificate, *tls_private_key, *tls_ca; /* All or none. */
+    char *state_dir;
+    char *key_file;
+    char *control_socket;
+    char *uplinks[AGENT_MAX_UPLINKS];
+    size_t n_uplinks;     /* At least 1. */
+    char *device;         /* "sal0". */
+    char *pin_path;
+    uint32_t max_flows;
+    bool keep_on_stop;    /* SIGTERM leaves the data plane running. */
+    int64_t stop_timeout_ms; /* For the controller to confirm at a stop. */
+    struct agent_dns_config dns;
+    struct local_services services;
+};
+
+/* 0 or negative errno with '*ret_error' (malloced sentence that names file,
+ * line, key and remedy).  The result is freed with agent_config_destroy(). */
+int agent_config_load(const char *path, struct agent_config **ret_config,
+                      char **ret_error);
+/* As above, from memory. */
+int agent_config_parse(const char *name, const char *text, size_t len,
+                       struct agent_config **ret_config, char **ret_error);
+void agent_config_destroy(struct agent_config *);
+
+/* NULL if a running agent can change from 'old' to 'new' by reloading,
+ * otherwise the key that needs a restart.  'services' can always change. */
+const char *agent_config_needs_restart(const struct agent_config *old,
+                                       const struct agent_config *new);
+
+#endif /* agent_config.h */

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The agent's session with the controller: connects, backs off, proves who it
+ * is, keeps the wanted registrations registered, keeps alive, takes pushes.
+ *
+ * A state machine that does no I/O and reads no clock: 'now' is passed in
+ * (milliseconds of any monotonic clock), what is to be done goes out through
+ * a table of functions.  The owner calls
+ *
+ *     controller_session_connected()     the connection is up
+ *     controller_session_received()      an Envelope came
+ *     controller_session_disconnected()  the connection failed or closed
+ *     controller_session_run()           at controller_session_deadline()
+ *
+ * and, after each, controller_session_take_events().
+ *
+ * Wanted and registered are two states of one table; after a reconnect
+ * everything is announced again, so the controller needs no memory.
+ *
+ * Pure (it logs); not thread-safe; not re-entrant: the functions of the table
+ * must not call back into the session. */
+#ifndef SALIENT_CONTROLLER_SESSION_H
+#define SALIENT_CONTROLLER_SESSION_H 1
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "agents/local_services.h"
+#include "agents/names.h"
+#include "agents/registrations.h"
+#include "proto/identity.h"
+#include "salient.pb-c.h"
+
+struct controller_session;
+
+enum session_state {
+    SESSION_STOPPED,
+    SESSION_BACKOFF,    /* Waits before the next attempt. */
+    SESSION_CONNECTING,
+    SESSION_HELLO,      /* Hello sent, waits for Challenge. */
+    SESSION_PROOF,      /* Proof sent, waits for Welcome. */
+    SESSION_UP,
+};
+const char *session_state_name(enum session_state);
+
+struct session_ops {
+    /* Opens a connection to endpoint number 'i' of the configuration. */
+    void (*connect)(size_t i, void *aux);
+    void (*send)(const Salient__V1__Envelope *, void *aux);
+    /* Closes the connection; controller_session_disconnected() is not to be
+     * called for it any more. */
+    void (*disconnect)(void *aux);
+};
+
+struct session_config {
+    const char *name;     /* The endpoint's. */
+    const char *software;
+    const struct identity *identity; /* Outlives the session. */
+    size_t n_endpoints;   /* Tried in turn. */
+    uint32_t seed;        /* Of the jitter. */
+    struct names *names;  /* Updated by ServiceTable pushes; outlives us. */
+};
+
+/* What Welcome said; all addresses in host byte order. */
+struct session_welcome {
+    uint32_t identity_v4;
+    uint32_t identity_pool_v4, service_pool_v4;
+    uint8_t identity_pool_len, service_pool_len;
+    uint32_t resolver_v4;
+    uint16_t sal_port;
+    uint32_t keepalive_interval_ms, lease_ms, probe_interval_ms;
+};
+
+/* What happened since the last controller_session_take_events(). */
+enum session_event {
+    SESSION_EVENT_STATE = 1 << 0,         /* Up or down. */
+    SESSION_EVENT_WELCOME = 1 << 1,
+    SESSION_EVENT_NAMES = 1 << 2,         /* 'names' changed. */
+    SESSION_EVENT_ATTACHMENT = 1 << 3,
+    SESSION_EVENT_PROBE = 1 << 4,         /* Probe now. */
+    SESSION_EVENT_REGISTRATIONS = 1 << 5, /* Some registration's state. */
+};
+
+struct controller_session *
+controller_session_create(const struct session_config *,
+                          const struct session_ops *, void *aux);
+void controller_session_destroy(struct controller_session *);
+
+/* Inputs. */
+void controller_session_start(struct controller_session *, int64_t now);
+/* Disconnects for good; registrations lapse at the controller. */
+void controller_session_stop(struct controller_session *);
+void controller_session_connected(struct controller_session *, int64_t now);
+void controller_session_received(struct controller_session *,
+                                 const Salient__V1__Envelope *, int64_t now);
+void controller_session_disconnected(struct controller_session *,
+                                     const char *reason, int64_t now);
+void controller_session_run(struct controller_session *, int64_t now);
+int64_t controller_session_deadline(const struct controller_session *);
+unsigned int controller_session_take_events(struct controller_session *);
+
+/* Wants 'service' registered (or changed).  With 'wait' it is not registered
+ * before the switches have confirmed. */
+void controller_session_register(struct controller_session *,
+                                 const struct local_service *, bool wait,
+                                 int64_t now);
+/* Wants it gone.  The entry stays, REMOVING, until the controller answers, so
+ * that the host serves as long as switches may send to it.  Also for what
+ * this session never registered ('service->name' may be empty then): a
+ * predecessor may have.  */
+void controller_session_unregister(struct controller_session *,
+                                   const struct local_service *, int64_t now);
+/* Registers exactly 'wanted', unregisters the rest. */
+void controller_session_set_services(struct controller_session *,
+                                     const struct local_services *wanted,
+                                     int64_t now);
+/* Offered in Hello; 0 = none. */
+void controller_session_set_identity_v4(struct controller_session *,
+                                        uint32_t);
+
+/* State. */
+enum session_state controller_session_state(const struct controller_session *);
+bool controller_session_is_up(const struct controller_session *);
+/* NULL before the first Welcome. */
+const struct session_welcome *
+controller_session_welcome(const struct controller_session *);
+/* NULL unless up. */
+const uint8_t *controller_session_key(const struct controller_session *);
+/* True if a complete ServiceTable came in this or an earlier session. */
+bool controller_session_names_complete(const struct controller_session *);
+/* Does the network see us at 'locator_v4'? */
+bool controller_session_attached(const struct controller_session *,
+                                 uint32_t locator_v4);
+/* Last reason of failure, or NULL; number of times the session came up. */
+const char *controller_session_error(const struct controller_session *);
+unsigned int controller_session_welcomes(const struct controller_session *);
+/* Endpoint in use or tried next. */
+size_t controller_session_endpoint(const struct controller_session *);
+
+/* Wanted and registered services; read only. */
+const struct registrations *
+controller_session_registrations(const struct controller_session *);
+
+#endif /* controller_session.h */

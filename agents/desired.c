@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agents/desired.h"
+
+#include <string.h>
+
+static void
+put_rule(struct host_tables *tables, const struct service_prefix *prefix,
+         enum service_action action)
+{
+    struct service_rule rule = {.prefix = *prefix, .action = action};
+    host_tables_put_rule(tables, &rule);
+}
+
+static void
+put_own(struct host_tables *tables, const struct local_service *service)
+{
+    struct local_target target = {
+        .prefix = service->prefix,
+        .protocol = service->protocol,
+        .service_port = service->service_port,
+        .address = service->target_address,
+        .port = service->target_port,
+    };
+    host_tables_put_target(tables, &target);
+    put_rule(tables, &service->prefix, SERVICE_DEMUX);
+}
+
+/* Registered here below 'prefix' or as it: a more specific rule decides. */
+static bool
+covers_name(const struct registrations *registrations,
+            const struct service_prefix *name, bool *ret_own)
+{
+    const struct registration *reg;
+    bool covered = false;
+
+    *ret_own = false;
+    HMAP_FOR_EACH (reg, node, &registrations->map) {
+        const struct service_prefix *own = &reg->service.prefix;
+        *ret_own |= service_prefix_equal(own, name);
+        covered |= service_prefix_contains(own, name);
+    }
+    return covered;
+}
+
+void
+desired_compute(const struct desired_input *input,
+                struct host_tables *ret_tables)
+{
+    const struct service_prefix everything = {.len = 0};
+    const struct registration *reg;
+    const struct names_entry *entry;
+
+    host_tables_init(ret_tables);
+
+    struct host_settings *settings = &ret_tables->settings;
+    settings->identity_v4 = input->welcome->identity_v4;
+    settings->resolver_v4 = input->welcome->resolver_v4;
+    settings->sal_port = input->welcome->sal_port;
+    memcpy(settings->endpoint_id, input->endpoint_id,
+           sizeof settings->endpoint_id);
+
+    put_rule(ret_tables, &everything, SERVICE_FORWARD);
+    HMAP_FOR_EACH (entry, prefix_node, &input->names->by_prefix) {
+        bool own;
+        if (entry->address) {
+            struct service_address address = {.address = entry->address,
+                                              .id = entry->prefix.id};
+            host_tables_put_address(ret_tables, &address);
+        }
+        if (covers_name(input->registrations, &entry->prefix, &own) && !own) {
+            put_rule(ret_tables, &entry->prefix, SERVICE_FORWARD);
+        }
+    }
+    HMAP_FOR_EACH (reg, node, &input->registrations->map) {
+        if (reg->service.target_port) {
+            put_own(ret_tables, &reg->service);
+        }
+    }
+}

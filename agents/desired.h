@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What this host's data plane and kernel are to hold, computed from what the
+ * controller said and what the host itself serves.  Always computed whole;
+ * host_tables_diff() finds the difference.
+ *
+ * Pure; not thread-safe. */
+#ifndef SALIENT_DESIRED_H
+#define SALIENT_DESIRED_H 1
+
+#include "agents/controller_session.h"
+#include "agents/host_tables.h"
+#include "agents/names.h"
+#include "agents/registrations.h"
+
+struct desired_input {
+    const struct session_welcome *welcome;
+    const uint8_t *endpoint_id; /* SAL_ENDPOINT_ID_LEN bytes. */
+    const struct names *names;
+    /* Everything in it is served, also what is being unregistered: switches
+     * may still send to us. */
+    const struct registrations *registrations;
+};
+
+/* Fills in 'ret_tables', which the caller destroys.
+ *
+ *   addresses  each service's address -> its ID
+ *   rules      own services -> DEMUX; everything else -> FORWARD, with rules
+ *              of their own for services below a shorter prefix of ours
+ *   targets    own services' local targets */
+void desired_compute(const struct desired_input *,
+                     struct host_tables *ret_tables);
+
+#endif /* desired.h */
