@@ -11,12 +11,16 @@
  *
  * The tiling before a change is an input: what an instance keeps of its share
  * stays where it is, and a tiling that already fits its weights comes back
- * unchanged.  Instances are named by a 32-bit key of the caller's.
+ * unchanged.  Staying in place scatters shares over many small tiles in the
+ * long run; once there are more than twice as many as needed, they are dealt
+ * out afresh.  Without history the result depends on keys and weights only.
+ * Instances are named by a 32-bit key of the caller's.
  *
  * Pure; any thread. */
 #ifndef CONTROLLER_TILES_H
 #define CONTROLLER_TILES_H 1
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "ofp-ext/sal.h"
@@ -38,7 +42,7 @@ struct tile_weight {
 };
 
 /* In ascending order of the values' reversed bits, i.e. of the place in the
- * binary tree. */
+ * binary tree.  No two siblings have the same key. */
 struct tiling {
     struct tile *tiles;
     size_t n;
@@ -55,11 +59,15 @@ int tiling_compute(const struct tile_weight weights[], size_t n,
                    unsigned int tolerance_permille,
                    const struct tiling *previous, struct tiling *ret_tiling);
 
-/* The quotas that tiling_compute() deals out: the smallest number of bits B
- * such that every share is within tolerance, and for each weight its number
- * of units of 2^-B.  Returns B, or -E2BIG. */
+/* The quotas that tiling_compute() deals out: for each weight its number of
+ * units of 2^-B.  B is the number of bits that gives exact shares, if there is
+ * one, otherwise the smallest that keeps every share within tolerance,
+ * otherwise TILES_BITS_MAX.  No weight but 0 gets 0 units.  Returns B, or
+ * -E2BIG. */
 int tiling_quotas(const struct tile_weight weights[], size_t n,
                   unsigned int tolerance_permille, uint32_t ret_quotas[]);
+
+bool tiling_equal(const struct tiling *, const struct tiling *);
 
 /* Who has 'source_port'?  For tests and traces: linear.  Returns the tile's
  * index, or -1. */
