@@ -15,7 +15,9 @@ struct control_call; /* One command under way. */
 
 /* Answer a call exactly once, now or later (a command that waits keeps the
  * pointer).  The peer may be gone by then; answering is still required and
- * harmless. */
+ * harmless.  'output' may be long: it is sent in pieces as the peer reads.
+ * After control_server_stop() an answer reaches nobody: a command that stops
+ * the daemon answers first. */
 void control_reply(struct control_call *, const char *output);
 void control_fail(struct control_call *, const char *error);
 /* status 2: wrong arguments; the usage line is added. */
@@ -39,6 +41,7 @@ int control_server_start(uv_loop_t *, const char *path,
                          const struct control_command *commands, void *aux,
                          struct control_server **ret_server,
                          char **ret_error);
+/* What was answered is still sent (bounded by a second). */
 void control_server_stop(struct control_server *);
 
 /* Client side (salctl): sends one command, waits at most 'timeout_ms', prints
