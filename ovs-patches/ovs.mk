@@ -4,6 +4,7 @@
 # series of this folder on top.  The top Makefile includes this file.
 #
 #   ovs          build it (cached: the stamp carries a hash of all inputs)
+#   check-sal    the SAL autotests of the patched tree
 #
 # For users of the library: $(OVS_STAMP) is the file to depend on (order-only
 # suffices to have the headers), $(OVS_CFLAGS) and $(OVS_LIBS) compile and
@@ -34,9 +35,13 @@ OVS_CFLAGS := -I$(OVS_PREFIX)/include -I$(OVS_OBJ) -I$(OVS_OBJ)/include \
 OVS_LIBS := -L$(OVS_PREFIX)/lib -lopenvswitch -lopenvswitchavx512 -latomic \
             -lnuma -lxdp -lbpf -lm -lunbound -lssl -lcrypto -lcap-ng -lpthread
 
-.PHONY: ovs
-ovs: $(OVS_STAMP)
+.PHONY: ovs check-sal
+ovs: $(OVS_STAMP) ## Open vSwitch with the SAL patches, in a private prefix
 
 $(OVS_STAMP):
 	@OVS_TARBALL=$(OVS_TARBALL) V=$(V) \
 	    $(OVS_PATCHES)/build-ovs.sh $(OVS_KEY) $(OVS_BUILD)
+
+CHECKS += check-sal
+check-sal: $(OVS_STAMP) ## the SAL autotests inside the patched Open vSwitch
+	@$(OVS_PATCHES)/check-sal.sh $(OVS_BUILD)
