@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the controller tells agents without being asked. */
+#include "controller/agent_session.h"
+
+#include <string.h>
+#include "util.h"
+
+/* Services in one message: a service takes at most some 330 bytes, a frame
+ * 1 MiB. */
+#define SERVICES_PER_PUSH 2000
+
+static void
+push(struct agent_session *s, Salient__V1__Envelope__BodyCase body_case,
+     void *body)
+{
+    Salient__V1__Envelope envelope = SALIENT__V1__ENVELOPE__INIT;
+
+    if (s->state == AGENT_SESSION_UP) {
+        envelope.body_case = body_case;
+        envelope.hello = body; /* Any member: all are pointers. */
+        s->ops->send(s, &envelope, s->aux);
+    }
+}
+
+void
+agent_session_push_attachment(struct agent_session *s,
+                              const struct topology_attachment *at)
+{
+    Salient__V1__Attachment attachment = SALIENT__V1__ATTACHMENT__INIT;
+
+    attachment.locator_v4 = locator_get_v4(&at->locator);
+    attachment.attached = true;
+    attachment.datapath = at->dpid;
+    attachment.port = at->port;
+    push(s, SALIENT__V1__ENVELOPE__BODY_ATTACHMENT, &attachment);
+}
+
+void
+agent_session_push_detached(struct agent_session *s, uint32_t locator_v4)
+{
+    Salient__V1__Attachment attachment = SALIENT__V1__ATTACHMENT__INIT;
+
+    attachment.locator_v4 = locator_v4;
+    push(s, SALIENT__V1__ENVELOPE__BODY_ATTACHMENT, &attachment);
+}
+
+void
+agent_session_push_probe_request(struct agent_session *s)
+{
+    Salient__V1__ProbeRequest request = SALIENT__V1__PROBE_REQUEST__INIT;
+
+    push(s, SALIENT__V1__ENVELOPE__BODY_PROBE_REQUEST, &request);
+}
+
+/* A ServiceTable in the making; everything it refers to is in its arrays. */
+struct table {
+    struct agent_session *session;
+    bool complete;
+    size_t n, n_removed;
+    Salient__V1__Service services[SERVICES_PER_PUSH];
+    Salient__V1__Service *service_pointers[SERVICES_PER_PUSH];
+    Salient__V1__Prefix prefixes[SERVICES_PER_PUSH];
+    Salient__V1__Prefix removed[SERVICES_PER_PUSH];
+    Salient__V1__Prefix *removed_pointers[SERVICES_PER_PUSH];
+};
+
+static void
+flush_table(struct table *table)
+{
+    Salient__V1__ServiceTable message = SALIENT__V1__SERVICE_TABLE__INIT;
+
+    message.complete = table->complete;
+    message.n_services = table->n;
+    message.services = table->service_pointers;
+    message.n_removed = table->n_removed;
+    message.removed = table->removed_pointers;
+    push(table->session, SALIENT__V1__ENVELOPE__BODY_SERVICE_TABLE, &message);
+    table->n = table->n_removed = 0;
+    table->complete = false; /* What follows adds to it. */
+}
+
+static void
+put_prefix(Salient__V1__Prefix *wire, const struct service_prefix *prefix)
+{
+    salient__v1__prefix__init(wire);
+    wire->id.data = CONST_CAST(uint8_t *, prefix->id.bytes);
+    wire->id.len = sizeof prefix->id.bytes;
+    wire->length = prefix->len;
+}
+
+static void
+add_service(struct table *table, const struct registry_service *service)
+{
+    Salient__V1__Service *wire = &table->services[table->n];
+
+    salient__v1__service__init(wire);
+    put_prefix(&table->prefixes[table->n], &service->prefix);
+    wire->name = CONST_CAST(char *, service->name ? service->name : "");
+    wire->prefix = &table->prefixes[table->n];
+    wire->service_v4 = service->service_v4;
+    table->service_pointers[table->n++] = wire;
+    if (table->n == SERVICES_PER_PUSH) {
+        flush_table(table);
+    }
+}
+
+static void
+add_removed(struct table *table, const struct service_prefix *prefix)
+{
+    put_prefix(&table->removed[table->n_removed], prefix);
+    table->removed_pointers[table->n_removed] =
+        &table->removed[table->n_removed];
+    if (++table->n_removed == SERVICES_PER_PUSH) {
+        flush_table(table);
+    }
+}
+
+void
+agent_session_push_services(struct agent_session *s, bool complete)
+{
+    struct table *table = xmalloc(sizeof *table);
+    const struct registry_service *service;
+
+    table->session = s;
+    table->complete = complete;
+    table->n = table->n_removed = 0;
+    REGISTRY_FOR_EACH_SERVICE (service, s->registry) {
+        add_service(table, service);
+    }
+    if (table->n || table->complete) {
+        flush_table(table);
+    }
+    free(table);
+}
+
+void
+agent_session_push_changes(struct agent_session *s,
+                           const struct registry_change *changes, size_t n)
+{
+    struct table *table = NULL;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct registry_change *change = &changes[i];
+        const struct registry_service *service
+            = registry_service(s->registry, &change->prefix);
+
+        if (!change->names_changed) {
+            continue;
+        }
+        if (!table) {
+            table = xmalloc(sizeof *table);
+            table->session = s;
+            table->complete = false;
+            table->n = table->n_removed = 0;
+        }
+        if (service) {
+            add_service(table, service);
+        } else {
+            add_removed(table, &change->prefix);
+        }
+    }
+    if (table && (table->n || table->n_removed)) {
+        flush_table(table);
+    }
+    free(table);
+}

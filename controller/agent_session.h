@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One agent's session of the registration API, as a state machine.
+ *
+ *     HELLO -> PROOF -> UP -> CLOSED
+ *
+ * Envelopes from the agent go in; answers, pushes and events go out through a
+ * table of functions.  The session enters what it hears into the registry; who
+ * waits for the switches to confirm is kept here as a list that the controller
+ * walks.
+ *
+ * Everything that an agent sends is checked; a request that fails is answered
+ * with an Error that names the field.
+ *
+ * Pure: times are passed in, the key pair and the nonce of the handshake too.
+ * One thread; the registry stays the caller's.  A function of the table must
+ * not destroy the session. */
+#ifndef CONTROLLER_AGENT_SESSION_H
+#define CONTROLLER_AGENT_SESSION_H 1
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "controller/registry.h"
+#include "controller/topology.h"
+#include "proto/identity.h"
+#include "salient.pb-c.h"
+
+/* What all agents are told, and what limits them. */
+struct agent_session_config {
+    uint32_t identity_network, service_network, resolver_v4; /* Host order. */
+    uint8_t identity_len, service_len;
+    struct in6_addr resolver_v6; /* :: = none. */
+    uint16_t sal_port;
+    uint32_t keepalive_interval_ms, lease_ms, probe_interval_ms;
+    uint32_t handshake_timeout_ms, wait_timeout_ms;
+    uint32_t max_instances; /* Registrations of one endpoint. */
+};
+
+enum agent_session_state {
+    AGENT_SESSION_HELLO,  /* Waits for Hello. */
+    AGENT_SESSION_PROOF,  /* Challenge sent, waits for Proof. */
+    AGENT_SESSION_UP,
+    AGENT_SESSION_CLOSED,
+};
+
+/* A Register or Unregister that is answered when the switches confirm. */
+struct agent_wait {
+    struct ovs_list node; /* In struct agent_session 'waits'. */
+    uint64_t request_id;
+    struct registry_key key;
+    bool unregister;
+    uint64_t generation;  /* Of the plan, that carries it; 0: none yet. */
+    long long received_us, deadline;
+};
+
+struct agent_session;
+
+struct agent_session_ops {
+    void (*send)(struct agent_session *, const Salient__V1__Envelope *,
+                 void *aux);
+    /* Welcome was sent: push what the agent should know. */
+    void (*up)(struct agent_session *, void *aux);
+    /* The registry changed; 'what' is a phrase for the event log. */
+    void (*changed)(struct agent_session *, const char *what,
+                    long long now_us, void *aux);
+    /* Close the connection after what was sent. */
+    void (*close)(struct agent_session *, const char *reason, void *aux);
+};
+
+struct agent_session {
+    /* For everybody to read. */
+    enum agent_session_state state;
+    struct endpoint_id id;      /* From PROOF on. */
+    char name[REGISTRY_NAME_MAX + 1];
+    char software[64];
+    uint8_t key[IDENTITY_SESSION_KEY_LEN]; /* When UP; also of PROBEs. */
+    uint64_t session;           /* registry_session_begin(). */
+    struct ovs_list waits;      /* struct agent_wait. */
+    uint64_t requests, errors;
+
+    /* Private. */
+    const struct agent_session_config *config;
+    const struct agent_session_ops *ops;
+    void *aux;
+    struct registry *registry;
+    struct identity identity;   /* Ours, of this session. */
+    uint8_t nonce[IDENTITY_NONCE_LEN];
+    uint32_t wanted_v4;
+    size_t n_waits;
+    long long deadline;         /* Of the handshake, or of the silence. */
+};
+
+/* 'identity' (copied) and 'nonce' are fresh for this session. */
+void agent_session_init(struct agent_session *,
+                        const struct agent_session_config *,
+                        const struct agent_session_ops *, void *aux,
+                        struct registry *);
+void agent_session_start(struct agent_session *,
+                         const struct identity *identity,
+                         const uint8_t nonce[IDENTITY_NONCE_LEN],
+                         long long now_us);
+/* Ends the session in the registry if it is UP; wipes the keys. */
+void agent_session_destroy(struct agent_session *);
+
+void agent_session_receive(struct agent_session *,
+                           const Salient__V1__Envelope *, long long now_us);
+
+/* Ends a handshake or a silence that took too long, answers waits that ran
+ * out. */
+void agent_session_run(struct agent_session *, long long now_us);
+/* In milliseconds. */
+long long agent_session_wakeup(const struct agent_session *);
+
+/* Answers a wait and frees it: 'confirmed', or that the time ran out. */
+void agent_session_answer_wait(struct agent_session *, struct agent_wait *,
+                               bool confirmed, long long now_us);
+
+/* Pushes.  No effect unless UP. */
+void agent_session_push_attachment(struct agent_session *,
+                                   const struct topology_attachment *);
+void agent_session_push_detached(struct agent_session *,
+                                 uint32_t locator_v4);
+void agent_session_push_probe_request(struct agent_session *);
+/* All services that have a name or an address; 'complete' as in the API. */
+void agent_session_push_services(struct agent_session *, bool complete);
+void agent_session_push_changes(struct agent_session *,
+                                const struct registry_change *, size_t n);
+
+void agent_session_close(struct agent_session *, const char *reason);
+
+const char *agent_session_state_string(enum agent_session_state);
+
+#endif /* agent_session.h */

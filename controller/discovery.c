@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/discovery.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include "hash.h"
+#include "openvswitch/vlog.h"
+#include "util.h"
+
+VLOG_DEFINE_THIS_MODULE(discovery);
+
+static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(60, 20);
+
+/* First delay between the probes of a port without a link; doubles. */
+#define FIRST_DELAY_MS 50
+
+struct probed_port {
+    struct hmap_node node; /* By datapath ID and number. */
+    struct topology_end end;
+    long long due;
+    uint32_t delay;
+    bool up;
+};
+
+struct discovery {
+    struct discovery_config config;
+    const struct discovery_ops *ops;
+    void *aux;
+    struct topology *topology;
+    struct hmap ports;
+    struct discovery_stats stats;
+    long long next_due; /* Not later than the earliest 'due'. */
+    /* Token bucket of RESETs, in thousandths of a packet. */
+    uint64_t tokens;
+    long long tokens_at;
+};
+
+struct discovery *
+discovery_create(const struct discovery_config *config,
+                 const struct discovery_ops *ops, void *aux,
+                 struct topology *topology)
+{
+    struct discovery *d = xzalloc(sizeof *d);
+
+    d->config = *config;
+    d->ops = ops;
+    d->aux = aux;
+    d->topology = topology;
+    d->next_due = LLONG_MAX;
+    d->tokens = config->reset_pps * 1000ULL;
+    hmap_init(&d->ports);
+    return d;
+}
+
+void
+discovery_destroy(struct discovery *d)
+{
+    struct probed_port *port;
+
+    if (d) {
+        HMAP_FOR_EACH_POP (port, node, &d->ports) {
+            free(port);
+        }
+        hmap_destroy(&d->ports);
+        free(d);
+    }
+}
+
+/* Ports. */
+
+static uint32_t
+hash_end(uint64_t dpid, uint32_t port)
+{
+    return hash_uint64_basis(dpid, port);
+}
+
+static struct probed_port *
+find_port(const struct discovery *d, uint64_t dpid, uint32_t number)
+{
+    struct probed_port *port;
+
+    HMAP_FOR_EACH_WITH_HASH (port, node, hash_end(dpid, number), &d->ports) {
+        if (port->end.dpid == dpid && port->end.port == number) {
+            return port;
+        }
+    }
+    return NULL;
+}
+
+static void
+hurry(struct discovery *d, struct probed_port *port, long long now)
+{
+    port->due = now;
+    port->delay = FIRST_DELAY_MS;
+    d->next_due = MIN(d->next_due, now);
+}
+
+void
+discovery_port(struct discovery *d, uint64_t dpid, uint32_t number, bool up,
+               long long now)
+{
+    struct probed_port *port = find_port(d, dpid, number);
+
+    if (!port) {
+        port = xzalloc(sizeof *port);
+        port->end.dpid = dpid;
+        port->end.port = number;
+        hmap_insert(&d->ports, &port->node, hash_end(dpid, number));
+    }
+    if (up && !port->up) {
+        hurry(d, port, now);
+    }
+    port->up = up;
+}
+
+static void
+remove_port(struct discovery *d, struct probed_port *port)
+{
+    hmap_remove(&d->ports, &port->node);
+    free(port);
+}
+
+void
+discovery_port_gone(struct discovery *d, uint64_t dpid, uint32_t number)
+{
+    struct probed_port *port = find_port(d, dpid, number);
+
+    if (port) {
+        remove_port(d, port);
+    }
+}
+
+void
+discovery_switch_gone(struct discovery *d, uint64_t dpid)
+{
+    struct probed_port *port;
+
+    HMAP_FOR_EACH_SAFE (port, node, &d->ports) {
+        if (port->end.dpid == dpid) {
+            remove_port(d, port);
+        }
+    }
+}
+
+static bool
+has_peer(const struct discovery *d, const struct topology_end *end)
+{
+    const struct topology_port *port
+        = topology_port(d->topology, end->dpid, end->port);
+
+    return port && port->peer_dpid;
+}
+
+void
+discovery_switch_ready(struct discovery *d, uint64_t dpid, long long now)
+{
+    struct probed_port *port;
+
+    /* Any port may lead there; those with a link need not hurry. */
+    HMAP_FOR_EACH (port, node, &d->ports) {
+        if (port->up && !has_peer(d, &port->end)) {
+            hurry(d, port, now);
+        }
+    }
+}
+
+/* Sending link probes. */
+
+static void
+send_probe(struct discovery *d, struct probed_port *port, long long now)
+{
+    const struct topology_port *tp
+        = topology_port(d->topology, port->end.dpid, port->end.port);
+    struct packet_link_probe probe = {.from = port->end, .stamp = now};
+    uint8_t frame[PACKET_BUFFER_LEN];
+
+    if (!tp) {
+        return;
+    }
+    size_t len = packet_build_link_probe(d->config.link_key, &probe, &tp->mac,
+                                         frame);
+    d->ops->send(port->end.dpid, 0, port->end.port, frame, len, d->aux);
+    d->stats.link_probes_sent++;
+}
+
+static void
+schedule_next(struct discovery *d, struct probed_port *port, long long now)
+{
+    uint32_t interval = d->config.link_probe_interval_ms;
+
+    if (has_peer(d, &port->end)) {
+        port->delay = interval;
+    }
+    port->due = now + MIN(port->delay, interval);
+    port->delay = MIN(2 * port->delay, interval);
+}
+
+void
+discovery_run(struct discovery *d, long long now)
+{
+    struct probed_port *port;
+
+    if (now < d->next_due) {
+        return;
+    }
+    d->next_due = LLONG_MAX;
+    HMAP_FOR_EACH (port, node, &d->ports) {
+        if (!port->up) {
+            continue;
+        }
+        if (now >= port->due) {
+            send_probe(d, port, now);
+            schedule_next(d, port, now);
+        }
+        d->next_due = MIN(d->next_due, port->due);
+    }
+}
+
+long long
+discovery_wakeup(const struct discovery *d)
+{
+    return d->next_due;
+}
+
+/* Receiving. */
+
+static void
+take_link_probe(struct discovery *d, const struct topology_end *at,
+                const struct packet_link_probe *probe, long long now)
+{
+    long long age = now - (long long) probe->stamp;
+
+    if (age < 0 || age > d->config.link_timeout_ms) {
+        d->stats.link_probes_forged++; /* Recorded and played back. */
+        return;
+    }
+    if (topology_link_seen(d->topology, &probe->from, at,
+                           now + d->config.link_timeout_ms)) {
+        return;
+    }
+    d->stats.link_probes_seen++;
+
+    struct probed_port *port = find_port(d, at->dpid, at->port);
+    if (port && port->up && !has_peer(d, at)) {
+        hurry(d, port, now);
+    }
+}
+
+static bool
+handle_link_probe(struct discovery *d, const struct topology_end *at,
+                  const void *frame, size_t len, long long now)
+{
+    struct packet_link_probe probe;
+    int error = packet_parse_link_probe(d->config.link_key, frame, len,
+                                        &probe);
+
+    if (error == -ENOMSG) {
+        return false;
+    }
+    if (error) {
+        d->stats.link_probes_forged++;
+        VLOG_WARN_RL(&rl, "%016" PRIx64 " port %" PRIu32 ": a link probe "
+                     "that is not ours: %s", at->dpid, at->port,
+                     ovs_strerror(-error));
+    } else {
+        take_link_probe(d, at, &probe, now);
+    }
+    return true;
+}
+
+static void
+count_attach_error(struct discovery *d, const struct topology_probe *tp,
+                   int error)
+{
+    char id[ENDPOINT_ID_STRLEN];
+
+    if (error == -ESTALE) {
+        d->stats.host_probes_stale++;
+        return;
+    }
+    d->stats.host_probes_refused++;
+    VLOG_WARN_RL(&rl, "%016" PRIx64 " port %" PRIu32 ": PROBE of %s refused: "
+                 "%s", tp->at.dpid, tp->at.port,
+                 endpoint_id_format(&tp->endpoint, id),
+                 error == -EBUSY ? "the port has a link to a switch"
+                 : error == -EADDRINUSE
+                     ? "another endpoint has this locator"
+                     : ovs_strerror(-error));
+}
+
+static void
+take_host_probe(struct discovery *d, const struct topology_end *at,
+                const struct packet_probe *probe, uint64_t session,
+                long long now)
+{
+    struct topology_probe tp = {
+        .endpoint = probe->endpoint,
+        .locator = probe->locator,
+        .mac = probe->mac,
+        .at = *at,
+        .session = session,
+        .seq = probe->seq,
+    };
+    int result = topology_attach(d->topology, &tp,
+                                 now + d->config.host_timeout_ms);
+
+    if (result < 0) {
+        count_attach_error(d, &tp, result);
+    } else {
+        d->stats.host_probes_seen++;
+        d->ops->attached(&tp, result > 0, d->aux);
+    }
+}
+
+static bool
+handle_host_probe(struct discovery *d, const struct topology_end *at,
+                  const void *frame, size_t len, long long now)
+{
+    struct packet_probe probe;
+    int error = packet_parse_probe(frame, len, d->config.sal_port, &probe);
+
+    if (error == -ENOMSG) {
+        return false;
+    }
+    if (error) {
+        d->stats.unrecognised++;
+        VLOG_WARN_RL(&rl, "%016" PRIx64 " port %" PRIu32 ": malformed PROBE",
+                     at->dpid, at->port);
+        return true;
+    }
+
+    uint64_t session;
+    const uint8_t *key = d->ops->session_key(&probe.endpoint, &session,
+                                             d->aux);
+    if (!key) {
+        d->stats.host_probes_unknown++;
+        VLOG_DBG_RL(&rl, "%016" PRIx64 " port %" PRIu32 ": PROBE of an "
+                    "endpoint without a session", at->dpid, at->port);
+    } else if (!packet_probe_verify(&probe, key)) {
+        d->stats.host_probes_forged++;
+        VLOG_WARN_RL(&rl, "%016" PRIx64 " port %" PRIu32 ": PROBE with a "
+                     "wrong MAC", at->dpid, at->port);
+    } else {
+        take_host_probe(d, at, &probe, session, now);
+    }
+    return true;
+}
+
+static bool
+take_token(struct discovery *d, long long now)
+{
+    uint64_t limit = d->config.reset_pps * 1000ULL;
+    uint64_t elapsed = MIN(now - d->tokens_at, 1000);
+
+    d->tokens = MIN(d->tokens + elapsed * d->config.reset_pps, limit);
+    d->tokens_at = now;
+    if (d->tokens < 1000) {
+        return false;
+    }
+    d->tokens -= 1000;
+    return true;
+}
+
+static void
+answer_reset(struct discovery *d, const struct topology_end *at,
+             const void *frame, size_t len, long long now)
+{
+    uint8_t buf[PACKET_BUFFER_LEN];
+    size_t reset_len;
+
+    if (packet_build_reset(frame, len, d->config.sal_port, buf, &reset_len)) {
+        d->stats.unrecognised++;
+    } else if (!take_token(d, now)) {
+        d->stats.resets_limited++;
+    } else {
+        d->stats.resets_sent++;
+        d->ops->send(at->dpid, at->port, at->port, buf, reset_len, d->aux);
+    }
+}
+
+void
+discovery_packet_in(struct discovery *d, const struct topology_end *at,
+                    const void *frame, size_t len, bool quiet, long long now)
+{
+    if (!handle_link_probe(d, at, frame, len, now)
+        && !handle_host_probe(d, at, frame, len, now) && !quiet) {
+        answer_reset(d, at, frame, len, now);
+    }
+}
+
+const struct discovery_stats *
+discovery_stats(const struct discovery *d)
+{
+    return &d->stats;
+}

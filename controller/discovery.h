@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Finds links and hosts: sends link probes (LLDP) out of every port that is
+ * up, takes the link probes and host PROBEs that switches hand in, and answers
+ * SYNs that nobody serves with RESET.
+ *
+ * A port that has no link yet is probed in quick succession at first, then
+ * every 'link_probe_interval_ms'.  A port over which a verified probe arrives
+ * answers at once, so both halves of a link are known one round trip after
+ * the first.
+ *
+ * Everything in a packet-in is hostile until its MAC says otherwise.
+ *
+ * Pure: what is to be sent goes out through 'send', 'now' is passed in.  One
+ * thread; the topology stays the caller's. */
+#ifndef CONTROLLER_DISCOVERY_H
+#define CONTROLLER_DISCOVERY_H 1
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "controller/packet.h"
+#include "controller/topology.h"
+
+struct discovery;
+
+struct discovery_config {
+    uint8_t link_key[PACKET_LINK_KEY_LEN]; /* Random, of this controller. */
+    uint16_t sal_port;
+    uint32_t link_probe_interval_ms;
+    uint32_t link_timeout_ms;  /* A half-link without a probe lapses. */
+    uint32_t host_timeout_ms;  /* An attachment without a PROBE lapses. */
+    uint32_t reset_pps;        /* RESETs a second, all switches together. */
+};
+
+struct discovery_ops {
+    /* Sends a frame out of 'port' of switch 'dpid'; from outside ('in_port'
+     * 0) or as an answer to where 'in_port' says. */
+    void (*send)(uint64_t dpid, uint32_t in_port, uint32_t port,
+                 const void *frame, size_t len, void *aux);
+    /* The key and session number of an endpoint whose session is up; NULL if
+     * there is none. */
+    const uint8_t *(*session_key)(const struct endpoint_id *,
+                                  uint64_t *ret_session, void *aux);
+    /* A verified PROBE was taken; 'appeared': the attachment is new or has
+     * moved. */
+    void (*attached)(const struct topology_probe *, bool appeared, void *aux);
+};
+
+/* Counters, for dumps. */
+struct discovery_stats {
+    uint64_t link_probes_sent, link_probes_seen, link_probes_forged;
+    uint64_t host_probes_seen, host_probes_unknown, host_probes_forged,
+        host_probes_stale, host_probes_refused;
+    uint64_t resets_sent, resets_limited;
+    uint64_t unrecognised;
+};
+
+struct discovery *discovery_create(const struct discovery_config *,
+                                   const struct discovery_ops *, void *aux,
+                                   struct topology *);
+void discovery_destroy(struct discovery *);
+
+/* A port is there; 'up' starts its probing, anew if it was up already. */
+void discovery_port(struct discovery *, uint64_t dpid, uint32_t port, bool up,
+                    long long now);
+void discovery_port_gone(struct discovery *, uint64_t dpid, uint32_t port);
+void discovery_switch_gone(struct discovery *, uint64_t dpid);
+/* The switch has confirmed rules: from now on it hands in what it receives, so
+ * probes that were lost before are worth repeating. */
+void discovery_switch_ready(struct discovery *, uint64_t dpid,
+                            long long now);
+
+/* A packet that a switch handed in.  'quiet': answer no RESET (services may
+ * yet be announced again). */
+void discovery_packet_in(struct discovery *, const struct topology_end *at,
+                         const void *frame, size_t len, bool quiet,
+                         long long now);
+
+/* Sends the probes that are due. */
+void discovery_run(struct discovery *, long long now);
+long long discovery_wakeup(const struct discovery *);
+
+const struct discovery_stats *discovery_stats(const struct discovery *);
+
+#endif /* discovery.h */

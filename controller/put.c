@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/put.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
+#include "openflow/openflow.h"
+#include "openvswitch/vlog.h"
+#include "util.h"
+
+VLOG_DEFINE_THIS_MODULE(put);
+
+static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(60, 20);
+
+struct put *
+put_create(struct switch_session *session, const struct rules_config *config,
+           long long now)
+{
+    struct put *put = xzalloc(sizeof *put);
+
+    put->session = session;
+    put->dialect.config = config;
+    put->dialect.protocol = openflow_protocol(session->version);
+    put->dialect.meters = session->max_meters >= RULES_N_METERS;
+    put->bundles = session->bundles;
+    put->installed = rule_table_create();
+    put->refused = rule_table_create();
+    put->state = PUT_READING;
+    put->started_at = now;
+    put->retry_at = LLONG_MAX;
+
+    uint8_t v = session->version;
+    if (put->dialect.meters) {
+        put->meters_xid = switch_session_send(session,
+                                              openflow_meters_request(v));
+    }
+    put->flows_xid = switch_session_send(
+        session, openflow_flows_request(v, SAL_COOKIE_BASE, SAL_COOKIE_MASK));
+    put->barrier_xid = switch_session_send(session,
+                                           openflow_barrier_request(v));
+    return put;
+}
+
+static void
+forget_round(struct put *put)
+{
+    rule_changes_destroy(&put->round);
+    memset(&put->round, 0, sizeof put->round);
+    free(put->failed);
+    put->failed = NULL;
+}
+
+void
+put_destroy(struct put *put)
+{
+    if (put) {
+        forget_round(put);
+        rule_table_destroy(put->installed);
+        rule_table_destroy(put->refused);
+        free(put);
+    }
+}
+
+/* Refusals. */
+
+static bool
+is_refused(const struct put *put, const struct rule *rule)
+{
+    const struct rule *refused = rule_table_find(put->refused, rule);
+
+    return refused && rule_equal(refused, rule);
+}
+
+static void
+refuse(struct put *put, const struct rule *rule, enum ofperr error,
+       long long now)
+{
+    struct ds ds = DS_EMPTY_INITIALIZER;
+    char text[128] = "libopenvswitch cannot express it";
+
+    rule_format(rule, &ds);
+    if (error) {
+        openflow_error_string(error, text, sizeof text);
+    }
+    VLOG_WARN_RL(&rl, "%016" PRIx64 ": refuses \"%s\": %s",
+                 put->session->datapath_id, ds_cstr(&ds), text);
+    ds_destroy(&ds);
+
+    put->stats.refused++;
+    rule_table_put(put->refused, rule);
+    if (put->n_refusals < PUT_REFUSALS_SHOWN) {
+        put->refusals[put->n_refusals++]
+            = (struct put_refusal) {.rule = *rule, .error = error};
+    }
+    if (error && openflow_errno(error) == -ENOSPC) {
+        put->plain_once = true; /* A bundle tells of the first one only. */
+    }
+    put->retry_at = MIN(put->retry_at, now + PUT_RETRY_MS);
+}
+
+/* Reading. */
+
+static void
+read_flows(struct put *put, const struct openflow_message *m)
+{
+    struct ofputil_flow_stats flow;
+    struct openflow_parts parts;
+    int error;
+
+    openflow_parts_begin(&parts, m);
+    while ((error = openflow_next_flow(&parts, &flow)) > 0) {
+        rule_table_read_flow(put->installed, &flow, &put->dialect);
+    }
+    openflow_parts_end(&parts);
+    if (error < 0) {
+        put->session->counters.malformed++;
+        VLOG_WARN_RL(&rl, "%016" PRIx64 ": a flow in its answer makes no "
+                     "sense; the rest of that answer is ignored",
+                     put->session->datapath_id);
+    }
+}
+
+/* What meter 'i' should be like, as its own message says. */
+static void
+desired_meter(const struct put *put, int i, struct ofputil_meter_mod *mm,
+              struct ofpbuf *bands)
+{
+    struct ofpbuf *b = rules_encode_meter(i, &put->dialect, OFPMC13_ADD);
+
+    ofpmsg_update_length(b);
+    ovs_assert(!ofputil_decode_meter_mod(b->data, mm, bands));
+    ofpbuf_delete(b);
+}
+
+static bool
+meters_equal(const struct ofputil_meter_config *a,
+             const struct ofputil_meter_config *b)
+{
+    if (a->flags != b->flags || a->n_bands != b->n_bands) {
+        return false;
+    }
+    for (int i = 0; i < a->n_bands; i++) {
+        if (a->bands[i].type != b->bands[i].type
+            || a->bands[i].rate != b->bands[i].rate
+            || a->bands[i].burst_size != b->bands[i].burst_size) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void
+read_meters(struct put *put, const struct openflow_message *m)
+{
+    struct ofputil_meter_config meter;
+    struct openflow_parts parts;
+
+    openflow_parts_begin(&parts, m);
+    while (openflow_next_meter(&parts, &meter) > 0) {
+        for (int i = 0; i < RULES_N_METERS; i++) {
+            struct ofputil_meter_mod mm;
+            struct ofpbuf bands;
+
+            ofpbuf_init(&bands, 0);
+            desired_meter(put, i, &mm, &bands);
+            if (mm.meter.meter_id == meter.meter_id) {
+                put->meters_known |= 1u << i;
+                if (meters_equal(&mm.meter, &meter)) {
+                    put->meters_seen |= 1u << i;
+                }
+            }
+            ofpbuf_uninit(&bands);
+        }
+    }
+    openflow_parts_end(&parts);
+}
+
+/* Meters are few, always the same, and not for bundles: they go first. */
+static void
+send_meters(struct put *put)
+{
+    for (int i = 0; put->dialect.meters && i < RULES_N_METERS; i++) {
+        if (!(put->meters_seen & (1u << i))) {
+            int command = put->meters_known & (1u << i) ? OFPMC13_MODIFY
+                                                        : OFPMC13_ADD;
+            put->meter_xid[i] = switch_session_send(
+                put->session, rules_encode_meter(i, &put->dialect, command));
+        }
+    }
+}
+
+static enum put_event
+finish_reading(struct put *put)
+{
+    put->stats.rules_read = rule_table_count(put->installed);
+    put->state = PUT_READY;
+    put->barrier_xid = 0;
+    send_meters(put);
+    VLOG_DBG("%016" PRIx64 ": holds %" PRIuSIZE " of our rules",
+             put->session->datapath_id, put->stats.rules_read);
+    return PUT_READ;
+}
+
+/* Rounds. */
+
+/* Leaves out what the switch has refused, and what exceeds a round. */
+static void
+trim_changes(struct put *put, struct rule_changes *changes)
+{
+    size_t n = 0;
+
+    put->trimmed = false;
+    for (size_t i = 0; i < changes->n; i++) {
+        const struct rule_change *change = &changes->changes[i];
+        if (n >= PUT_ROUND_MAX) {
+            put->trimmed = true;
+            break;
+        }
+        if (!put->n_refusals || !is_refused(put, &change->rule)) {
+            changes->changes[n++] = *change;
+        }
+    }
+    changes->n = n;
+}
+
+static bool
+takes_something_away(const struct rule_changes *changes)
+{
+    for (size_t i = 0; i < changes->n; i++) {
+        if (changes->changes[i].op != RULE_ADD) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+send_changes(struct put *put, long long now)
+{
+    struct switch_session *s = put->session;
+
+    put->first_xid = s->next_xid;
+    for (size_t i = 0; i < put->round.n; i++) {
+        const struct rule_change *change = &put->round.changes[i];
+        struct ofpbuf *b = rule_change_encode(change, &put->dialect);
+        uint32_t xid = switch_session_reserve_xid(s);
+
+        if (!b) {
+            put->failed[i] = true;
+            refuse(put, &change->rule, 0, now);
+            continue;
+        }
+        openflow_set_xid(b, xid);
+        if (put->in_bundle) {
+            b = openflow_bundle_add(s->version, put->bundle_id, b);
+        }
+        switch_session_send_as_is(s, b);
+    }
+}
+
+static void
+start_round(struct put *put, uint64_t generation, long long now)
+{
+    struct switch_session *s = put->session;
+    uint8_t v = s->version;
+
+    put->state = PUT_ROUND;
+    put->round_generation = generation;
+    put->started_at = now;
+    put->in_bundle = put->bundles && !put->plain_once;
+    put->plain_once = false;
+    put->committed = !put->in_bundle;
+    put->failed = xzalloc(put->round.n);
+    if (s->next_xid > UINT32_MAX - 2 * PUT_ROUND_MAX) {
+        s->next_xid = 1; /* The round's xids must be consecutive. */
+    }
+    if (put->in_bundle) {
+        put->bundle_id++;
+        switch_session_send(s, openflow_bundle_control(
+                                   v, put->bundle_id, OFPBCT_OPEN_REQUEST));
+    }
+    send_changes(put, now);
+    if (put->in_bundle) {
+        put->commit_xid = switch_session_send(
+            s, openflow_bundle_control(v, put->bundle_id,
+                                       OFPBCT_COMMIT_REQUEST));
+    }
+    put->barrier_xid = switch_session_send(s, openflow_barrier_request(v));
+}
+
+static void
+retry_refused(struct put *put, long long now)
+{
+    if (now >= put->retry_at) {
+        put->n_refusals = 0;
+        rule_table_clear(put->refused);
+        put->retry_at = LLONG_MAX;
+    }
+}
+
+void
+put_run(struct put *put, const struct rule_table *desired,
+        uint64_t generation, bool hold, long long now)
+{
+    if (put->state != PUT_READY
+        || put->session->state != SWITCH_SESSION_UP) {
+        return;
+    }
+    retry_refused(put, now);
+    rule_diff(desired, put->installed, &put->round);
+    trim_changes(put, &put->round);
+    put->holding = hold && takes_something_away(&put->round);
+    if (put->holding) {
+        forget_round(put);
+    } else if (!put->round.n) {
+        put->confirmed_generation = generation;
+    } else {
+        start_round(put, generation, now);
+    }
+}
+
+static void
+count_confirmed(struct put *put)
+{
+    for (size_t i = 0; i < put->round.n; i++) {
+        enum rule_op op = put->round.changes[i].op;
+        put->stats.adds += op == RULE_ADD;
+        put->stats.modifies += op == RULE_MODIFY;
+        put->stats.deletes += op == RULE_DELETE;
+    }
+}
+
+static enum put_event
+finish_round(struct put *put)
+{
+    bool whole = true;
+    size_t n = 0;
+
+    for (size_t i = 0; i < put->round.n; i++) {
+        if (put->failed[i]) {
+            whole = false;
+        } else {
+            put->round.changes[n++] = put->round.changes[i];
+        }
+    }
+    put->round.n = n;
+    put->stats.rounds++;
+    if (!put->committed) {
+        /* The switch has undone the bundle.  If it did not say because of
+         * which rule, it will without a bundle. */
+        put->stats.failed_rounds++;
+        if (whole) {
+            VLOG_WARN_RL(&rl, "%016" PRIx64 ": refuses a bundle and names no "
+                         "rule; going on without bundles",
+                         put->session->datapath_id);
+            put->bundles = false;
+        }
+    } else {
+        count_confirmed(put);
+        rule_changes_apply(&put->round, n, put->installed);
+        if (whole && !put->trimmed) {
+            put->confirmed_generation = put->round_generation;
+        }
+    }
+    forget_round(put);
+    put->state = PUT_READY;
+    put->barrier_xid = 0;
+    return PUT_CONFIRMED;
+}
+
+/* Errors. */
+
+static void
+meter_refused(struct put *put, const struct openflow_message *m,
+              long long now)
+{
+    char text[128];
+
+    VLOG_WARN_RL(&rl, "%016" PRIx64 ": refuses a meter: %s; packets for the "
+                 "controller are not limited there",
+                 put->session->datapath_id,
+                 openflow_error_string(m->error, text, sizeof text));
+    put->dialect.meters = false;
+    put->retry_at = now; /* Rules that name it were refused as well. */
+}
+
+static enum put_event
+handle_error(struct put *put, const struct openflow_message *m,
+             long long now)
+{
+    uint32_t i = m->xid - put->first_xid;
+    char text[128];
+
+    if (put->state == PUT_READING) {
+        if (m->xid == put->meters_xid) {
+            put->dialect.meters = false;
+            return PUT_NOTHING;
+        } else if (m->xid == put->flows_xid
+                   || m->xid == put->barrier_xid) {
+            switch_session_close(put->session,
+                                 "the switch does not tell its flows");
+            return PUT_NOTHING;
+        }
+    }
+    for (int j = 0; j < RULES_N_METERS; j++) {
+        if (put->meter_xid[j] && m->xid == put->meter_xid[j]) {
+            meter_refused(put, m, now);
+            return PUT_NOTHING;
+        }
+    }
+    if (put->state == PUT_ROUND && i < put->round.n) {
+        if (!put->failed[i]) {
+            put->failed[i] = true;
+            refuse(put, &put->round.changes[i].rule, m->error, now);
+        }
+    } else {
+        VLOG_WARN_RL(&rl, "%016" PRIx64 ": error, xid %" PRIu32 ": %s",
+                     put->session->datapath_id, m->xid,
+                     openflow_error_string(m->error, text, sizeof text));
+    }
+    return PUT_NOTHING;
+}
+
+enum put_event
+put_message(struct put *put, const struct openflow_message *m, long long now)
+{
+    switch ((int) m->type) {
+    case OFPTYPE_FLOW_STATS_REPLY:
+        if (put->state == PUT_READING && m->xid == put->flows_xid) {
+            read_flows(put, m);
+        }
+        return PUT_NOTHING;
+    case OFPTYPE_METER_CONFIG_STATS_REPLY:
+        if (put->state == PUT_READING && m->xid == put->meters_xid) {
+            read_meters(put, m);
+        }
+        return PUT_NOTHING;
+    case OFPTYPE_BUNDLE_CONTROL:
+        if (put->state == PUT_ROUND && m->xid == put->commit_xid
+            && m->bundle.type == OFPBCT_COMMIT_REPLY) {
+            put->committed = true;
+        }
+        return PUT_NOTHING;
+    case OFPTYPE_ERROR:
+        return handle_error(put, m, now);
+    case OFPTYPE_BARRIER_REPLY:
+        if (m->xid && m->xid == put->barrier_xid) {
+            return put->state == PUT_READING ? finish_reading(put)
+                                             : finish_round(put);
+        }
+        return PUT_NOTHING;
+    default:
+        return PUT_NOTHING;
+    }
+}
+
+long long
+put_wakeup(const struct put *put, long long timeout_ms)
+{
+    return put->state == PUT_READY ? put->retry_at
+                                   : put->started_at + timeout_ms;
+}
+
+void
+put_check(struct put *put, long long timeout_ms, long long now)
+{
+    if (put->state != PUT_READY && now >= put->started_at + timeout_ms) {
+        switch_session_close(put->session,
+                             "the switch confirms nothing any more");
+    }
+}
+
+const char *
+put_state_string(enum put_state state)
+{
+    switch (state) {
+    case PUT_READING:
+        return "reading";
+    case PUT_READY:
+        return "ready";
+    case PUT_ROUND:
+        return "round";
+    }
+    return "?";
+}

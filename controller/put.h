@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Puts the desired rules into one switch, and knows what is installed there.
+ *
+ *     READING   asks the switch for its flows and meters that are ours
+ *     READY     installed == what the switch confirmed; the next difference
+ *               to desired starts a round
+ *     ROUND     one set of changes is under way: a bundle where the switch has
+ *               bundles, then a barrier; its reply makes them installed
+ *
+ * A change that the switch refuses is remembered with its error and left out
+ * until it is desired no more, or until PUT_RETRY_MS have passed; the others
+ * go in.  Rules without our cookie are never touched.
+ *
+ * Pure: sends through a switch_session.  One thread; lives as long as the
+ * session's connection. */
+#ifndef CONTROLLER_PUT_H
+#define CONTROLLER_PUT_H 1
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include "controller/rule_table.h"
+#include "controller/switch_session.h"
+
+#define PUT_RETRY_MS 10000
+/* Changes of one round at most; the rest follows in the next. */
+#define PUT_ROUND_MAX 100000
+/* Refusals whose reason is kept. */
+#define PUT_REFUSALS_SHOWN 32
+
+enum put_state { PUT_READING, PUT_READY, PUT_ROUND };
+
+/* A rule that the switch does not take. */
+struct put_refusal {
+    struct rule rule;
+    enum ofperr error; /* 0: libopenvswitch cannot express it. */
+};
+
+struct put_stats {
+    uint64_t rounds, failed_rounds;
+    uint64_t adds, modifies, deletes; /* Confirmed. */
+    uint64_t refused;                 /* Ever. */
+    size_t rules_read;                /* At connect. */
+};
+
+struct put {
+    /* For everybody to read. */
+    enum put_state state;
+    struct rule_table *installed;  /* Owned.  Confirmed by barrier. */
+    uint64_t confirmed_generation; /* Of desired. */
+    struct rule_table *refused;    /* Owned. */
+    struct put_refusal refusals[PUT_REFUSALS_SHOWN]; /* The first of them. */
+    size_t n_refusals;
+    struct put_stats stats;
+    bool holding; /* A difference waits for the hold time to end. */
+
+    /* Private. */
+    struct switch_session *session;
+    struct rule_dialect dialect;
+    bool bundles;
+    struct rule_changes round;
+    uint8_t *failed;       /* One per change of the round. */
+    uint32_t first_xid;    /* Of the round's changes: consecutive. */
+    uint32_t bundle_id, commit_xid, barrier_xid, flows_xid, meters_xid;
+    uint32_t meter_xid[RULES_N_METERS];
+    bool in_bundle, committed, trimmed;
+    bool plain_once; /* No bundle for the next round, to hear all errors. */
+    uint64_t round_generation;
+    long long started_at, retry_at;
+    uint32_t meters_seen;  /* Bit i: meter i of rules.h is as it should be. */
+    uint32_t meters_known; /* Bit i: it exists. */
+};
+
+/* Starts to read.  'config' and 'session' must outlive the put. */
+struct put *put_create(struct switch_session *, const struct rules_config *,
+                       long long now);
+void put_destroy(struct put *);
+
+enum put_event {
+    PUT_NOTHING,   /* Not for us, or nothing that matters. */
+    PUT_READ,      /* 'installed' is what the switch holds. */
+    PUT_CONFIRMED, /* A round has ended; run again. */
+};
+
+/* Handles a message of the session. */
+enum put_event put_message(struct put *, const struct openflow_message *,
+                           long long now);
+
+/* Starts a round if the switch is READY and differs from 'desired', which is
+ * of 'generation'; without a difference that generation is confirmed at once.
+ * With 'hold' only a difference that takes nothing away is put. */
+void put_run(struct put *, const struct rule_table *desired,
+             uint64_t generation, bool hold, long long now);
+
+/* When put_run() or put_check() should be called at the latest. */
+long long put_wakeup(const struct put *, long long timeout_ms);
+
+/* Closes the session if the switch has not confirmed for 'timeout_ms'. */
+void put_check(struct put *, long long timeout_ms, long long now);
+
+const char *put_state_string(enum put_state);
+
+#endif /* put.h */
