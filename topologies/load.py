@@ -8,12 +8,16 @@ Run as a program it is the loop itself, in the client host's namespaces:
 and prints one JSON line a finished request.  The class Load starts it and
 collects the lines.  Clocks are CLOCK_MONOTONIC, the same in every host."""
 
+import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+
+from topologies.wait import until
 
 # Real exit codes of an unmodified client: 6 unknown host, 7 refused, 28 timeout.
 CURL = ["curl", "--silent", "--show-error", "--connect-timeout", "2",
@@ -98,6 +102,36 @@ class Load:
             if result["status"] == 0 and result["start"] >= since:
                 counts[result["body"]] = counts.get(result["body"], 0) + 1
         return counts
+
+
+class Download:
+    """One transfer by curl under way on 'host'."""
+
+    def __init__(self, host, url):
+        self._path = f"{host.run_dir}/download"
+        self._url = url
+        if os.path.exists(self._path):
+            os.unlink(self._path)
+        self._process = host.start(
+            ["curl", "--silent", "--show-error", "--fail",
+             "--connect-timeout", "2", "--output", self._path, url],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def wait_begun(self):
+        until(lambda: os.path.exists(self._path)
+              and os.path.getsize(self._path), f"{self._url} begins")
+
+    def finish(self, timeout=60):
+        """SHA-256 of what came, or curl's complaint."""
+        try:
+            _, error = self._process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return f"not done after {timeout} s"
+        if self._process.returncode != 0:
+            return f"curl {self._process.returncode} {error.strip()}"
+        with open(self._path, "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
 
 
 if __name__ == "__main__":

@@ -133,6 +133,19 @@ def ask_wrong_port(net):
     return timed(net, f"http://{SERVICE}.{SUFFIX}:81/")
 
 
+def curl(net, name):
+    """One request of the client to service 'name'."""
+    return net.get("h1").curl(f"http://{name}.{SUFFIX}/")
+
+
+def must_curl(net, url):
+    """What the server answers; an exception if it does not."""
+    result = net.get("h1").curl(url)
+    if result["status"] != 0:
+        raise RuntimeError(f"{url}: curl {result['status']} {result['error']}")
+    return result["body"]
+
+
 def timed(net, url, *options):
     result = net.get("h1").curl(url, *options)
     return result, (result["end"] - result["start"]) * 1e3
