@@ -3,12 +3,13 @@
  *
  * A *link* is two directed halves, each confirmed by link probes (LLDP) that
  * crossed it; it is usable while both halves are fresh and both ports are up.
- * A port with a usable or half-seen link is no host port.
+ * A port at which link probes arrive is no host port.
  *
  * An *attachment* is an endpoint seen at a host port under a locator and a MAC
  * address: a PROBE that the caller has verified (MAC under the session's
- * key).  PROBEs carry sequence numbers; an older one than the last is a replay
- * or a straggler and changes nothing.  A host may have several attachments,
+ * key).  PROBEs carry sequence numbers, which grow from one to the next of an
+ * endpoint whatever the interface; an older one than the last is a replay or a
+ * straggler and changes nothing.  A host may have several attachments,
  * one a locator; the same locator at another port is a move.  A port that
  * goes down withdraws what was attached to it at once.
  *
@@ -41,10 +42,10 @@ struct topology_port {
     uint32_t speed_mbps;       /* 0 = unknown. */
     bool up;                   /* Administratively and its link. */
 
-    /* Far end of the half-link that leaves here; dpid 0 = none seen. */
+    /* Where the link probes that arrive here come from; dpid 0 = none do. */
     uint64_t peer_dpid;
     uint32_t peer_port;
-    uint32_t cost;             /* >= 1. */
+    uint32_t cost;             /* Of sending out here; >= 1. */
     long long int link_deadline;
 
     struct ovs_list attachments; /* topology_attachment.port_node. */
@@ -92,6 +93,9 @@ int topology_port_set(struct topology *, uint64_t dpid, uint32_t port,
                       const struct eth_addr *mac, const char *name,
                       bool up, uint32_t speed_mbps);
 void topology_port_remove(struct topology *, uint64_t dpid, uint32_t port);
+/* Removes all ports but 'ports': what a switch that reconnects still has. */
+void topology_ports_retain(struct topology *, uint64_t dpid,
+                           const uint32_t ports[], size_t n);
 
 /* One end of a link. */
 struct topology_end {
@@ -125,8 +129,10 @@ struct topology_probe {
  * -EADDRINUSE: a live attachment of another endpoint has this locator. */
 int topology_attach(struct topology *, const struct topology_probe *,
                     long long int deadline);
-/* Withdraws one attachment, or all of an endpoint (clean stop). */
+/* Withdraws one attachment. */
 void topology_detach(struct topology *, const struct in6_addr *locator);
+/* Withdraws all of an endpoint and forgets its sequence number (clean stop, or
+ * its lease ended). */
 void topology_detach_endpoint(struct topology *, const struct endpoint_id *);
 
 /* Expires links and attachments whose deadline is <= 'now'.  Returns the
@@ -167,7 +173,7 @@ struct topology_changes {
         struct endpoint_id endpoint;
         struct in6_addr locator;
         bool attached;             /* Now. */
-    } *hosts;                      /* Each locator once. */
+    } *hosts;                      /* In order of endpoint, locator. */
     size_t n_hosts;
 };
 

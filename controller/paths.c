@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/paths.h"
+
+#include <stdlib.h>
+#include "controller/topology.h"
+#include "openvswitch/util.h"
+#include "util.h"
+
+/* A usable link, seen from the switch it leaves. */
+struct edge {
+    uint32_t port;
+    uint32_t cost;
+    uint32_t to; /* Index of the neighbour. */
+};
+
+struct node {
+    uint64_t dpid;
+    bool has_sal;
+    struct edge *edges; /* In order of port. */
+    size_t n_edges;
+};
+
+struct paths {
+    struct node *nodes; /* In order of dpid. */
+    uint32_t n;
+    uint32_t *distances; /* n * n, row: from. */
+    uint32_t *nearest_sal;
+};
+
+/* The graph. */
+
+static int
+compare_nodes(const void *a_, const void *b_)
+{
+    const struct node *a = a_, *b = b_;
+    return a->dpid < b->dpid ? -1 : a->dpid > b->dpid;
+}
+
+static int
+compare_edges(const void *a_, const void *b_)
+{
+    const struct edge *a = a_, *b = b_;
+    return a->port < b->port ? -1 : a->port > b->port;
+}
+
+static void
+read_edges(struct paths *paths, const struct topology *topology,
+           struct node *node)
+{
+    const struct topology_switch *sw = topology_switch(topology, node->dpid);
+    const struct topology_port *port;
+
+    node->edges = xmalloc((hmap_count(&sw->ports) + 1) * sizeof *node->edges);
+    TOPOLOGY_FOR_EACH_PORT (port, sw) {
+        struct topology_end far;
+        /* A cable from a switch to itself leads nowhere. */
+        if (topology_port_link(topology, sw, port, &far)
+            && far.dpid != node->dpid) {
+            node->edges[node->n_edges++] = (struct edge) {
+                port->number, port->cost, paths_index(paths, far.dpid)};
+        }
+    }
+    qsort(node->edges, node->n_edges, sizeof *node->edges, compare_edges);
+}
+
+static void
+read_graph(struct paths *paths, const struct topology *topology)
+{
+    const struct topology_switch *sw;
+
+    paths->nodes = xzalloc((hmap_count(topology_switches(topology)) + 1)
+                           * sizeof *paths->nodes);
+    TOPOLOGY_FOR_EACH_SWITCH (sw, topology) {
+        struct node *node = &paths->nodes[paths->n++];
+        node->dpid = sw->dpid;
+        node->has_sal = sw->has_sal;
+    }
+    qsort(paths->nodes, paths->n, sizeof *paths->nodes, compare_nodes);
+    for (uint32_t i = 0; i < paths->n; i++) {
+        read_edges(paths, topology, &paths->nodes[i]);
+    }
+}
+
+/* Dijkstra's algorithm with a binary heap in which outdated entries are
+ * skipped when they come up. */
+
+struct heap_entry {
+    uint32_t distance;
+    uint32_t node;
+};
+
+struct heap {
+    struct heap_entry *entries;
+    size_t n, allocated;
+};
+
+static void
+heap_push(struct heap *heap, uint32_t distance, uint32_t node)
+{
+    if (heap->n >= heap->allocated) {
+        heap->entries = x2nrealloc(heap->entries, &heap->allocated,
+                                   sizeof *heap->entries);
+    }
+    size_t i = heap->n++;
+    while (i && heap->entries[(i - 1) / 2].distance > distance) {
+        heap->entries[i] = heap->entries[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    heap->entries[i] = (struct heap_entry) {distance, node};
+}
+
+static struct heap_entry
+heap_pop(struct heap *heap)
+{
+    struct heap_entry top = heap->entries[0];
+    struct heap_entry last = heap->entries[--heap->n];
+    size_t i = 0;
+
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= heap->n) {
+            break;
+        }
+        if (child + 1 < heap->n && heap->entries[child + 1].distance
+                                   < heap->entries[child].distance) {
+            child++;
+        }
+        if (heap->entries[child].distance >= last.distance) {
+            break;
+        }
+        heap->entries[i] = heap->entries[child];
+        i = child;
+    }
+    if (heap->n) {
+        heap->entries[i] = last;
+    }
+    return top;
+}
+
+static uint32_t
+add_distance(uint32_t a, uint32_t b)
+{
+    /* Saturates below "unreachable": far away is still a way. */
+    uint64_t sum = (uint64_t) a + b;
+    return MIN(sum, PATHS_UNREACHABLE - 1);
+}
+
+static void
+compute_from(struct paths *paths, uint32_t from, struct heap *heap)
+{
+    uint32_t *distances = &paths->distances[(size_t) from * paths->n];
+
+    for (uint32_t i = 0; i < paths->n; i++) {
+        distances[i] = PATHS_UNREACHABLE;
+    }
+    distances[from] = 0;
+    heap_push(heap, 0, from);
+    while (heap->n) {
+        struct heap_entry entry = heap_pop(heap);
+        if (entry.distance != distances[entry.node]) {
+            continue;
+        }
+        const struct node *node = &paths->nodes[entry.node];
+        for (size_t i = 0; i < node->n_edges; i++) {
+            const struct edge *edge = &node->edges[i];
+            uint32_t distance = add_distance(entry.distance, edge->cost);
+            if (distance < distances[edge->to]) {
+                distances[edge->to] = distance;
+                heap_push(heap, distance, edge->to);
+            }
+        }
+    }
+}
+
+static uint32_t
+find_nearest_sal(const struct paths *paths, uint32_t from)
+{
+    uint32_t best = PATHS_NO_SWITCH, least = PATHS_UNREACHABLE;
+    for (uint32_t i = 0; i < paths->n; i++) {
+        uint32_t distance = paths_distance(paths, from, i);
+        if (paths->nodes[i].has_sal && distance < least) {
+            best = i;
+            least = distance;
+        }
+    }
+    return best;
+}
+
+struct paths *
+paths_compute(const struct topology *topology)
+{
+    struct paths *paths = xzalloc(sizeof *paths);
+    struct heap heap = {NULL, 0, 0};
+
+    read_graph(paths, topology);
+    paths->distances = xmalloc(((size_t) paths->n * paths->n + 1)
+                               * sizeof *paths->distances);
+    for (uint32_t i = 0; i < paths->n; i++) {
+        compute_from(paths, i, &heap);
+    }
+    free(heap.entries);
+
+    paths->nearest_sal = xmalloc((paths->n + 1) * sizeof *paths->nearest_sal);
+    for (uint32_t i = 0; i < paths->n; i++) {
+        paths->nearest_sal[i] = find_nearest_sal(paths, i);
+    }
+    return paths;
+}
+
+void
+paths_destroy(struct paths *paths)
+{
+    if (!paths) {
+        return;
+    }
+    for (uint32_t i = 0; i < paths->n; i++) {
+        free(paths->nodes[i].edges);
+    }
+    free(paths->nodes);
+    free(paths->distances);
+    free(paths->nearest_sal);
+    free(paths);
+}
+
+/* Answers. */
+
+size_t
+paths_n_switches(const struct paths *paths)
+{
+    return paths->n;
+}
+
+uint32_t
+paths_index(const struct paths *paths, uint64_t dpid)
+{
+    uint32_t low = 0, high = paths->n;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (paths->nodes[middle].dpid < dpid) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < paths->n && paths->nodes[low].dpid == dpid ? low
+                                                            : PATHS_NO_SWITCH;
+}
+
+uint64_t
+paths_dpid(const struct paths *paths, uint32_t index)
+{
+    return paths->nodes[index].dpid;
+}
+
+bool
+paths_has_sal(const struct paths *paths, uint32_t index)
+{
+    return paths->nodes[index].has_sal;
+}
+
+uint32_t
+paths_distance(const struct paths *paths, uint32_t from, uint32_t to)
+{
+    return paths->distances[(size_t) from * paths->n + to];
+}
+
+/* Distance to 'to' by way of 'edge'. */
+static uint32_t
+distance_by(const struct paths *paths, const struct edge *edge, uint32_t to)
+{
+    uint32_t rest = paths_distance(paths, edge->to, to);
+    return rest == PATHS_UNREACHABLE ? rest : add_distance(edge->cost, rest);
+}
+
+size_t
+paths_next_hops(const struct paths *paths, uint32_t from, uint32_t to,
+                uint32_t ports[], size_t max)
+{
+    const struct node *node = &paths->nodes[from];
+    uint32_t distance = paths_distance(paths, from, to);
+    size_t n = 0;
+
+    if (from == to || distance == PATHS_UNREACHABLE) {
+        return 0;
+    }
+    for (size_t i = 0; i < node->n_edges; i++) {
+        if (distance_by(paths, &node->edges[i], to) == distance) {
+            if (n < max) {
+                ports[n] = node->edges[i].port;
+            }
+            n++;
+        }
+    }
+    return n;
+}
+
+uint32_t
+paths_next_hop(const struct paths *paths, uint32_t from, uint32_t to)
+{
+    uint32_t port;
+    return paths_next_hops(paths, from, to, &port, 1) ? port : 0;
+}
+
+uint32_t
+paths_alternate(const struct paths *paths, uint32_t from, uint32_t to,
+                uint32_t port)
+{
+    const struct node *node = &paths->nodes[from];
+    uint32_t least = PATHS_UNREACHABLE, best = 0;
+
+    if (from == to) {
+        return 0;
+    }
+    uint32_t own = paths_distance(paths, from, to);
+    for (size_t i = 0; i < node->n_edges; i++) {
+        const struct edge *edge = &node->edges[i];
+        uint32_t rest = paths_distance(paths, edge->to, to);
+        uint32_t back = paths_distance(paths, edge->to, from);
+        if (edge->port == port || rest == PATHS_UNREACHABLE
+            || (back != PATHS_UNREACHABLE
+                && rest >= (uint64_t) back + own)) {
+            continue;
+        }
+        uint32_t distance = distance_by(paths, edge, to);
+        if (distance < least) {
+            least = distance;
+            best = edge->port;
+        }
+    }
+    return best;
+}
+
+uint32_t
+paths_nearest_sal(const struct paths *paths, uint32_t from)
+{
+    return paths->nearest_sal[from];
+}
