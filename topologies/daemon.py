@@ -7,6 +7,7 @@ import subprocess
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.abspath(os.environ.get("BUILD", f"{ROOT}/build"))
+OVS_PREFIX = os.environ.get("OVS_PREFIX", f"{ROOT}/build/ovs")
 RUN = "/run/salient"  # On the sandbox's own tmpfs.
 STOP_TIMEOUT = 10
 

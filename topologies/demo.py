@@ -170,6 +170,7 @@ def _show_logs(net):
 
 def _prompt(net):
     from mininet.cli import CLI
+    from mininet.log import setLogLevel
     from topologies.daemon import BUILD, RUN
     title("The network goes on running.  Try, at Mininet's prompt:")
     note(f"""\
@@ -181,4 +182,6 @@ sh ovs-ofctl -O OpenFlow15 dump-flows s1 table=10
 sh ovs-appctl dpctl/dump-flows
 sh ip link set s3-eth3 down
 exit                                  stops and removes everything""")
+    setLogLevel("output")
     CLI(net)
+    setLogLevel("critical")

@@ -20,21 +20,25 @@ from mininet.log import setLogLevel
 from mininet.net import Mininet
 from mininet.node import OVSSwitch
 
-from topologies.daemon import BUILD, ROOT, RUN, Daemon, salctl, sh, write
+from topologies.daemon import BUILD, OVS_PREFIX, RUN, Daemon, salctl, sh, write
 from topologies.host import MANAGEMENT, SalientHost
 from topologies.ovs import OpenVSwitch
 from topologies.wait import until
 
 CONTROLLER = f"{MANAGEMENT}.1"
 OPENFLOW_PORT = 6653
-API_PORT = 6680
+API_PORT = 6654
 
+RESOLVER = "10.0.255.254"
+
+# Everything else has its default; see controller/controller.yaml.
 CONTROLLER_YAML = """\
 openflow:
   listen: tcp:127.0.0.1:{openflow}
 api:
   listen: [tcp:{address}:{api}]
 control: {run}/controller.sock
+resolver: {resolver}
 """
 
 
@@ -82,7 +86,7 @@ class SalientNet(Mininet):
             os.unlink(f"{self.log_dir}/{old}")
         os.makedirs(RUN, mode=0o700, exist_ok=True)
         self.salient_controller = None
-        self.ovs = OpenVSwitch(f"{ROOT}/build/ovs", f"{RUN}/ovs", self.log_dir)
+        self.ovs = OpenVSwitch(OVS_PREFIX, f"{RUN}/ovs", self.log_dir)
         sh("ip", "link", "set", "lo", "up")
         self.ovs.start()  # Mininet asks it for its version with each switch.
 
@@ -101,7 +105,8 @@ class SalientNet(Mininet):
 
     def start_controller(self):
         config = write(f"{RUN}/controller.yaml", CONTROLLER_YAML.format(
-            address=CONTROLLER, openflow=OPENFLOW_PORT, api=API_PORT, run=RUN))
+            address=CONTROLLER, openflow=OPENFLOW_PORT, api=API_PORT, run=RUN,
+            resolver=RESOLVER))
         self.salient_controller = Daemon(
             "controller", [f"{BUILD}/bin/salient-controller", "--config",
                            config], self.log_dir)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Mininet runs with the sandbox's own /run and PATH; nothing is installed.
-QUICKSTART := BUILD=$(abspath $(BUILD)) $(PYTHON) -B topologies/quickstart.py
+QUICKSTART = BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
+    $(PYTHON) -B topologies/quickstart.py
 KEEP ?= 0
 
 ## Demonstration and network tests

@@ -26,7 +26,8 @@ from topologies.daemon import ROOT
 from topologies.host import DNS_ADDRESS, WEB_PORT
 from topologies.load import Download, Load
 from topologies.quickstart import LONELY, SERVICE, SUFFIX, URL, WEIGHTS
-from topologies.salient_net import API_PORT, CONTROLLER, OPENFLOW_PORT
+from topologies.salient_net import (API_PORT, CONTROLLER, OPENFLOW_PORT,
+                                    RESOLVER)
 from topologies.wait import TooLate, until
 
 SEED = int(os.environ.get("SEED", "20120425"))
@@ -316,7 +317,7 @@ def hostile_packets_change_nothing(net):
         sent = attacker.do(sys.executable, f"{ROOT}/tests/integration/hostile.py",
                            "udp", str(SEED), "4000", corpus,
                            net.get("h1").IP(), net.get("web1").IP(),
-                           net.get("web3").IP(), net.RESOLVER)
+                           net.get("web3").IP(), RESOLVER)
         more_answers(load)
         got = transfer.finish()
     finally:
