@@ -8,6 +8,7 @@
 #include <string.h>
 #include "openvswitch/util.h"
 #include "openvswitch/vlog.h"
+#include "proto/tls.h"
 #include "util.h"
 
 VLOG_DEFINE_THIS_MODULE(channel);
@@ -17,6 +18,7 @@ static struct vlog_rate_limit peer_rl = VLOG_RATE_LIMIT_INIT(10, 20);
 
 #define LINGER_MS 1000
 #define TCP_KEEPALIVE_S 30
+#define PEER_CLOSED "the peer closed the connection"
 
 static unsigned int patience_ms = CHANNEL_PATIENCE_MS;
 
@@ -40,18 +42,19 @@ channel_patience(void)
 }
 
 char *
-channel_format_address(const struct sockaddr_storage *ss)
+channel_format_address(const char *kind, const struct sockaddr_storage *ss)
 {
     char host[INET6_ADDRSTRLEN];
 
     if (ss->ss_family == AF_INET6) {
         const struct sockaddr_in6 *sin6 = (const void *) ss;
         uv_ip6_name(sin6, host, sizeof host);
-        return xasprintf("tcp:[%s]:%u", host, ntohs(sin6->sin6_port));
+        return xasprintf("%s:[%s]:%u", kind, host,
+                         ntohs(sin6->sin6_port));
     } else {
         const struct sockaddr_in *sin = (const void *) ss;
         uv_ip4_name(sin, host, sizeof host);
-        return xasprintf("tcp:%s:%u", host, ntohs(sin->sin_port));
+        return xasprintf("%s:%s:%u", kind, host, ntohs(sin->sin_port));
     }
 }
 
@@ -78,6 +81,7 @@ static void
 channel_destroy(struct channel *channel)
 {
     frame_decoder_destroy(&channel->decoder);
+    tls_session_destroy(channel->tls);
     if (channel->addresses) {
         uv_freeaddrinfo(channel->addresses);
     }
@@ -150,7 +154,8 @@ channel_fail(struct channel *channel, char *reason)
 static void
 fail_peer(struct channel *channel, char *reason)
 {
-    if (channel->state == CHANNEL_OPEN) {
+    if (channel->state == CHANNEL_OPEN
+        || (channel->state == CHANNEL_HANDSHAKING && channel->accepted)) {
         VLOG_WARN_RL(&peer_rl, "%s: %s; closing the connection",
                      channel->peer, reason);
     }
@@ -176,6 +181,53 @@ channel_await(struct channel *channel, const char *awaited, unsigned int ms)
 {
     channel->awaited = awaited;
     uv_timer_start(&channel->deadline, on_deadline, ms, 0);
+}
+
+static void
+on_write(uv_write_t *req, int status)
+{
+    struct channel_write *write = CONTAINER_OF(req, struct channel_write, req);
+    struct channel *channel = write->channel;
+
+    free(write);
+    if (status < 0) {
+        channel_fail(channel, xasprintf("cannot send: %s",
+                                        uv_strerror(status)));
+    } else if (channel->state == CHANNEL_OPEN && channel->ops->drained
+               && !uv_stream_get_write_queue_size(&channel->io.stream)) {
+        channel->ops->drained(channel, channel->aux);
+    }
+}
+
+/* Sends 'n' bytes of 'write' as they are; takes it over. */
+static void
+channel_output(struct channel *channel, struct channel_write *write, size_t n)
+{
+    uv_buf_t buf = uv_buf_init((char *) write->data, n);
+
+    write->channel = channel;
+    int error = uv_write(&write->req, &channel->io.stream, &buf, 1, on_write);
+    if (error) {
+        free(write);
+        channel_fail(channel, xasprintf("cannot send: %s",
+                                        uv_strerror(error)));
+    } else if (uv_stream_get_write_queue_size(&channel->io.stream)
+               > CHANNEL_QUEUE_MAX) {
+        fail_peer(channel, xstrdup("the peer does not read what it is sent"));
+    }
+}
+
+/* Sends what TLS has ready. */
+static void
+tls_flush(struct channel *channel)
+{
+    size_t n = tls_session_pending(channel->tls);
+
+    if (n) {
+        struct channel_write *write = xmalloc(sizeof *write + n);
+        tls_session_output(channel->tls, write->data, n);
+        channel_output(channel, write, n);
+    }
 }
 
 static void
@@ -240,6 +292,69 @@ channel_input(struct channel *channel, const void *data, size_t n)
 }
 
 static void
+channel_opened(struct channel *channel)
+{
+    channel->state = CHANNEL_OPEN;
+    if (channel->accepted) {
+        channel_await(channel, "the first message", patience_ms);
+    } else {
+        uv_timer_stop(&channel->deadline);
+    }
+    if (channel->ops->open) {
+        channel->ops->open(channel, channel->aux);
+    }
+}
+
+static void
+fail_tls(struct channel *channel, int error, char *reason)
+{
+    if (error == -ENOTCONN) {
+        channel_fail(channel, xstrdup(PEER_CLOSED));
+    } else {
+        fail_peer(channel, reason);
+    }
+}
+
+static void
+tls_handshake(struct channel *channel)
+{
+    char *reason = NULL;
+    int rc = tls_session_handshake(channel->tls, &reason);
+
+    /* Also after a failure: the peer is told why. */
+    tls_flush(channel);
+    if (rc < 0) {
+        fail_tls(channel, rc, reason);
+    } else if (rc > 0 && channel->state == CHANNEL_HANDSHAKING) {
+        channel_opened(channel);
+    }
+}
+
+/* Takes in encrypted bytes. */
+static void
+tls_input(struct channel *channel, const void *data, size_t n)
+{
+    tls_session_feed(channel->tls, data, n);
+    if (channel->state == CHANNEL_HANDSHAKING) {
+        tls_handshake(channel);
+    }
+    while (channel->state == CHANNEL_OPEN) {
+        char plain[16 * 1024]; /* What one TLS record holds. */
+        char *reason = NULL;
+        int rc = tls_session_read(channel->tls, plain, sizeof plain, &reason);
+        if (rc > 0) {
+            channel_input(channel, plain, rc);
+            continue;
+        }
+        tls_flush(channel);
+        if (rc < 0) {
+            fail_tls(channel, rc, reason);
+        }
+        break;
+    }
+}
+
+static void
 on_alloc(uv_handle_t *handle OVS_UNUSED, size_t size OVS_UNUSED, uv_buf_t *buf)
 {
     /* libuv reads right after it asks, so one buffer a thread is enough. */
@@ -255,26 +370,16 @@ on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 
     if (n == UV_EOF) {
         bool partial = frame_decoder_is_partial(&channel->decoder);
-        channel_fail(channel, xasprintf("the peer closed the connection%s",
+        channel_fail(channel, xasprintf(PEER_CLOSED"%s",
                                         partial ? " within a message" : ""));
     } else if (n < 0) {
         channel_fail(channel, xasprintf("cannot receive: %s", uv_strerror(n)));
-    } else if (n > 0 && channel->state == CHANNEL_OPEN) {
-        channel_input(channel, buf->base, n);
-    }
-}
-
-static void
-channel_opened(struct channel *channel)
-{
-    channel->state = CHANNEL_OPEN;
-    if (channel->accepted) {
-        channel_await(channel, "the first message", patience_ms);
-    } else {
-        uv_timer_stop(&channel->deadline);
-    }
-    if (channel->ops->open) {
-        channel->ops->open(channel, channel->aux);
+    } else if (n > 0 && channel->state != CHANNEL_LINGERING) {
+        if (channel->tls) {
+            tls_input(channel, buf->base, n);
+        } else {
+            channel_input(channel, buf->base, n);
+        }
     }
 }
 
@@ -292,42 +397,12 @@ channel_start(struct channel *channel)
     if (error) {
         channel_fail(channel, xasprintf("cannot receive: %s",
                                         uv_strerror(error)));
-        return;
-    }
-    channel_opened(channel);
-}
-
-static void
-on_write(uv_write_t *req, int status)
-{
-    struct channel_write *write = CONTAINER_OF(req, struct channel_write, req);
-    struct channel *channel = write->channel;
-
-    free(write);
-    if (status < 0) {
-        channel_fail(channel, xasprintf("cannot send: %s",
-                                        uv_strerror(status)));
-    } else if (channel->state == CHANNEL_OPEN && channel->ops->drained
-               && !uv_stream_get_write_queue_size(&channel->io.stream)) {
-        channel->ops->drained(channel, channel->aux);
-    }
-}
-
-/* Sends 'n' bytes of 'write', which it takes over. */
-static void
-channel_output(struct channel *channel, struct channel_write *write, size_t n)
-{
-    uv_buf_t buf = uv_buf_init((char *) write->data, n);
-
-    write->channel = channel;
-    int error = uv_write(&write->req, &channel->io.stream, &buf, 1, on_write);
-    if (error) {
-        free(write);
-        channel_fail(channel, xasprintf("cannot send: %s",
-                                        uv_strerror(error)));
-    } else if (uv_stream_get_write_queue_size(&channel->io.stream)
-               > CHANNEL_QUEUE_MAX) {
-        fail_peer(channel, xstrdup("the peer does not read what it is sent"));
+    } else if (channel->tls) {
+        channel->state = CHANNEL_HANDSHAKING;
+        channel_await(channel, "the TLS handshake", patience_ms);
+        tls_handshake(channel);
+    } else {
+        channel_opened(channel);
     }
 }
 
@@ -351,7 +426,18 @@ channel_send(struct channel *channel, const Salient__V1__Envelope *envelope)
                                           + len);
     frame_header_put(write->data, len);
     salient__v1__envelope__pack(envelope, write->data + FRAME_HEADER_LEN);
-    channel_output(channel, write, FRAME_HEADER_LEN + len);
+    if (channel->tls) {
+        int error = tls_session_write(channel->tls, write->data,
+                                      FRAME_HEADER_LEN + len);
+        free(write);
+        if (error) {
+            channel_fail(channel, xstrdup("cannot send: TLS failed"));
+        } else {
+            tls_flush(channel);
+        }
+    } else {
+        channel_output(channel, write, FRAME_HEADER_LEN + len);
+    }
 }
 
 void
@@ -380,12 +466,19 @@ on_shutdown(uv_shutdown_t *req OVS_UNUSED, int status OVS_UNUSED)
 void
 channel_close(struct channel *channel)
 {
-    if (channel->state == CHANNEL_CONNECTING) {
+    if (channel->state < CHANNEL_OPEN) {
         channel_fail(channel, NULL);
     } else if (channel->state == CHANNEL_OPEN) {
         /* A socket that is closed while bytes of the peer are unread resets
          * the connection, and the peer loses what we sent last.  So: finish
          * sending, and discard until the peer ends too. */
+        if (channel->tls) {
+            tls_session_end(channel->tls);
+            tls_flush(channel);
+            if (channel->state != CHANNEL_OPEN) {
+                return;
+            }
+        }
         channel->state = CHANNEL_LINGERING;
         channel_await(channel, "the peer's end", LINGER_MS);
         if (uv_shutdown(&channel->shutdown_req, &channel->io.stream,

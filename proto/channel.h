@@ -17,9 +17,11 @@
 struct channel;
 struct channel_listener;
 
-/* Mutual TLS: each side shows a certificate that the CA signed. */
+/* Mutual TLS, 1.3 or later: each side shows a certificate that the CA signed;
+ * who connects also checks that the certificate names HOST.  Needed for "tls:"
+ * endpoints, ignored for others; read once, within the call. */
 struct channel_tls {
-    const char *certificate; /* PEM files. */
+    const char *certificate; /* PEM files; the certificate's may hold a chain. */
     const char *private_key;
     const char *ca;
 };

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "openvswitch/util.h"
+#include "proto/tls.h"
 #include "util.h"
 
 static void connect_next(struct channel *);
@@ -114,23 +115,36 @@ connect_tcp(struct channel *channel)
     channel->pending++;
 }
 
+/* What is wrong with 'text', malloced, or NULL. */
+static char *
+parse(const char *text, struct endpoint *endpoint)
+{
+    const char *wrong = endpoint_parse(text, endpoint);
+
+    if (!wrong && endpoint->kind != ENDPOINT_UNIX && !endpoint->port) {
+        wrong = "has port 0, which is no port to connect to";
+    }
+    return wrong ? xasprintf("\"%s\" %s", text, wrong) : NULL;
+}
+
 int
 channel_connect(uv_loop_t *loop, const char *endpoint,
                 const struct channel_tls *tls, const struct channel_ops *ops,
                 void *aux, struct channel **ret_channel, char **ret_error)
 {
+    struct tls_context *context = NULL;
     struct endpoint parsed;
-    const char *wrong = endpoint_parse(endpoint, &parsed);
-    if (!wrong && parsed.kind != ENDPOINT_UNIX && !parsed.port) {
-        wrong = "has port 0, which is no port to connect to";
-    }
+
+    char *wrong = parse(endpoint, &parsed);
     if (wrong) {
-        *ret_error = xasprintf("\"%s\" %s", endpoint, wrong);
+        *ret_error = wrong;
         return -EINVAL;
     }
     if (parsed.kind == ENDPOINT_TLS) {
-        *ret_error = xasprintf("\"%s\": TLS is not there yet", endpoint);
-        return -EOPNOTSUPP;
+        int error = tls_context_create(tls, &context, ret_error);
+        if (error) {
+            return error;
+        }
     }
 
     struct channel *channel = channel_create(loop, xstrdup(endpoint));
@@ -138,6 +152,10 @@ channel_connect(uv_loop_t *loop, const char *endpoint,
     channel->aux = aux;
     channel->endpoint = parsed;
     channel->connect_req.data = channel;
+    if (context) {
+        channel->tls = tls_session_create(context, parsed.host);
+        tls_context_destroy(context);
+    }
     channel_await(channel, "an answer", channel_patience());
     if (parsed.kind == ENDPOINT_UNIX) {
         channel_io_init(channel, false);

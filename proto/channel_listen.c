@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "openvswitch/util.h"
 #include "openvswitch/vlog.h"
+#include "proto/tls.h"
 #include "util.h"
 
 VLOG_DEFINE_THIS_MODULE(channel_listen);
@@ -24,6 +25,7 @@ static struct vlog_rate_limit accept_rl = VLOG_RATE_LIMIT_INIT(10, 20);
 struct channel_listener {
     union channel_io io;
     struct endpoint endpoint;
+    struct tls_context *tls; /* NULL without TLS. */
     channel_accept_cb *accept;
     void *aux;
     dev_t device; /* Of our Unix socket, to remove no other. */
@@ -34,6 +36,7 @@ static char *
 format_peer(const struct channel_listener *listener,
             const struct channel *channel)
 {
+    const char *kind = listener->tls ? "tls" : "tcp";
     struct sockaddr_storage ss;
     int len = sizeof ss;
 
@@ -42,9 +45,9 @@ format_peer(const struct channel_listener *listener,
     }
     memset(&ss, 0, sizeof ss);
     if (uv_tcp_getpeername(&channel->io.tcp, (struct sockaddr *) &ss, &len)) {
-        return xstrdup("tcp:gone");
+        return xasprintf("%s:gone", kind);
     }
-    return channel_format_address(&ss);
+    return channel_format_address(kind, &ss);
 }
 
 static void
@@ -74,6 +77,9 @@ on_connection(uv_stream_t *stream, int status)
         return;
     }
     channel->ops = ops;
+    if (listener->tls) {
+        channel->tls = tls_session_create(listener->tls, NULL);
+    }
     channel_start(channel);
 }
 
@@ -173,37 +179,49 @@ listen_tcp(struct channel_listener *listener)
                  : uv_listen(&listener->io.stream, BACKLOG, on_connection);
 }
 
+/* Makes the socket and listens. */
+static int
+start(struct channel_listener *listener, uv_loop_t *loop)
+{
+    bool is_unix = listener->endpoint.kind == ENDPOINT_UNIX;
+
+    if (is_unix) {
+        uv_pipe_init(loop, &listener->io.pipe, 0);
+    } else {
+        uv_tcp_init(loop, &listener->io.tcp);
+    }
+    listener->io.handle.data = listener;
+    return is_unix ? listen_unix(listener) : listen_tcp(listener);
+}
+
 int
 channel_listen(uv_loop_t *loop, const char *endpoint,
                const struct channel_tls *tls, channel_accept_cb *accept,
                void *listener_aux, struct channel_listener **ret_listener,
                char **ret_error)
 {
+    struct tls_context *context = NULL;
     struct endpoint parsed;
+    int error;
+
     const char *wrong = endpoint_parse(endpoint, &parsed);
     if (wrong) {
         *ret_error = xasprintf("\"%s\" %s", endpoint, wrong);
         return -EINVAL;
     }
     if (parsed.kind == ENDPOINT_TLS) {
-        *ret_error = xasprintf("\"%s\": TLS is not there yet", endpoint);
-        return -EOPNOTSUPP;
+        error = tls_context_create(tls, &context, ret_error);
+        if (error) {
+            return error;
+        }
     }
 
     struct channel_listener *listener = xzalloc(sizeof *listener);
     listener->endpoint = parsed;
+    listener->tls = context;
     listener->accept = accept;
     listener->aux = listener_aux;
-    int error;
-    if (parsed.kind == ENDPOINT_UNIX) {
-        uv_pipe_init(loop, &listener->io.pipe, 0);
-        listener->io.handle.data = listener;
-        error = listen_unix(listener);
-    } else {
-        uv_tcp_init(loop, &listener->io.tcp);
-        listener->io.handle.data = listener;
-        error = listen_tcp(listener);
-    }
+    error = start(listener, loop);
     if (error) {
         *ret_error = xasprintf("cannot listen on %s: %s", endpoint,
                                ovs_strerror(-error));
@@ -233,7 +251,10 @@ channel_listener_port(const struct channel_listener *listener)
 static void
 on_listener_closed(uv_handle_t *handle)
 {
-    free(handle->data);
+    struct channel_listener *listener = handle->data;
+
+    tls_context_destroy(listener->tls);
+    free(listener);
 }
 
 void

@@ -9,9 +9,11 @@
 #include "proto/frame.h"
 
 struct addrinfo;
+struct tls_session;
 
 enum channel_state {
     CHANNEL_CONNECTING,
+    CHANNEL_HANDSHAKING, /* TLS. */
     CHANNEL_OPEN,
     CHANNEL_LINGERING, /* We said goodbye; the last bytes are on their way. */
     CHANNEL_CLOSING,   /* Waits for libuv's close callbacks. */
@@ -38,6 +40,7 @@ struct channel {
     const char *awaited;  /* What the deadline is for. */
     unsigned int pending; /* Callbacks to wait for before memory goes. */
 
+    struct tls_session *tls; /* NULL: bytes are what they are. */
     struct frame_decoder decoder;
     uv_shutdown_t shutdown_req;
 
@@ -70,8 +73,9 @@ void channel_await(struct channel *, const char *awaited, unsigned int ms);
 /* Accounts for a callback that came. */
 void channel_unref(struct channel *);
 
-/* "tcp:10.0.0.1:40000".  Malloced. */
-char *channel_format_address(const struct sockaddr_storage *);
+/* "KIND:10.0.0.1:40000".  Malloced. */
+char *channel_format_address(const char *kind,
+                             const struct sockaddr_storage *);
 
 /* Current patience, see channel_set_patience(). */
 unsigned int channel_patience(void);

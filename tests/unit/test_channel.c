@@ -12,6 +12,7 @@
 #include "openvswitch/vlog.h"
 #include "proto/channel.h"
 #include "proto/frame.h"
+#include "tests/unit/certificates.h"
 
 /* What one end of a channel has seen. */
 struct end {
@@ -31,6 +32,7 @@ static struct end client, server;
 static struct channel_listener *listener;
 static char endpoint[100];
 static char folder[64], path[100];
+static const struct channel_tls *listen_tls, *connect_tls;
 
 static void
 send_error(struct channel *channel, uint64_t id, size_t len)
@@ -134,11 +136,11 @@ listen_on(const char *spec)
 {
     char *error = NULL;
 
-    CU_ASSERT_EQUAL_FATAL(channel_listen(&loop, spec, NULL, on_accept, &server,
-                                         &listener, &error), 0);
+    CU_ASSERT_EQUAL_FATAL(channel_listen(&loop, spec, listen_tls, on_accept,
+                                         &server, &listener, &error), 0);
     int port = channel_listener_port(listener);
     if (port) {
-        snprintf(endpoint, sizeof endpoint, "tcp:127.0.0.1:%d", port);
+        snprintf(endpoint, sizeof endpoint, "%.3s:127.0.0.1:%d", spec, port);
     } else {
         snprintf(endpoint, sizeof endpoint, "%s", spec);
     }
@@ -149,8 +151,9 @@ connect_to(const char *spec)
 {
     char *error = NULL;
 
-    CU_ASSERT_EQUAL_FATAL(channel_connect(&loop, spec, NULL, &ops, &client,
-                                          &client.channel, &error), 0);
+    CU_ASSERT_EQUAL_FATAL(channel_connect(&loop, spec, connect_tls, &ops,
+                                          &client, &client.channel, &error),
+                          0);
     CU_ASSERT_STRING_EQUAL(channel_peer(client.channel), spec);
 }
 
@@ -531,6 +534,135 @@ test_random_garbage(void)
     end_test();
 }
 
+/* Certificates of a controller and an agent, and of a stranger. */
+static struct authority ca, other_ca;
+static struct party server_party, client_party, stranger_party;
+static struct channel_tls server_tls, client_tls, stranger_tls;
+static char certificates[64];
+
+static void
+certificates_make(void)
+{
+    const struct certificate_options server_options = {.san = "IP:127.0.0.1"};
+    const struct certificate_options client_options = {.san = NULL};
+
+    strcpy(certificates, "/tmp/salient-channel-XXXXXX");
+    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(certificates));
+    authority_make(&ca, certificates, "ca");
+    authority_make(&other_ca, certificates, "other-ca");
+    party_make(&server_party, certificates, "server", &ca, &server_options,
+               NULL);
+    party_make(&client_party, certificates, "client", &ca, &client_options,
+               NULL);
+    party_make(&stranger_party, certificates, "stranger", &other_ca,
+               &client_options, NULL);
+    server_tls = party_tls(&server_party, &ca);
+    client_tls = party_tls(&client_party, &ca);
+    stranger_tls = party_tls(&stranger_party, &ca);
+    listen_tls = &server_tls;
+    connect_tls = &client_tls;
+}
+
+static void
+certificates_remove(void)
+{
+    authority_destroy(&ca);
+    authority_destroy(&other_ca);
+    party_remove(&server_party);
+    party_remove(&client_party);
+    party_remove(&stranger_party);
+    CU_ASSERT_EQUAL(rmdir(certificates), 0);
+    listen_tls = connect_tls = NULL;
+}
+
+static void
+test_tls_conversation(void)
+{
+    certificates_make();
+    check_conversation("tls:127.0.0.1:0", NULL);
+    certificates_remove();
+}
+
+/* What was sent before the close arrives, 1 MB of it. */
+static void
+test_tls_close_flushes(void)
+{
+    certificates_make();
+    begin("tls:127.0.0.1:0");
+    server.close_after_reply = true;
+    client.to_send = 50;
+    connect_to(endpoint);
+    run_until(&client.closed, 1);
+    CU_ASSERT_EQUAL(client.last_id, 77);
+    CU_ASSERT_EQUAL(client.last_len, 1000000);
+    CU_ASSERT_STRING_EQUAL(client.reason, "the peer closed the connection");
+    run_until(&server.closed, 1);
+    CU_ASSERT_STRING_EQUAL(server.reason, "");
+    end_test();
+    certificates_remove();
+}
+
+static void
+test_tls_strangers(void)
+{
+    char spec[100];
+
+    certificates_make();
+    connect_tls = &stranger_tls;
+    begin("tls:127.0.0.1:0");
+    connect_to(endpoint);
+    run_until(&server.closed, 1);
+    run_until(&client.closed, 1);
+    CU_ASSERT_EQUAL(server.opened, 0);
+    CU_ASSERT_EQUAL(server.received, 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(server.reason, "certificate is refused"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(client.reason, "unknown ca"));
+
+    /* The right certificates, but not the host that was meant. */
+    connect_tls = &client_tls;
+    end_test();
+    begin("tls:0.0.0.0:0");
+    snprintf(spec, sizeof spec, "tls:127.0.0.2:%d",
+             channel_listener_port(listener));
+    connect_to(spec);
+    run_until(&client.closed, 1);
+    CU_ASSERT_EQUAL(client.opened, 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(client.reason, "IP address mismatch"));
+    run_until(&server.closed, 1);
+    CU_ASSERT_EQUAL(server.opened, 0);
+    end_test();
+
+    /* No TLS at all, and nothing at all. */
+    connect_tls = NULL;
+    for (int silent = 0; silent < 2; silent++) {
+        begin("tls:127.0.0.1:0");
+        channel_set_patience(silent ? 50 : CHANNEL_PATIENCE_MS);
+        int fd = raw_connect("SL\1\0\0\0\0\2\x08\1", silent ? 3 : 10);
+        run_until(&server.closed, 1);
+        CU_ASSERT_EQUAL(server.opened, 0);
+        CU_ASSERT_STRING_EQUAL(server.reason, silent
+                               ? "the TLS handshake did not come in time"
+                               : "TLS failed: wrong version number");
+        close(fd);
+        end_test();
+    }
+    certificates_remove();
+}
+
+static void
+test_tls_needs_files(void)
+{
+    begin("");
+    CU_ASSERT_EQUAL(listen_rc("tls:127.0.0.1:0"), -EINVAL);
+    char *error = NULL;
+    CU_ASSERT_EQUAL(channel_connect(&loop, "tls:127.0.0.1:1", NULL, &ops,
+                                    &client, &client.channel, &error),
+                    -EINVAL);
+    CU_ASSERT_PTR_NOT_NULL(error);
+    free(error);
+    end_test();
+}
+
 /* First, and needed by all: tests are quiet about peers that misbehave. */
 static void
 test_quiet(void)
@@ -544,4 +676,6 @@ UNIT_MAIN("channel", UNIT_TEST(test_quiet), UNIT_TEST(test_conversation),
           UNIT_TEST(test_bad_peers), UNIT_TEST(test_silence_is_allowed),
           UNIT_TEST(test_peer_does_not_read), UNIT_TEST(test_close_flushes),
           UNIT_TEST(test_close_is_bounded), UNIT_TEST(test_refused),
-          UNIT_TEST(test_too_long_to_send), UNIT_TEST(test_random_garbage))
+          UNIT_TEST(test_too_long_to_send), UNIT_TEST(test_random_garbage),
+          UNIT_TEST(test_tls_conversation), UNIT_TEST(test_tls_close_flushes),
+          UNIT_TEST(test_tls_strangers), UNIT_TEST(test_tls_needs_files))
