@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The host's data plane: eBPF object and skeleton, the library around them.
+
+BPF_SRCS := agents/bpf/sal.bpf.c
+BPF_HEADERS := $(wildcard agents/bpf/*.h) ofp-ext/sal.h
+BPF_OBJECT := $(BUILD)/bpf/sal.bpf.o
+BPF_SKELETON := $(GEN)/agents/sal.skel.h
+BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror \
+              -Wno-unused-parameter -I. \
+              -I/usr/include/$(shell $(CC) -print-multiarch)
+
+DATAPATH_SRCS := agents/datapath.c agents/datapath_attach.c \
+                 agents/datapath_device.c agents/datapath_dump.c \
+                 agents/datapath_tables.c agents/datapath_uplink.c
+AGENT_SRCS += agents/host_tables.c $(DATAPATH_SRCS)
+PURE += agents/host_tables.c
+UNIT_TESTS += test_host_tables
+$(BUILD)/tests/test_host_tables: $(LIBAGENT)
+
+$(BPF_OBJECT): $(BPF_SRCS) $(BPF_HEADERS) agents/bpf.mk
+	$(call say,CLANG,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $(BPF_SRCS) -o $@
+
+$(BPF_SKELETON): $(BPF_OBJECT)
+	$(call say,SKEL,$@)
+	@mkdir -p $(@D)
+	$(Q)bpftool gen skeleton $< name sal_bpf > $@.tmp && mv $@.tmp $@
+
+$(DATAPATH_SRCS:%.c=$(BUILD)/obj/%.o): $(BPF_SKELETON)
+$(DATAPATH_SRCS:%.c=$(BUILD)/obj/%.o): CPPFLAGS += -I/usr/include/libnl3

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ingress of an uplink: SYN, SYN-ACK, RESET. */
+#ifndef SALIENT_CONTROL_BPF_H
+#define SALIENT_CONTROL_BPF_H 1
+
+#include "agents/bpf/egress.bpf.h"
+#include "agents/bpf/ingress.bpf.h"
+
+/* Smallest header length of the types that are handled here. */
+static __always_inline __u32
+control_min_len(__u8 type)
+{
+    return type == SAL_TYPE_RESET ? SAL_CONTROL_HEADER_LEN
+                                  : SAL_SERVICE_HEADER_LEN;
+}
+
+/* Loads and checks the header and the inner headers.  The counter to drop
+ * under, or -1. */
+static __noinline int
+control_load(struct __sk_buff *skb, struct scratch *scratch,
+             struct control *control)
+{
+    if (!scratch || !control) {
+        return SAL_COUNT_IN_FAILED;
+    }
+    struct sal_data_header *base = (void *) scratch->header;
+    if (bpf_skb_load_bytes(skb, SAL_OFS4, base, sizeof *base)) {
+        return SAL_COUNT_IN_TRUNCATED;
+    }
+    __u32 len = base->header_len * 4;
+    if (len < control_min_len(base->type)) {
+        return SAL_COUNT_IN_HEADER_LEN;
+    }
+    if (len > control->outer.sal_len) {
+        return SAL_COUNT_IN_TRUNCATED;
+    }
+    if (len < SAL_CONTROL_HEADER_LEN || len > SAL_MAX_HEADER_LEN
+        || bpf_skb_load_bytes(skb, SAL_OFS4, scratch->header, len)) {
+        return SAL_COUNT_IN_TRUNCATED;
+    }
+    if (header_sum(scratch, len) != 0xffff) {
+        return SAL_COUNT_IN_CHECKSUM;
+    }
+    if (control->outer.udp_checksum
+        && !udp_checksum_ok(skb, &control->outer)) {
+        return SAL_COUNT_IN_UDP_CHECKSUM;
+    }
+
+    control->header_len = len;
+    control->inner_len = control->outer.sal_len - len;
+    if (base->inner == SAL_INNER_NONE) {
+        return control->inner_len ? SAL_COUNT_IN_INNER_FORMAT : -1;
+    }
+    if (base->inner != SAL_INNER_IPV4) {
+        return SAL_COUNT_IN_INNER_FORMAT;
+    }
+    if (control->inner_len < sizeof control->inner
+        || bpf_skb_load_bytes(skb, SAL_OFS4 + len, &control->inner,
+                              sizeof control->inner)) {
+        return SAL_COUNT_IN_TRUNCATED;
+    }
+    control->has_inner = 1;
+    return inner_check(&control->inner, control->inner_len, base->proto);
+}
+
+/* Decapsulates and delivers a control packet of 'flow'. */
+static __always_inline int
+deliver_control(struct __sk_buff *skb, const struct sal_settings *settings,
+                const struct control *control, struct sal_flow *flow)
+{
+    if (ecn_is_lost(control->outer.tos, control->inner.ip.tos)) {
+        return drop(SAL_COUNT_IN_ECN);
+    }
+    if (decapsulate(skb, control->header_len)) {
+        return drop(SAL_COUNT_IN_FAILED);
+    }
+    if (flow->flags & SAL_FLOW_REWRITE
+        && rewrite_inner(skb, &flow->wire, &flow->local, 0)) {
+        return drop(SAL_COUNT_IN_FAILED);
+    }
+    ecn_restore(skb, control->outer.tos);
+    flow->in_packets += 1;
+    flow->in_bytes += control->inner_len;
+    flow->last_in_ns = bpf_ktime_get_ns();
+    return deliver(skb, settings);
+}
+
+/* Refuses a SYN or SYN-ACK. */
+static __always_inline int
+refuse(struct __sk_buff *skb, struct scratch *scratch,
+       const struct control *control, enum sal_counter reason)
+{
+    count(reason);
+    return answer_reset(skb, scratch, control->header_len);
+}
+
+/* Writes into 'key' the key of sal_targets: the part of 'service_id' that the
+ * rule covers, protocol, port. */
+static __always_inline void
+target_key(struct sal_target_key *key, const __u8 *service_id, __u32 prefixlen,
+           __u8 proto, __be16 port)
+{
+    __builtin_memset(key, 0, sizeof *key);
+#pragma clang loop unroll(full)
+    for (__u32 i = 0; i < SAL_SERVICE_ID_LEN; i++) {
+        __u32 bits = prefixlen > i * 8 ? prefixlen - i * 8 : 0;
+        __u8 mask = bits >= 8 ? 0xff : (__u8) ~(0xff >> bits);
+        key->prefix[i] = service_id[i] & mask;
+    }
+    key->prefixlen = prefixlen;
+    key->proto = proto;
+    key->service_port = port;
+}
+
+/* Finds the flow that an earlier copy of this SYN made, or makes room for a
+ * new one: two services may share a target, so the client's port is mapped to
+ * another where the tuple is in use for something else.  'flow' is in scratch.
+ * Returns the existing flow; NULL with '*ret_free' set if there is none. */
+static __noinline struct sal_flow *
+server_flow_find(struct sal_settings *settings, struct scratch *scratch,
+                 int *ret_free)
+{
+    if (!settings || !scratch || !ret_free) {
+        return NULL;
+    }
+    struct sal_flow *flow = &scratch->flow;
+    for (int i = 0; i < 8; i++) {
+        struct sal_flow *bound = flow_by_tuple(&flow->local);
+        struct sal_flow *half = half_flow_by_tuple(&flow->local);
+        if (bound && bound->peer_id == flow->peer_id
+            && bound->nonce == flow->nonce
+            && addr_equal(&bound->peer_locator, &flow->peer_locator)) {
+            return bound;
+        }
+        if (half && half->state == SAL_FLOW_HALF_OPEN
+            && half->peer_id == flow->peer_id && half->nonce == flow->nonce
+            && addr_equal(&half->peer_locator, &flow->peer_locator)) {
+            return half;
+        }
+        if ((!bound || tuple_equal(&bound->wire, &flow->wire))
+            && (!half || half->state == SAL_FLOW_CLOSING
+                || tuple_equal(&half->wire, &flow->wire))) {
+            *ret_free = 1;
+            if (half && half->state == SAL_FLOW_HALF_OPEN) {
+                half_flow_delete(half); /* Its SYN was given up. */
+            }
+            return NULL;
+        }
+        __u32 port = keyed_random(settings, scratch) & 0x7fff;
+        flow->local.rport = bpf_htons(port + 32768);
+        flow->flags |= SAL_FLOW_REWRITE;
+    }
+    return NULL;
+}
+
+static __noinline int
+ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
+            struct scratch *scratch, struct control *control)
+{
+    if (!settings || !scratch || !control) {
+        return TC_ACT_SHOT;
+    }
+    struct sal_service_header *sal = (void *) scratch->header;
+    struct sal_data_header *base = &sal->control.base;
+    const struct inner *inner = &control->inner;
+
+    if (!base->src_flow || base->dst_flow) {
+        return drop(SAL_COUNT_IN_FLOW_ID);
+    }
+    if (!control->has_inner) {
+        return drop(SAL_COUNT_IN_INNER_FORMAT);
+    }
+    if ((tcp_flags(inner) & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN))
+        != TCP_SYN) {
+        return drop(SAL_COUNT_IN_INNER_MALFORMED);
+    }
+    if (source_is_bogus(inner->ip.saddr) || !inner->tcp.source
+        || inner->ip.saddr == settings->identity_v4.w[3]) {
+        return drop(SAL_COUNT_IN_INNER_SOURCE);
+    }
+    if (addr_is_zero(&settings->identity_v4)) {
+        return refuse(skb, scratch, control, SAL_COUNT_IN_NO_IDENTITY);
+    }
+
+    struct sal_rule *rule = rule_lookup(sal->service_id);
+    if (!rule) {
+        return refuse(skb, scratch, control, SAL_COUNT_IN_NO_RULE);
+    }
+    if (rule->action == SAL_RULE_DROP) {
+        return drop(SAL_COUNT_IN_RULE_DROP);
+    }
+    if (rule->action != SAL_RULE_DEMUX) {
+        return refuse(skb, scratch, control, SAL_COUNT_IN_NOT_LOCAL);
+    }
+    target_key(&scratch->target, sal->service_id, rule->prefixlen,
+               base->proto, inner->tcp.dest);
+    struct sal_target *target =
+        bpf_map_lookup_elem(&sal_targets, &scratch->target);
+    if (!target) {
+        return refuse(skb, scratch, control, SAL_COUNT_IN_NO_TARGET);
+    }
+    __sync_fetch_and_add(&target->hits, 1);
+
+    struct sal_flow *flow = &scratch->flow;
+    __builtin_memset(flow, 0, sizeof *flow);
+    flow->state = SAL_FLOW_HALF_OPEN;
+    flow->flags = SAL_FLOW_SERVER;
+    flow->flags_class = base->flags_class & SAL_PATH_CLASS_MASK;
+    flow->peer_id = base->src_flow;
+    flow->nonce = sal->control.nonce;
+    flow->ifindex = skb->ifindex;
+    flow->own_locator = control->outer.dst;
+    flow->peer_locator = control->outer.src;
+    flow->isn_in = inner->tcp.seq;
+    __builtin_memcpy(flow->service_id, sal->service_id, SAL_SERVICE_ID_LEN);
+    addr_from_v4(&flow->wire.local, inner->ip.daddr);
+    addr_from_v4(&flow->wire.remote, inner->ip.saddr);
+    flow->wire.lport = inner->tcp.dest;
+    flow->wire.rport = inner->tcp.source;
+    flow->wire.proto = base->proto;
+    flow->local = flow->wire;
+    flow->local.local = addr_is_zero(&target->address)
+                        ? settings->identity_v4 : target->address;
+    flow->local.lport = target->port;
+    if (!tuple_equal(&flow->local, &flow->wire)) {
+        flow->flags |= SAL_FLOW_REWRITE;
+    }
+    flow->created_ns = bpf_ktime_get_ns();
+
+    int is_free = 0;
+    struct sal_flow *found = server_flow_find(settings, scratch, &is_free);
+    if (found) {
+        count(SAL_COUNT_IN_SYN_AGAIN);
+    } else if (!is_free) {
+        return refuse(skb, scratch, control, SAL_COUNT_IN_TUPLE_TAKEN);
+    } else {
+        if (half_flow_insert(settings, scratch)) {
+            found = half_flow_by_id(flow->id);
+        }
+        if (!found) {
+            return refuse(skb, scratch, control, SAL_COUNT_FLOW_TABLE_FULL);
+        }
+    }
+    count(SAL_COUNT_IN_SYN);
+    return deliver_control(skb, settings, control, found);
+}
+
+static __noinline int
+ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
+                struct scratch *scratch, struct control *control)
+{
+    if (!settings || !scratch || !control) {
+        return TC_ACT_SHOT;
+    }
+    struct sal_service_header *sal = (void *) scratch->header;
+    struct sal_data_header *base = &sal->control.base;
+    const struct inner *inner = &control->inner;
+
+    if (!base->src_flow || !base->dst_flow) {
+        return drop(SAL_COUNT_IN_FLOW_ID);
+    }
+    if (!control->has_inner) {
+        return drop(SAL_COUNT_IN_INNER_FORMAT);
+    }
+    if ((tcp_flags(inner) & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN))
+        != (TCP_SYN | TCP_ACK)) {
+        return drop(SAL_COUNT_IN_INNER_MALFORMED);
+    }
+
+    struct sal_flow *flow = flow_by_id(base->dst_flow);
+    int bound = flow != NULL;
+    if (!bound) {
+        flow = half_flow_by_id(base->dst_flow);
+    }
+    if (!flow) {
+        return refuse(skb, scratch, control, SAL_COUNT_IN_UNKNOWN_FLOW);
+    }
+    if (flow->flags & SAL_FLOW_SERVER || flow->nonce != sal->control.nonce) {
+        return drop(SAL_COUNT_IN_WRONG_NONCE);
+    }
+    if (!inner_matches(inner, &flow->wire)) {
+        return drop(SAL_COUNT_IN_WRONG_TUPLE);
+    }
+    if (bound || flow->state == SAL_FLOW_CLOSING) {
+        if (flow->peer_id != base->src_flow
+            || !addr_equal(&flow->peer_locator, &control->outer.src)) {
+            /* A retried SYN was resolved elsewhere.  That server must learn
+             * that it does not have the client. */
+            return refuse(skb, scratch, control, SAL_COUNT_IN_LATE_SYN_ACK);
+        }
+        return deliver_control(skb, settings, control, flow);
+    }
+
+    __u32 id = flow->id;
+    flow->peer_id = base->src_flow;
+    flow->peer_locator = control->outer.src;
+    flow->own_locator = control->outer.dst;
+    flow->ifindex = skb->ifindex;
+    flow->isn_in = inner->tcp.seq;
+    if (flow_bind(flow)) {
+        flow = flow_by_id(id);
+    } else {
+        /* No room: the server forgets, the application is told at the next
+         * attempt to send. */
+        return refuse(skb, scratch, control, SAL_COUNT_FLOW_TABLE_FULL);
+    }
+    if (!flow) {
+        return drop(SAL_COUNT_IN_UNKNOWN_FLOW);
+    }
+    count(SAL_COUNT_IN_SYN_ACK);
+    return deliver_control(skb, settings, control, flow);
+}
+
+static __noinline int
+ingress_reset(struct __sk_buff *skb, struct sal_settings *settings,
+              struct scratch *scratch, struct control *control)
+{
+    if (!settings || !scratch || !control) {
+        return TC_ACT_SHOT;
+    }
+    struct sal_service_header *sal = (void *) scratch->header;
+    struct sal_data_header *base = &sal->control.base;
+
+    if (!base->dst_flow) {
+        return drop(SAL_COUNT_IN_FLOW_ID);
+    }
+    struct sal_flow *flow = half_flow_by_id(base->dst_flow);
+    if (!flow || flow->state != SAL_FLOW_HALF_OPEN) {
+        /* Of a bound flow: the daemon's, which checks its MAC. */
+        count(SAL_COUNT_IN_PASSED);
+        return PASS;
+    }
+    if (flow->nonce != sal->control.nonce) {
+        return drop(SAL_COUNT_IN_WRONG_NONCE);
+    }
+    int server = flow->flags & SAL_FLOW_SERVER;
+    if (server
+        && (!addr_equal(&flow->peer_locator, &control->outer.src)
+            || (base->src_flow && base->src_flow != flow->peer_id))) {
+        return drop(SAL_COUNT_IN_WRONG_PEER);
+    }
+    if (control->has_inner && decapsulate(skb, control->header_len)) {
+        return drop(SAL_COUNT_IN_FAILED);
+    }
+    count(SAL_COUNT_IN_RESET);
+
+    /* RFC 9293: in SYN-SENT a RST must acknowledge the SYN, in SYN-RECEIVED
+     * it must stand at the next sequence number. */
+    struct sal_tuple tuple = flow->local;
+    __be32 seq = 0, ack = 0;
+    if (server) {
+        seq = bpf_htonl(bpf_ntohl(flow->isn_in) + 1);
+    } else {
+        ack = bpf_htonl(bpf_ntohl(flow->isn_out) + 1);
+    }
+    half_flow_delete(flow);
+    return deliver_rst(skb, settings, &tuple, seq, ack);
+}
+
+static __noinline int
+ingress_control(struct __sk_buff *skb, struct sal_settings *settings,
+                const struct outer *outer)
+{
+    struct scratch *scratch = scratch_get();
+    if (!scratch || !settings || !outer) {
+        return TC_ACT_SHOT;
+    }
+    if (!is_for_us(outer)) {
+        return PASS;
+    }
+    struct control *control = &scratch->control;
+    __builtin_memset(control, 0, sizeof *control);
+    control->outer = *outer;
+    int reason = control_load(skb, scratch, control);
+    if (reason >= 0) {
+        return drop(reason);
+    }
+    switch (((struct sal_data_header *) scratch->header)->type) {
+    case SAL_TYPE_SYN:
+        return ingress_syn(skb, settings, scratch, control);
+    case SAL_TYPE_SYN_ACK:
+        return ingress_syn_ack(skb, settings, scratch, control);
+    default:
+        return ingress_reset(skb, settings, scratch, control);
+    }
+}
+
+#endif /* control.bpf.h */

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Egress of sal0: what local applications send to services and clients. */
+#ifndef SALIENT_EGRESS_BPF_H
+#define SALIENT_EGRESS_BPF_H 1
+
+#include "agents/bpf/emit.bpf.h"
+
+/* The inner packet, as read from its headers. */
+struct egress {
+    struct sal_tuple tuple;
+    __be32 seq;
+    __u16 len; /* IP total length. */
+    __u8 tos;
+    __u8 tcp_flags;
+};
+
+/* Refuses the SYN in 'skb' towards the application. */
+static __always_inline int
+refuse_connect(struct __sk_buff *skb, const struct sal_settings *settings,
+               const struct egress *packet, enum sal_counter reason)
+{
+    count(reason);
+    return deliver_rst(skb, settings, &packet->tuple, 0,
+                       bpf_htonl(bpf_ntohl(packet->seq) + 1));
+}
+
+/* The rule for 'service_id', or NULL. */
+static __always_inline struct sal_rule *
+rule_lookup(const __u8 service_id[SAL_SERVICE_ID_LEN])
+{
+    struct sal_rule_key key;
+    key.prefixlen = SAL_SERVICE_ID_BITS;
+    __builtin_memcpy(key.service_id, service_id, SAL_SERVICE_ID_LEN);
+    struct sal_rule *rule = bpf_map_lookup_elem(&sal_rules, &key);
+    if (rule) {
+        __sync_fetch_and_add(&rule->hits, 1);
+    }
+    return rule;
+}
+
+/* Makes the client's half-open flow for the SYN 'packet'; it is returned, and
+ * lives in the LRU table. */
+static __always_inline struct sal_flow *
+client_flow_make(struct sal_settings *settings, struct scratch *scratch,
+                 const struct egress *packet,
+                 const struct sal_service_value *service)
+{
+    struct sal_flow *flow = &scratch->flow;
+
+    __builtin_memset(flow, 0, sizeof *flow);
+    flow->state = SAL_FLOW_HALF_OPEN;
+    flow->ifindex = settings->uplink_ifindex;
+    flow->own_locator = settings->locator_v4;
+    flow->peer_locator = settings->resolver_v4;
+    flow->nonce = keyed_random(settings, scratch);
+    flow->local = packet->tuple;
+    flow->wire = packet->tuple;
+    flow->isn_out = packet->seq;
+    __builtin_memcpy(flow->service_id, service->service_id,
+                     SAL_SERVICE_ID_LEN);
+    flow->created_ns = bpf_ktime_get_ns();
+    if (!half_flow_insert(settings, scratch)) {
+        return NULL;
+    }
+    return half_flow_by_id(flow->id);
+}
+
+/* A connection's first packet. */
+static __noinline int
+egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
+           const struct egress *packet)
+{
+    struct scratch *scratch = scratch_get();
+    if (!scratch || !settings || !packet) {
+        return TC_ACT_SHOT;
+    }
+    if (addr_is_zero(&settings->identity_v4)) {
+        return refuse_connect(skb, settings, packet,
+                              SAL_COUNT_OUT_NO_IDENTITY);
+    }
+    if (!addr_equal(&packet->tuple.local, &settings->identity_v4)) {
+        return refuse_connect(skb, settings, packet, SAL_COUNT_OUT_SOURCE);
+    }
+    if (!settings->uplink_ifindex || addr_is_zero(&settings->resolver_v4)
+        || addr_is_zero(&settings->locator_v4)) {
+        return refuse_connect(skb, settings, packet, SAL_COUNT_OUT_NO_UPLINK);
+    }
+
+    struct sal_service_value *service =
+        bpf_map_lookup_elem(&sal_addresses, &packet->tuple.remote);
+    if (!service) {
+        return refuse_connect(skb, settings, packet,
+                              SAL_COUNT_OUT_UNKNOWN_ADDRESS);
+    }
+    struct sal_rule *rule = rule_lookup(service->service_id);
+    if (!rule) {
+        return refuse_connect(skb, settings, packet, SAL_COUNT_OUT_NO_RULE);
+    }
+    if (rule->action == SAL_RULE_DROP) {
+        return drop(SAL_COUNT_OUT_RULE_DROP);
+    }
+    if (rule->action == SAL_RULE_DEMUX) {
+        return refuse_connect(skb, settings, packet,
+                              SAL_COUNT_OUT_LOCAL_SERVICE);
+    }
+    if (rule->action != SAL_RULE_FORWARD) {
+        return refuse_connect(skb, settings, packet,
+                              SAL_COUNT_OUT_RULE_REJECT);
+    }
+
+    /* The tuple is used anew: whoever had it is gone. */
+    struct sal_flow *flow = flow_by_tuple(&packet->tuple);
+    if (flow) {
+        flow_delete(flow);
+        count(SAL_COUNT_FLOW_REUSED);
+    }
+
+    __u8 flags = 0;
+    flow = half_flow_by_tuple(&packet->tuple);
+    if (flow && flow->state == SAL_FLOW_HALF_OPEN
+        && !(flow->flags & SAL_FLOW_SERVER) && flow->isn_out == packet->seq) {
+        /* Sent again: another source port, so that it is resolved afresh. */
+        flags = SAL_FLAG_RETRY;
+        flow_entropy(flow, keyed_random(settings, scratch));
+        flow->peer_locator = settings->resolver_v4;
+        flow->own_locator = settings->locator_v4;
+        flow->ifindex = settings->uplink_ifindex;
+        count(SAL_COUNT_OUT_SYN_RETRY);
+    } else {
+        flow = client_flow_make(settings, scratch, packet, service);
+        if (!flow) {
+            return refuse_connect(skb, settings, packet,
+                                  SAL_COUNT_FLOW_TABLE_FULL);
+        }
+    }
+    flow->out_packets += 1;
+    flow->out_bytes += packet->len;
+    flow->last_out_ns = bpf_ktime_get_ns();
+    count(SAL_COUNT_OUT_SYN);
+    return send_control(skb, settings, scratch, flow, SAL_TYPE_SYN, flags,
+                        SYN_HEADER_LEN, packet->tos);
+}
+
+static __always_inline int
+egress_rewrite(struct __sk_buff *skb, const struct sal_flow *flow)
+{
+    return flow->flags & SAL_FLOW_REWRITE
+           ? rewrite_inner(skb, &flow->local, &flow->wire, 1) : 0;
+}
+
+/* The server's answer to a SYN: its SYN-ACK, or a RST where nobody listens. */
+static __noinline int
+egress_answer(struct __sk_buff *skb, struct sal_settings *settings,
+              const struct egress *packet)
+{
+    struct scratch *scratch = scratch_get();
+    if (!scratch || !settings || !packet) {
+        return TC_ACT_SHOT;
+    }
+    struct sal_flow *flow = half_flow_by_tuple(&packet->tuple);
+    int syn_ack = packet->tcp_flags & TCP_SYN;
+    if (!flow && syn_ack) {
+        flow = flow_by_tuple(&packet->tuple); /* Sent again, late. */
+    }
+    if (!flow) {
+        return drop(SAL_COUNT_OUT_NO_FLOW);
+    }
+    if (!(flow->flags & SAL_FLOW_SERVER)) {
+        return drop(SAL_COUNT_OUT_NOT_BOUND);
+    }
+    if (!syn_ack && !(packet->tcp_flags & TCP_RST)) {
+        return drop(SAL_COUNT_OUT_NOT_BOUND);
+    }
+    if (egress_rewrite(skb, flow)) {
+        return drop(SAL_COUNT_OUT_FAILED);
+    }
+    flow->out_packets += 1;
+    flow->out_bytes += packet->len;
+    flow->last_out_ns = bpf_ktime_get_ns();
+    if (syn_ack) {
+        flow->isn_out = packet->seq;
+        count(SAL_COUNT_OUT_SYN_ACK);
+        return send_control(skb, settings, scratch, flow, SAL_TYPE_SYN_ACK, 0,
+                            SYN_HEADER_LEN, packet->tos);
+    }
+    count(SAL_COUNT_OUT_RESET);
+    int verdict = send_control(skb, settings, scratch, flow, SAL_TYPE_RESET, 0,
+                               SAL_CONTROL_HEADER_LEN, packet->tos);
+    half_flow_delete(flow);
+    return verdict;
+}
+
+/* What is of no bound flow. */
+static __always_inline int
+egress_other(struct __sk_buff *skb, struct sal_settings *settings,
+             const struct egress *packet)
+{
+    if ((packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+        return egress_syn(skb, settings, packet);
+    }
+    struct sal_flow *flow = half_flow_by_tuple(&packet->tuple);
+    if (flow && flow->state == SAL_FLOW_CLOSING) {
+        if (egress_rewrite(skb, flow)) {
+            return drop(SAL_COUNT_OUT_FAILED);
+        }
+        return send_data(skb, settings, flow, packet->tos);
+    }
+    return egress_answer(skb, settings, packet);
+}
+
+static __always_inline int
+egress_ipv4(struct __sk_buff *skb, struct sal_settings *settings)
+{
+    void *data = packet_data(skb);
+    void *end = packet_end(skb);
+    if (data + ETH_HLEN + sizeof(struct inner) > end) {
+        if (bpf_skb_pull_data(skb, ETH_HLEN + sizeof(struct inner))) {
+            return drop(SAL_COUNT_OUT_MALFORMED);
+        }
+        data = packet_data(skb);
+        end = packet_end(skb);
+        if (data + ETH_HLEN + sizeof(struct inner) > end) {
+            return drop(SAL_COUNT_OUT_MALFORMED);
+        }
+    }
+    struct inner *inner = data + ETH_HLEN;
+    if (inner->ip.ihl != 5) {
+        return drop(SAL_COUNT_OUT_MALFORMED);
+    }
+    if (inner->ip.frag_off & bpf_htons(IP_FRAGMENT)) {
+        return drop(SAL_COUNT_OUT_FRAGMENT);
+    }
+    if (inner->ip.protocol != IPPROTO_TCP) {
+        return drop(SAL_COUNT_OUT_UNSUPPORTED);
+    }
+
+    struct egress packet = {0};
+    addr_from_v4(&packet.tuple.local, inner->ip.saddr);
+    addr_from_v4(&packet.tuple.remote, inner->ip.daddr);
+    packet.tuple.lport = inner->tcp.source;
+    packet.tuple.rport = inner->tcp.dest;
+    packet.tuple.proto = IPPROTO_TCP;
+    packet.seq = inner->tcp.seq;
+    packet.len = bpf_ntohs(inner->ip.tot_len);
+    packet.tos = inner->ip.tos;
+    packet.tcp_flags = ((__u8 *) &inner->tcp)[TCP_FLAGS_OFS];
+
+    struct sal_flow *flow = NULL;
+    if (!(packet.tcp_flags & TCP_SYN)) {
+        flow = flow_by_tuple(&packet.tuple);
+    }
+    if (!flow) {
+        return egress_other(skb, settings, &packet);
+    }
+    if (egress_rewrite(skb, flow)) {
+        return drop(SAL_COUNT_OUT_FAILED);
+    }
+    flow->out_packets += 1;
+    flow->out_bytes += packet.len;
+    flow->last_out_ns = bpf_ktime_get_ns();
+    int verdict = send_data(skb, settings, flow, packet.tos);
+    flow_track_close(settings, flow, packet.tcp_flags, SAL_FLOW_FIN_OUT);
+    return verdict;
+}
+
+#endif /* egress.bpf.h */

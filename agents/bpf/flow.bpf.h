@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The flow tables: look up, make, bind, close. */
+#ifndef SALIENT_FLOW_BPF_H
+#define SALIENT_FLOW_BPF_H 1
+
+#include "agents/bpf/hash.bpf.h"
+#include "agents/bpf/packet.bpf.h"
+
+/* An entry may be deleted and its memory used for another flow while we look
+ * at it, hence the second look at the key. */
+static __always_inline struct sal_flow *
+flow_by_id(__u32 id)
+{
+    struct sal_flow *flow = bpf_map_lookup_elem(&sal_flows, &id);
+    return flow && flow->id == id ? flow : NULL;
+}
+
+static __always_inline struct sal_flow *
+flow_by_tuple(const struct sal_tuple *tuple)
+{
+    __u32 *id = bpf_map_lookup_elem(&sal_tuples, tuple);
+    return id ? flow_by_id(*id) : NULL;
+}
+
+static __always_inline struct sal_flow *
+half_flow_by_id(__u32 id)
+{
+    struct sal_flow *flow = bpf_map_lookup_elem(&sal_half_flows, &id);
+    return flow && flow->id == id ? flow : NULL;
+}
+
+/* The two LRU tables evict on their own, so one may name what the other has
+ * forgotten. */
+static __always_inline struct sal_flow *
+half_flow_by_tuple(const struct sal_tuple *tuple)
+{
+    __u32 *id = bpf_map_lookup_elem(&sal_half_tuples, tuple);
+    struct sal_flow *flow = id ? half_flow_by_id(*id) : NULL;
+    return flow && tuple_equal(&flow->local, tuple) ? flow : NULL;
+}
+
+static __always_inline void
+flow_entropy(struct sal_flow *flow, __u64 random)
+{
+    flow->entropy = bpf_htons(SAL_ENTROPY_BASE
+                              | ((random >> 32) & SAL_ENTROPY_MASK));
+}
+
+/* Gives scratch->flow an ID and a source port and enters it as half open.
+ * False if no ID was free in eight attempts. */
+static __noinline int
+half_flow_insert(struct sal_settings *settings, struct scratch *scratch)
+{
+    if (!settings || !scratch) {
+        return 0;
+    }
+    struct sal_flow *flow = &scratch->flow;
+    for (int i = 0; i < 8; i++) {
+        __u64 random = keyed_random(settings, scratch);
+        __u32 id = random;
+        if (!id || bpf_map_lookup_elem(&sal_flows, &id)) {
+            continue;
+        }
+        flow->id = id;
+        flow_entropy(flow, random);
+        if (bpf_map_update_elem(&sal_half_flows, &id, flow, BPF_NOEXIST)) {
+            continue;
+        }
+        if (bpf_map_update_elem(&sal_half_tuples, &flow->local, &id,
+                                BPF_ANY)) {
+            bpf_map_delete_elem(&sal_half_flows, &id);
+            break;
+        }
+        return 1;
+    }
+    count(SAL_COUNT_FLOW_ID_EXHAUSTED);
+    return 0;
+}
+
+static __always_inline void
+half_flow_delete(struct sal_flow *flow)
+{
+    __u32 id = flow->id;
+    __u32 *owner = bpf_map_lookup_elem(&sal_half_tuples, &flow->local);
+    if (owner && *owner == id) {
+        bpf_map_delete_elem(&sal_half_tuples, &flow->local);
+    }
+    bpf_map_delete_elem(&sal_half_flows, &id);
+}
+
+/* Forgets a bound flow. */
+static __always_inline void
+flow_delete(struct sal_flow *flow)
+{
+    __u32 id = flow->id;
+    __u32 *owner = bpf_map_lookup_elem(&sal_tuples, &flow->local);
+    if (owner && *owner == id) {
+        bpf_map_delete_elem(&sal_tuples, &flow->local);
+    }
+    bpf_map_delete_elem(&sal_flows, &id);
+}
+
+/* Moves half-open 'flow' to the table of bound flows, in place of an older
+ * one with its tuple.  False if the table is full. */
+static __noinline int
+flow_bind(struct sal_flow *flow)
+{
+    if (!flow) {
+        return 0;
+    }
+    struct sal_flow *old = flow_by_tuple(&flow->local);
+    if (old && old->id != flow->id) {
+        flow_delete(old);
+        count(SAL_COUNT_FLOW_REUSED);
+    }
+
+    __u32 id = flow->id;
+    flow->state = SAL_FLOW_BOUND;
+    if (bpf_map_update_elem(&sal_flows, &id, flow, BPF_NOEXIST)) {
+        flow->state = SAL_FLOW_HALF_OPEN;
+        count(SAL_COUNT_FLOW_TABLE_FULL);
+        return 0;
+    }
+    if (bpf_map_update_elem(&sal_tuples, &flow->local, &id, BPF_ANY)) {
+        bpf_map_delete_elem(&sal_flows, &id);
+        flow->state = SAL_FLOW_HALF_OPEN;
+        count(SAL_COUNT_FLOW_TABLE_FULL);
+        return 0;
+    }
+    half_flow_delete(flow);
+    count(SAL_COUNT_FLOW_BOUND);
+    return 1;
+}
+
+/* The socket of bound 'flow' is gone.  The flow stays reachable in the LRU
+ * tables: the peer may still send its FIN (orphans in FIN-WAIT-2 report their
+ * close before it arrives), and TIME-WAIT answers it again. */
+static __noinline int
+flow_close(struct sal_flow *flow)
+{
+    if (!flow) {
+        return 0;
+    }
+    __u32 id = flow->id;
+    flow->state = SAL_FLOW_CLOSING;
+    if (!bpf_map_update_elem(&sal_half_flows, &id, flow, BPF_ANY)) {
+        bpf_map_update_elem(&sal_half_tuples, &flow->local, &id, BPF_ANY);
+    }
+    flow_delete(flow);
+    count(SAL_COUNT_FLOW_CLOSED);
+    return 1;
+}
+
+/* Follows the TCP flags of a segment of bound 'flow'.  Sockops reports closes
+ * exactly; where it is missing, both FINs or a RST stand for it. */
+static __always_inline void
+flow_track_close(const struct sal_settings *settings, struct sal_flow *flow,
+                 __u8 tcp_flags, __u8 fin_flag)
+{
+    if (!(tcp_flags & (TCP_FIN | TCP_RST))) {
+        return;
+    }
+    const __u8 both = SAL_FLOW_FIN_IN | SAL_FLOW_FIN_OUT;
+    if (tcp_flags & TCP_FIN) {
+        flow->flags |= fin_flag;
+    }
+    /* Our own RST ends a socket, or is said on behalf of none. */
+    if ((tcp_flags & TCP_RST
+         && (fin_flag == SAL_FLOW_FIN_OUT
+             || !(settings->flags & SAL_SETTINGS_SOCKOPS)))
+        || ((flow->flags & both) == both
+            && !(settings->flags & SAL_SETTINGS_SOCKOPS))) {
+        flow_close(flow);
+    }
+}
+
+#endif /* flow.bpf.h */

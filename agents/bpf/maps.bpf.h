@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The maps.  User space sets the sizes of the flow tables before loading. */
+#ifndef SALIENT_MAPS_BPF_H
+#define SALIENT_MAPS_BPF_H 1
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include "agents/bpf/types.bpf.h"
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct sal_settings);
+} sal_settings SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 256);
+    __type(key, struct sal_addr);
+    __type(value, __u32);
+} sal_locators SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 131072);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sal_addr);
+    __type(value, struct sal_service_value);
+} sal_addresses SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LPM_TRIE);
+    __uint(max_entries, 1048576);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sal_rule_key);
+    __type(value, struct sal_rule);
+} sal_rules SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 65536);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sal_target_key);
+    __type(value, struct sal_target);
+} sal_targets SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 65536);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, __u32);
+    __type(value, struct sal_flow);
+} sal_flows SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 65536);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sal_tuple);
+    __type(value, __u32);
+} sal_tuples SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 16384);
+    __type(key, __u32);
+    __type(value, struct sal_flow);
+} sal_half_flows SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 16384);
+    __type(key, struct sal_tuple);
+    __type(value, __u32);
+} sal_half_tuples SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, SAL_N_COUNTERS);
+    __type(key, __u32);
+    __type(value, __u64);
+} sal_counters SEC(".maps");
+
+/* Room that the 512 bytes of stack do not have.  Not pinned. */
+struct scratch {
+    struct sal_flow flow;
+    struct sal_target_key target;
+    struct control control;
+    __u64 sequence;   /* Makes each input of the hash unique. */
+    __u8 header[1024]; /* A whole SAL header. */
+    __u8 chunk[512];
+};
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct scratch);
+} sal_scratch SEC(".maps");
+
+static __always_inline void
+count(enum sal_counter counter)
+{
+    __u32 key = counter;
+    __u64 *value = bpf_map_lookup_elem(&sal_counters, &key);
+    if (value) {
+        *value += 1;
+    }
+}
+
+static __always_inline struct sal_settings *
+settings_get(void)
+{
+    __u32 key = 0;
+    return bpf_map_lookup_elem(&sal_settings, &key);
+}
+
+static __always_inline struct scratch *
+scratch_get(void)
+{
+    __u32 key = 0;
+    return bpf_map_lookup_elem(&sal_scratch, &key);
+}
+
+#endif /* maps.bpf.h */

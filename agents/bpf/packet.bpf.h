@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Packets: offsets, checksums, address conversions, verdicts. */
+#ifndef SALIENT_PACKET_BPF_H
+#define SALIENT_PACKET_BPF_H 1
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/pkt_cls.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include "agents/bpf/maps.bpf.h"
+
+/* Lets other programs on the hook, then the stack, have the packet. */
+#define PASS TC_ACT_UNSPEC
+
+#define IP4_LEN 20
+#define UDP_LEN 8
+#define TCP_LEN 20
+#define SAL_OFS4 (ETH_HLEN + IP4_LEN + UDP_LEN) /* SAL header, outer IPv4. */
+#define OUTER4_LEN (IP4_LEN + UDP_LEN)
+
+#define IP_FRAGMENT 0x3fff /* More fragments, or an offset. */
+#define IP_DONT_FRAGMENT 0x4000
+#define ECN_MASK 3
+#define ECN_CE 3
+
+/* TCP's byte 13. */
+#define TCP_FLAGS_OFS 13
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+/* Hides from clang what it knows of 'x', so that a bound that the verifier
+ * must see is not optimised away. */
+#define bound_hint(x) asm volatile("" : "+r"(x))
+
+/* Start and end of the linear part.  clang 14 likes to pass the two fields
+ * through 32-bit moves, after which the verifier takes them for numbers. */
+static __always_inline void *
+packet_data(const struct __sk_buff *skb)
+{
+    void *p;
+    asm volatile("%0 = *(u32 *)(%1 + %2)"
+                 : "=r"(p)
+                 : "r"(skb), "i"(__builtin_offsetof(struct __sk_buff, data)));
+    return p;
+}
+
+static __always_inline void *
+packet_end(const struct __sk_buff *skb)
+{
+    void *p;
+    asm volatile(
+        "%0 = *(u32 *)(%1 + %2)"
+        : "=r"(p)
+        : "r"(skb), "i"(__builtin_offsetof(struct __sk_buff, data_end)));
+    return p;
+}
+
+static __always_inline __u32
+drop(enum sal_counter reason)
+{
+    count(reason);
+    return TC_ACT_SHOT;
+}
+
+static __always_inline void
+addr_from_v4(struct sal_addr *addr, __be32 v4)
+{
+    addr->w[0] = 0;
+    addr->w[1] = 0;
+    addr->w[2] = bpf_htonl(SAL_ADDR_MAPPED);
+    addr->w[3] = v4;
+}
+
+static __always_inline int
+addr_equal(const struct sal_addr *a, const struct sal_addr *b)
+{
+    return a->w[3] == b->w[3] && a->w[2] == b->w[2] && a->w[1] == b->w[1]
+           && a->w[0] == b->w[0];
+}
+
+static __always_inline int
+addr_is_zero(const struct sal_addr *a)
+{
+    return !(a->w[0] | a->w[1] | a->w[2] | a->w[3]);
+}
+
+static __always_inline int
+tuple_equal(const struct sal_tuple *a, const struct sal_tuple *b)
+{
+    return addr_equal(&a->local, &b->local) && a->lport == b->lport
+           && addr_equal(&a->remote, &b->remote) && a->rport == b->rport
+           && a->proto == b->proto;
+}
+
+static __always_inline __u16
+checksum_fold(__u64 sum)
+{
+    sum = (sum >> 32) + (sum & 0xffffffff);
+    sum = (sum >> 16) + (sum & 0xffff);
+    sum = (sum >> 16) + (sum & 0xffff);
+    sum = (sum >> 16) + (sum & 0xffff);
+    return sum;
+}
+
+/* RFC 1624: the checksum after a 32-bit word changed. */
+static __always_inline __u16
+checksum_update(__u16 checksum, __u32 from, __u32 to)
+{
+    return ~checksum_fold((__u64) (__u16) ~checksum + (__u32) ~from + to);
+}
+
+/* Header checksum of an IPv4 header without options. */
+static __always_inline void
+ip_checksum(struct iphdr *ip)
+{
+    const __u16 *words = (const __u16 *) ip;
+    __u64 sum = 0;
+
+    ip->check = 0;
+#pragma clang loop unroll(full)
+    for (int i = 0; i < 10; i++) {
+        sum += words[i];
+    }
+    ip->check = ~checksum_fold(sum);
+}
+
+/* True if bytes 'ofs'..'ofs + len' of the frame plus 'sum' make a good
+ * Internet checksum.  Reads at most 9,216 bytes (a jumbo frame). */
+static __noinline int
+checksum_ok(struct __sk_buff *skb, struct scratch *scratch, __u32 ofs,
+            __u32 len, __u64 sum)
+{
+    if (!scratch || len > 9216) {
+        return 0;
+    }
+    for (int i = 0; i < 18 && len; i++) {
+        __u32 n = len < sizeof scratch->chunk ? len : sizeof scratch->chunk;
+        __u32 padded = n + 3 & ~3u;
+        if (padded > n) {
+            *(__u32 *) &scratch->chunk[(padded - 4) & 508] = 0;
+        }
+        if (n < 1 || n > sizeof scratch->chunk
+            || bpf_skb_load_bytes(skb, ofs, scratch->chunk, n)) {
+            return 0;
+        }
+        if (padded > sizeof scratch->chunk) {
+            return 0;
+        }
+        sum += (__u32) bpf_csum_diff(NULL, 0, (__be32 *) scratch->chunk,
+                                     padded, 0);
+        ofs += n;
+        len -= n;
+    }
+    return checksum_fold(sum) == 0xffff;
+}
+
+/* Internet checksum of the SAL header in scratch->header, with its checksum
+ * field as it is; 'len' is a multiple of 4, 32..1020. */
+static __always_inline __u16
+header_sum(struct scratch *scratch, __u32 len)
+{
+    __u64 sum = 0;
+    __u32 first = len < 512 ? len : 512;
+
+    sum = (__u32) bpf_csum_diff(NULL, 0, (__be32 *) scratch->header, first, 0);
+    if (len > 512) {
+        __u32 rest = len - 512;
+        bound_hint(rest);
+        sum += (__u32) bpf_csum_diff(NULL, 0,
+                                     (__be32 *) (scratch->header + 512),
+                                     rest & 0x1fc, 0);
+    }
+    return checksum_fold(sum);
+}
+
+/* Tells who may be the source of a connection: a unicast address that is not
+ * a loopback address. */
+static __always_inline int
+source_is_bogus(__be32 address)
+{
+    __u32 a = bpf_ntohl(address);
+    return !(a >> 24) || (a >> 24) == 127 || (a >> 28) >= 14;
+}
+
+#endif /* packet.bpf.h */

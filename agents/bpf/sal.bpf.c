@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The host's data plane: the programs and where they attach.
+ *
+ *     sal_egress    tc egress of sal0: inner packets to encapsulate
+ *     sal_ingress   tc ingress of each uplink: SAL packets to decapsulate
+ *     sal_sockops   cgroup: tells when TCP sockets close */
+#include "agents/bpf/control.bpf.h"
+
+char LICENSE[] SEC("license") = "Apache-2.0";
+
+SEC("tc")
+int
+sal_egress(struct __sk_buff *skb)
+{
+    struct sal_settings *settings = settings_get();
+    if (!settings) {
+        return TC_ACT_SHOT;
+    }
+    if (skb->protocol != bpf_htons(ETH_P_IP)) {
+        return drop(SAL_COUNT_OUT_UNSUPPORTED);
+    }
+    return egress_ipv4(skb, settings);
+}
+
+SEC("tc")
+int
+sal_ingress(struct __sk_buff *skb)
+{
+    if (skb->protocol != bpf_htons(ETH_P_IP)) {
+        return PASS;
+    }
+    struct sal_settings *settings = settings_get();
+    if (!settings) {
+        return PASS;
+    }
+    struct outer outer = {};
+    int verdict;
+    if (parse_outer4(skb, settings, &outer, &verdict) != NEXT_SAL) {
+        return verdict;
+    }
+
+    void *data = packet_data(skb);
+    void *end = packet_end(skb);
+    struct sal_data_header *sal = data + SAL_OFS4;
+    if ((void *) (sal + 1) > end) {
+        return drop(SAL_COUNT_IN_TRUNCATED);
+    }
+    if (sal->version >> 4 != SAL_VERSION) {
+        return drop(SAL_COUNT_IN_VERSION);
+    }
+    switch (sal->type) {
+    case SAL_TYPE_DATA:
+        return ingress_data(skb, settings, &outer);
+    case SAL_TYPE_SYN:
+    case SAL_TYPE_SYN_ACK:
+    case SAL_TYPE_RESET:
+        return ingress_control(skb, settings, &outer);
+    case SAL_TYPE_ACK:
+    case SAL_TYPE_FIN:
+    case SAL_TYPE_RSYN:
+    case SAL_TYPE_RSYN_ACK:
+    case SAL_TYPE_RSYN_DONE:
+    case SAL_TYPE_DATAGRAM:
+    case SAL_TYPE_PROBE:
+        count(SAL_COUNT_IN_PASSED);
+        return PASS;
+    default:
+        return drop(SAL_COUNT_IN_TYPE);
+    }
+}
+
+/* The local tuple of a socket.  IPv4 addresses of a dual-stack socket are
+ * IPv4-mapped already. */
+static __always_inline int
+socket_tuple(struct bpf_sock_ops *ops, struct sal_tuple *tuple)
+{
+    __builtin_memset(tuple, 0, sizeof *tuple);
+    if (ops->family == 2 /* AF_INET */) {
+        addr_from_v4(&tuple->local, ops->local_ip4);
+        addr_from_v4(&tuple->remote, ops->remote_ip4);
+    } else if (ops->family == 10 /* AF_INET6 */) {
+        tuple->local.w[0] = ops->local_ip6[0];
+        tuple->local.w[1] = ops->local_ip6[1];
+        tuple->local.w[2] = ops->local_ip6[2];
+        tuple->local.w[3] = ops->local_ip6[3];
+        tuple->remote.w[0] = ops->remote_ip6[0];
+        tuple->remote.w[1] = ops->remote_ip6[1];
+        tuple->remote.w[2] = ops->remote_ip6[2];
+        tuple->remote.w[3] = ops->remote_ip6[3];
+    } else {
+        return 0;
+    }
+    tuple->lport = bpf_htons(ops->local_port);
+    tuple->rport = bpf_htons(bpf_ntohl(ops->remote_port));
+    tuple->proto = IPPROTO_TCP;
+    return 1;
+}
+
+SEC("sockops")
+int
+sal_sockops(struct bpf_sock_ops *ops)
+{
+    __u32 op = ops->op;
+    if (op != BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB
+        && op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB
+        && op != BPF_SOCK_OPS_STATE_CB) {
+        return 1;
+    }
+    if (op == BPF_SOCK_OPS_STATE_CB && ops->args[1] != BPF_TCP_CLOSE) {
+        return 1;
+    }
+    struct sal_settings *settings = settings_get();
+    if (!settings || bpf_get_netns_cookie(ops) != settings->netns_cookie) {
+        return 1;
+    }
+    struct sal_tuple tuple;
+    if (!socket_tuple(ops, &tuple)) {
+        return 1;
+    }
+    struct sal_flow *flow = flow_by_tuple(&tuple);
+    if (!flow) {
+        return 1;
+    }
+    if (op == BPF_SOCK_OPS_STATE_CB) {
+        flow_close(flow);
+    } else {
+        bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags
+                                           | BPF_SOCK_OPS_STATE_CB_FLAG);
+    }
+    return 1;
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the eBPF programs and user space share: keys and values of the maps,
+ * names of the counters.  Both sides compile this one file; a static assert
+ * guards each size and the offsets that matter.  Whoever changes a layout
+ * raises SAL_MAPS_LAYOUT, so that a new daemon does not take over maps that
+ * it would misread.
+ *
+ * Addresses and ports are in network byte order here.  An IPv4 address is
+ * stored as an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2). */
+#ifndef SALIENT_SAL_MAPS_H
+#define SALIENT_SAL_MAPS_H 1
+
+#include "ofp-ext/sal.h"
+
+#define SAL_MAPS_LAYOUT 1
+
+struct sal_addr {
+    sal_u32 w[4];
+};
+#define SAL_ADDR_MAPPED 0x0000ffff /* w[2] of an IPv4 address, host order. */
+
+/* A connection as one side sees it. */
+struct sal_tuple {
+    struct sal_addr local, remote;
+    sal_u16 lport, rport;
+    sal_u8 proto;
+    sal_u8 pad[3];
+};
+
+enum sal_flow_state {
+    SAL_FLOW_HALF_OPEN = 1, /* SYN sent or received, not bound. */
+    SAL_FLOW_BOUND = 2,
+    SAL_FLOW_CLOSING = 3, /* The socket is gone; late segments may come. */
+};
+
+#define SAL_FLOW_SERVER 0x01  /* We answered the SYN. */
+#define SAL_FLOW_FIN_IN 0x02  /* FIN seen from the peer. */
+#define SAL_FLOW_FIN_OUT 0x04 /* FIN seen from the local stack. */
+#define SAL_FLOW_REWRITE 0x08 /* Local and wire tuple differ. */
+#define SAL_FLOW_OUTER6 0x10  /* Locators are IPv6. */
+
+/* Bound flows live in sal_flows (by flow ID) and sal_tuples (local tuple to
+ * flow ID).  Half-open and closing ones live in the LRU tables sal_half_flows
+ * and sal_half_tuples, which overflow harmlessly. */
+struct sal_flow {
+    /* First cache line: what each DATA packet needs. */
+    sal_u32 id;      /* Ours; network byte order, as on the wire. */
+    sal_u32 peer_id; /* The peer's; 0 while unknown. */
+    struct sal_addr peer_locator;
+    struct sal_addr own_locator;
+    sal_u32 ifindex; /* Uplink. */
+    sal_u16 entropy; /* UDP source port. */
+    sal_u8 state;    /* enum sal_flow_state. */
+    sal_u8 flags;    /* SAL_FLOW_*. */
+    sal_u64 nonce;
+    sal_u8 flags_class; /* Path class for the header's byte 12. */
+    sal_u8 pad[7];
+    struct sal_tuple local; /* As the local stack sees it. */
+    struct sal_tuple wire;  /* As it is inside the SAL. */
+    sal_u32 isn_in;         /* First TCP sequence number, either way; */
+    sal_u32 isn_out;        /* network byte order. */
+    sal_u8 service_id[SAL_SERVICE_ID_LEN];
+    sal_u64 created_ns, last_in_ns, last_out_ns; /* CLOCK_MONOTONIC. */
+    sal_u64 in_packets, in_bytes, out_packets, out_bytes; /* Inner. */
+};
+
+/* sal_settings, an array of one. */
+struct sal_settings {
+    sal_u32 layout; /* SAL_MAPS_LAYOUT. */
+    sal_u32 sal_ifindex;
+    sal_u32 uplink_ifindex; /* Where new flows leave; 0 = none yet. */
+    sal_u16 sal_port;       /* Network byte order. */
+    sal_u8 sal_mac[6];
+    sal_u8 flags; /* SAL_SETTINGS_*. */
+    sal_u8 pad[3];
+    struct sal_addr identity_v4;
+    struct sal_addr resolver_v4;
+    struct sal_addr locator_v4; /* Of the uplink. */
+    sal_u8 endpoint_id[SAL_ENDPOINT_ID_LEN];
+    sal_u64 hash_key[2]; /* SipHash, for flow IDs and nonces. */
+    sal_u64 netns_cookie;
+};
+#define SAL_SETTINGS_SOCKOPS 0x01 /* Closes are reported by sockops. */
+
+/* sal_locators: our own outer addresses -> the interface they are on. */
+
+/* sal_addresses: inner address of a service -> its ID. */
+struct sal_service_value {
+    sal_u8 service_id[SAL_SERVICE_ID_LEN];
+};
+
+/* sal_rules: the service table, a longest-prefix-match trie. */
+struct sal_rule_key {
+    sal_u32 prefixlen; /* Bits. */
+    sal_u8 service_id[SAL_SERVICE_ID_LEN];
+};
+
+enum sal_rule_action {
+    SAL_RULE_FORWARD = 1,
+    SAL_RULE_DEMUX = 2,
+    SAL_RULE_REJECT = 3,
+    SAL_RULE_DROP = 4,
+};
+
+struct sal_rule {
+    sal_u32 action;    /* enum sal_rule_action. */
+    sal_u32 prefixlen; /* The rule's own; keys of sal_targets need it. */
+    sal_u64 hits;
+};
+
+/* sal_targets: where SYNs for a local service go. */
+struct sal_target_key {
+    sal_u8 prefix[SAL_SERVICE_ID_LEN]; /* Bits past prefixlen are 0. */
+    sal_u16 prefixlen;                 /* Host byte order. */
+    sal_u16 service_port;
+    sal_u8 proto;
+    sal_u8 pad[3];
+};
+struct sal_target {
+    struct sal_addr address; /* All zero: the identity address. */
+    sal_u16 port;
+    sal_u8 pad[6];
+    sal_u64 hits;
+};
+
+/* Counters: sal_counters, a per-CPU array of 64-bit numbers.  Whatever is
+ * refused has a reason of its own. */
+#define SAL_COUNTERS(X)                                                       \
+    X(OUT_DATA, "out_data", "DATA packets sent")                              \
+    X(OUT_SYN, "out_syn", "SYNs sent")                                        \
+    X(OUT_SYN_RETRY, "out_syn_retry", "of these, sent again")                 \
+    X(OUT_SYN_ACK, "out_syn_ack", "SYN-ACKs sent")                            \
+    X(OUT_RESET, "out_reset", "RESETs sent")                                  \
+    X(OUT_RST_LOCAL, "out_rst_local", "local connects refused at once")       \
+    X(OUT_NO_IDENTITY, "out_no_identity", "no identity address yet")          \
+    X(OUT_SOURCE, "out_source", "source is not the identity address")         \
+    X(OUT_NO_UPLINK, "out_no_uplink", "no uplink or resolver yet")            \
+    X(OUT_UNKNOWN_ADDRESS, "out_unknown_address",                             \
+      "destination is no service address")                                    \
+    X(OUT_NO_RULE, "out_no_rule", "no rule of the service table matches")     \
+    X(OUT_RULE_REJECT, "out_rule_reject", "refused by a REJECT rule")         \
+    X(OUT_RULE_DROP, "out_rule_drop", "dropped by a DROP rule")               \
+    X(OUT_LOCAL_SERVICE, "out_local_service",                                 \
+      "own service, called from this host")                                   \
+    X(OUT_NO_FLOW, "out_no_flow", "not the first packet, but of no flow")     \
+    X(OUT_NOT_BOUND, "out_not_bound", "flow is not bound yet")                \
+    X(OUT_UNSUPPORTED, "out_unsupported", "protocol that is not carried")     \
+    X(OUT_FRAGMENT, "out_fragment", "IP fragment")                            \
+    X(OUT_MALFORMED, "out_malformed", "inner header is malformed")            \
+    X(OUT_FAILED, "out_failed", "the kernel refused to encapsulate")          \
+    X(FLOW_ID_EXHAUSTED, "flow_id_exhausted", "no free flow ID found")        \
+    X(FLOW_TABLE_FULL, "flow_table_full", "the flow table is full")           \
+    X(FLOW_BOUND, "flow_bound", "flows bound")                                \
+    X(FLOW_CLOSED, "flow_closed", "flows closed")                             \
+    X(FLOW_REUSED, "flow_reused", "flows forgotten, their tuple was reused")  \
+    X(IN_DATA, "in_data", "DATA packets accepted")                            \
+    X(IN_SYN, "in_syn", "SYNs accepted")                                      \
+    X(IN_SYN_AGAIN, "in_syn_again", "of these, seen before")                  \
+    X(IN_SYN_ACK, "in_syn_ack", "SYN-ACKs accepted")                          \
+    X(IN_RESET, "in_reset", "RESETs accepted")                                \
+    X(IN_PASSED, "in_passed", "left to the daemon's socket")                  \
+    X(IN_OUTER_FRAGMENT, "in_outer_fragment", "outer IP fragment")            \
+    X(IN_OUTER_MALFORMED, "in_outer_malformed", "outer IP or UDP malformed")  \
+    X(IN_UDP_CHECKSUM, "in_udp_checksum", "outer UDP checksum is wrong")      \
+    X(IN_TRUNCATED, "in_truncated", "shorter than its header says")           \
+    X(IN_VERSION, "in_version", "version is not ours")                        \
+    X(IN_TYPE, "in_type", "unknown type")                                     \
+    X(IN_HEADER_LEN, "in_header_len", "header length does not fit the type")  \
+    X(IN_CHECKSUM, "in_checksum", "SAL checksum is wrong")                    \
+    X(IN_INNER_FORMAT, "in_inner_format", "inner format does not fit")        \
+    X(IN_INNER_MALFORMED, "in_inner_malformed", "inner header is malformed")  \
+    X(IN_INNER_FRAGMENT, "in_inner_fragment", "inner IP fragment")            \
+    X(IN_INNER_SOURCE, "in_inner_source", "inner source address is bogus")    \
+    X(IN_PROTO, "in_proto", "transport protocol that is not carried")         \
+    X(IN_ECN, "in_ecn", "congestion marked, but the inner is not capable")    \
+    X(IN_FLOW_ID, "in_flow_id", "flow ID that may not be 0 is 0")             \
+    X(IN_UNKNOWN_FLOW, "in_unknown_flow", "no such flow here")                \
+    X(IN_NOT_BOUND, "in_not_bound", "DATA for a flow that is not bound")      \
+    X(IN_WRONG_PEER, "in_wrong_peer", "not from the flow's peer")             \
+    X(IN_WRONG_TUPLE, "in_wrong_tuple", "inner tuple is not the flow's")      \
+    X(IN_WRONG_NONCE, "in_wrong_nonce", "nonce is not the flow's")            \
+    X(IN_LATE_SYN_ACK, "in_late_syn_ack", "SYN-ACK of another server")        \
+    X(IN_NO_RULE, "in_no_rule", "SYN for a service that is not here")         \
+    X(IN_NOT_LOCAL, "in_not_local", "SYN whose rule is not DEMUX")            \
+    X(IN_RULE_DROP, "in_rule_drop", "SYN dropped by a DROP rule")             \
+    X(IN_NO_TARGET, "in_no_target", "SYN for a port that is not served")      \
+    X(IN_NO_IDENTITY, "in_no_identity", "SYN before we have an identity")     \
+    X(IN_TUPLE_TAKEN, "in_tuple_taken", "no free tuple to map the SYN to")    \
+    X(IN_FAILED, "in_failed", "the kernel refused to decapsulate")
+
+enum sal_counter {
+#define X(ID, NAME, TEXT) SAL_COUNT_##ID,
+    SAL_COUNTERS(X)
+#undef X
+        SAL_N_COUNTERS
+};
+
+_Static_assert(sizeof(struct sal_addr) == 16, "sal_addr");
+_Static_assert(sizeof(struct sal_tuple) == 40, "sal_tuple");
+_Static_assert(sizeof(struct sal_flow) == 240, "sal_flow");
+_Static_assert(sizeof(struct sal_settings) == 112, "sal_settings");
+_Static_assert(sizeof(struct sal_service_value) == 32, "sal_service_value");
+_Static_assert(sizeof(struct sal_rule_key) == 36, "sal_rule_key");
+_Static_assert(sizeof(struct sal_rule) == 16, "sal_rule");
+_Static_assert(sizeof(struct sal_target_key) == 40, "sal_target_key");
+_Static_assert(sizeof(struct sal_target) == 32, "sal_target");
+SAL_ASSERT_OFS(sal_flow, nonce, 48);
+SAL_ASSERT_OFS(sal_flow, local, 64);
+SAL_ASSERT_OFS(sal_flow, wire, 104);
+SAL_ASSERT_OFS(sal_flow, service_id, 152);
+SAL_ASSERT_OFS(sal_flow, created_ns, 184);
+SAL_ASSERT_OFS(sal_settings, identity_v4, 24);
+SAL_ASSERT_OFS(sal_settings, hash_key, 88);
+
+#endif /* sal_maps.h */

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the programs know of the packet in hand. */
+#ifndef SALIENT_TYPES_BPF_H
+#define SALIENT_TYPES_BPF_H 1
+
+#include <linux/types.h>
+#include <linux/ip.h>
+#include <linux/tcp.h>
+#include "agents/bpf/sal_maps.h"
+
+/* A packet on an uplink that is SAL, as far as the outer headers tell. */
+struct outer {
+    struct sal_addr src, dst;
+    __u32 sal_ofs; /* From the start of the frame. */
+    __u32 sal_len; /* SAL header and inner packet. */
+    __u16 udp_checksum;
+    __u8 tos;
+};
+
+/* The inner headers that we look at. */
+struct inner {
+    struct iphdr ip;
+    struct tcphdr tcp;
+};
+
+/* A control packet whose SAL header is in scratch->header and good. */
+struct control {
+    struct outer outer;
+    struct inner inner; /* All zero if the inner format is none. */
+    __u32 header_len;
+    __u32 inner_len;
+    __u8 has_inner;
+};
+
+#endif /* types.bpf.h */

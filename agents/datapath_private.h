@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of the data plane's user-space half; see datapath.h for the outside.
+ *
+ *     datapath.c         load, pin, take over, remove
+ *     datapath_device.c  sal0, uplinks, their addresses (netlink)
+ *     datapath_attach.c  hooks: tcx, or clsact; sockops
+ *     datapath_tables.c  host tables <-> maps
+ *     datapath_dump.c    state for people and for programs */
+#ifndef SALIENT_DATAPATH_PRIVATE_H
+#define SALIENT_DATAPATH_PRIVATE_H 1
+
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdarg.h>
+#include "agents/bpf/sal_maps.h"
+#include "agents/datapath.h"
+
+struct sal_bpf;
+struct bpf_program;
+
+#define DATAPATH_MAX_UPLINKS 16
+
+/* What the outer headers of a DATA packet take. */
+#define DATAPATH_OVERHEAD (20 + 8 + SAL_DATA_HEADER_LEN)
+
+struct datapath_uplink {
+    int ifindex;
+    bool tcx; /* Else clsact. */
+};
+
+struct datapath {
+    struct sal_bpf *skeleton;
+    char *pin_path; /* NULL: nothing is pinned (tests). */
+    char *device;
+    int sal_ifindex; /* 0 while there is no device. */
+    bool egress_tcx;
+    int sockops_link; /* -1: none. */
+    struct datapath_uplink uplinks[DATAPATH_MAX_UPLINKS];
+    size_t n_uplinks;
+};
+
+/* Loads programs and maps, takes over pinned maps; attaches nothing.
+ * 'pin_path' NULL: nothing outlives the process. */
+int datapath_load(const char *pin_path, uint32_t max_flows,
+                  struct datapath **, char **ret_error);
+
+/* File descriptors of a map by its name, -1 if there is none. */
+int datapath_map(const struct datapath *, const char *name);
+int datapath_get_settings(const struct datapath *, struct sal_settings *);
+int datapath_put_settings(const struct datapath *,
+                          const struct sal_settings *);
+
+/* Stores a malloced sentence unless 'ret_error' is NULL or has one; returns
+ * 'error'. */
+int datapath_error(char **ret_error, int error, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* datapath_device.c. */
+struct device_info {
+    int ifindex;
+    bool ethernet;
+    uint32_t mtu;
+    uint8_t mac[6];
+    char name[IF_NAMESIZE];
+    struct in_addr addresses[16];
+    size_t n_addresses;
+};
+int device_query(int ifindex, struct device_info *);
+/* Makes the ifb device or finds it; brings it up. */
+int device_create(const char *name, struct device_info *, char **ret_error);
+int device_delete(int ifindex);
+int device_set_mtu(int ifindex, uint32_t mtu);
+
+/* datapath_attach.c.  'what' names the pin. */
+struct hook {
+    const char *what; /* "egress", "ingress". */
+    int ifindex;
+    bool ingress;
+};
+int hook_attach(const struct datapath *, const struct hook *, int prog_fd,
+                bool *ret_tcx, char **ret_error);
+void hook_detach(const struct datapath *, const struct hook *);
+/* Removes pins of hooks whose device is gone. */
+void hook_sweep(const struct datapath *);
+int sockops_attach(struct datapath *, int prog_fd, char **ret_error);
+void sockops_detach(struct datapath *);
+
+static inline void
+addr_from_host_v4(struct sal_addr *addr, uint32_t v4)
+{
+    *addr = (struct sal_addr) {
+        {0, 0, htonl(SAL_ADDR_MAPPED), htonl(v4)}};
+}
+
+/* 0 for an address that is all zero. */
+static inline uint32_t
+addr_to_host_v4(const struct sal_addr *addr)
+{
+    return ntohl(addr->w[3]);
+}
+
+#endif /* datapath_private.h */

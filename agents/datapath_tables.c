@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Host tables to maps and back. */
+#include "agents/datapath_private.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "agents/sal.skel.h"
+#include "openvswitch/vlog.h"
+#include "util.h"
+
+VLOG_DEFINE_THIS_MODULE(datapath_tables);
+
+/* Visits all entries of a hash or trie, bounded by twice its capacity: an
+ * entry that vanishes under the cursor starts the walk afresh. */
+#define MAP_FOR_EACH(FD, KEY, NEXT, LIMIT)                                    \
+    for (size_t left_ = (LIMIT),                                              \
+                more_ = !bpf_map_get_next_key(FD, NULL, NEXT);                \
+         more_ && left_ && (memcpy(KEY, NEXT, sizeof *(KEY)), 1);             \
+         more_ = !bpf_map_get_next_key(FD, KEY, NEXT), left_--)
+
+enum { WALK_LIMIT = 4 << 20 };
+
+static void
+address_to_map(const struct service_address *address, struct sal_addr *key,
+               struct sal_service_value *value)
+{
+    addr_from_host_v4(key, address->address);
+    memcpy(value->service_id, address->id.bytes, sizeof value->service_id);
+}
+
+static void
+rule_key(const struct service_prefix *prefix, struct sal_rule_key *key)
+{
+    key->prefixlen = prefix->len;
+    memcpy(key->service_id, prefix->id.bytes, sizeof key->service_id);
+}
+
+static void
+target_key(const struct local_target *target, struct sal_target_key *key)
+{
+    memset(key, 0, sizeof *key);
+    memcpy(key->prefix, target->prefix.id.bytes, sizeof key->prefix);
+    key->prefixlen = target->prefix.len;
+    key->service_port = htons(target->service_port);
+    key->proto = target->protocol;
+}
+
+BUILD_ASSERT_DECL((int) SERVICE_FORWARD == (int) SAL_RULE_FORWARD);
+BUILD_ASSERT_DECL((int) SERVICE_DEMUX == (int) SAL_RULE_DEMUX);
+BUILD_ASSERT_DECL((int) SERVICE_REJECT == (int) SAL_RULE_REJECT);
+BUILD_ASSERT_DECL((int) SERVICE_DROP == (int) SAL_RULE_DROP);
+
+/* Remembers the first failure of a batch and goes on. */
+struct batch {
+    int error;
+    char **ret_error;
+};
+
+static void
+batch_note(struct batch *batch, int error, const char *what)
+{
+    if (error && !batch->error) {
+        batch->error = error;
+        datapath_error(batch->ret_error, error, "cannot write %s: %s%s", what,
+                       strerror(-error),
+                       error == -E2BIG || error == -ENOSPC
+                       ? " (the table is full)" : "");
+    }
+}
+
+static void
+put_targets(struct datapath *dp, const struct host_tables *t,
+            struct batch *batch)
+{
+    int fd = bpf_map__fd(dp->skeleton->maps.sal_targets);
+    for (size_t i = 0; i < t->n_targets; i++) {
+        struct sal_target_key key;
+        struct sal_target value = {.port = htons(t->targets[i].port)};
+        target_key(&t->targets[i], &key);
+        if (t->targets[i].address) {
+            addr_from_host_v4(&value.address, t->targets[i].address);
+        }
+        batch_note(batch, bpf_map_update_elem(fd, &key, &value, BPF_ANY),
+                   "a local target");
+    }
+}
+
+static void
+put_rules(struct datapath *dp, const struct host_tables *t,
+          struct batch *batch)
+{
+    int fd = bpf_map__fd(dp->skeleton->maps.sal_rules);
+    for (size_t i = 0; i < t->n_rules; i++) {
+        struct sal_rule_key key;
+        struct sal_rule value = {.action = t->rules[i].action,
+                                 .prefixlen = t->rules[i].prefix.len};
+        rule_key(&t->rules[i].prefix, &key);
+        batch_note(batch, bpf_map_update_elem(fd, &key, &value, BPF_ANY),
+                   "a service rule");
+    }
+}
+
+static void
+put_addresses(struct datapath *dp, const struct host_tables *t,
+              struct batch *batch)
+{
+    int fd = bpf_map__fd(dp->skeleton->maps.sal_addresses);
+    for (size_t i = 0; i < t->n_addresses; i++) {
+        struct sal_addr key;
+        struct sal_service_value value;
+        address_to_map(&t->addresses[i], &key, &value);
+        batch_note(batch, bpf_map_update_elem(fd, &key, &value, BPF_ANY),
+                   "a service address");
+    }
+}
+
+static void
+note_removal(struct batch *batch, int error, const char *what)
+{
+    batch_note(batch, error == -ENOENT ? 0 : error, what);
+}
+
+static void
+remove_all(struct datapath *dp, const struct host_tables *t,
+           struct batch *batch)
+{
+    int fd = bpf_map__fd(dp->skeleton->maps.sal_addresses);
+    for (size_t i = 0; i < t->n_addresses; i++) {
+        struct sal_addr key;
+        addr_from_host_v4(&key, t->addresses[i].address);
+        note_removal(batch, bpf_map_delete_elem(fd, &key),
+                     "a service address");
+    }
+    fd = bpf_map__fd(dp->skeleton->maps.sal_rules);
+    for (size_t i = 0; i < t->n_rules; i++) {
+        struct sal_rule_key key;
+        rule_key(&t->rules[i].prefix, &key);
+        note_removal(batch, bpf_map_delete_elem(fd, &key), "a service rule");
+    }
+    fd = bpf_map__fd(dp->skeleton->maps.sal_targets);
+    for (size_t i = 0; i < t->n_targets; i++) {
+        struct sal_target_key key;
+        target_key(&t->targets[i], &key);
+        note_removal(batch, bpf_map_delete_elem(fd, &key), "a local target");
+    }
+}
+
+static int
+put_host_settings(struct datapath *dp, const struct host_settings *host)
+{
+    struct sal_settings settings;
+    int error = datapath_get_settings(dp, &settings);
+    if (error) {
+        return error;
+    }
+    memset(&settings.identity_v4, 0, sizeof settings.identity_v4);
+    memset(&settings.resolver_v4, 0, sizeof settings.resolver_v4);
+    if (host->identity_v4) {
+        addr_from_host_v4(&settings.identity_v4, host->identity_v4);
+    }
+    if (host->resolver_v4) {
+        addr_from_host_v4(&settings.resolver_v4, host->resolver_v4);
+    }
+    settings.sal_port = htons(host->sal_port ? host->sal_port : SAL_UDP_PORT);
+    memcpy(settings.endpoint_id, host->endpoint_id,
+           sizeof settings.endpoint_id);
+    return datapath_put_settings(dp, &settings);
+}
+
+/* Targets go in before the rules that lead to them, rules before the
+ * addresses that lead to them; out the other way round. */
+int
+datapath_apply(struct datapath *dp, const struct host_tables_diff *diff,
+               char **ret_error)
+{
+    struct batch batch = {.ret_error = ret_error};
+    if (ret_error) {
+        *ret_error = NULL;
+    }
+    if (diff->settings_changed) {
+        batch_note(&batch, put_host_settings(dp, &diff->put.settings),
+                   "the settings");
+    }
+    put_targets(dp, &diff->put, &batch);
+    put_rules(dp, &diff->put, &batch);
+    put_addresses(dp, &diff->put, &batch);
+    remove_all(dp, &diff->remove, &batch);
+    return batch.error;
+}
+
+static void
+read_settings(struct datapath *dp, struct host_settings *host)
+{
+    struct sal_settings settings;
+    if (!datapath_get_settings(dp, &settings)) {
+        host->identity_v4 = addr_to_host_v4(&settings.identity_v4);
+        host->resolver_v4 = addr_to_host_v4(&settings.resolver_v4);
+        host->sal_port = ntohs(settings.sal_port);
+        memcpy(host->endpoint_id, settings.endpoint_id,
+               sizeof host->endpoint_id);
+    }
+}
+
+static void
+read_addresses(struct datapath *dp, struct host_tables *t)
+{
+    int fd = bpf_map__fd(dp->skeleton->maps.sal_addresses);
+    struct sal_addr key, next;
+    MAP_FOR_EACH (fd, &key, &next, WALK_LIMIT) {
+        struct sal_service_value value;
+        if (!bpf_map_lookup_elem(fd, &key, &value)) {
+            struct service_address a = {.address = addr_to_host_v4(&key)};
+            memcpy(a.id.bytes, value.service_id, sizeof a.id.bytes);
+            host_tables_put_address(t, &a);
+        }
+    }
+}
+
+static void
+read_rules(struct datapath *dp, struct host_tables *t)
+{
+    int fd = bpf_map__fd(dp->skeleton->maps.sal_rules);
+    struct sal_rule_key key, next;
+    MAP_FOR_EACH (fd, &key, &next, WALK_LIMIT) {
+        struct sal_rule value;
+        if (!bpf_map_lookup_elem(fd, &key, &value)
+            && value.prefixlen == key.prefixlen) {
+            struct service_rule r = {.prefix.len = key.prefixlen,
+                                     .action = value.action};
+            memcpy(r.prefix.id.bytes, key.service_id,
+                   sizeof r.prefix.id.bytes);
+            service_prefix_normalize(&r.prefix);
+            host_tables_put_rule(t, &r);
+        }
+    }
+}
+
+static void
+read_targets(struct datapath *dp, struct host_tables *t)
+{
+    int fd = bpf_map__fd(dp->skeleton->maps.sal_targets);
+    struct sal_target_key key, next;
+    MAP_FOR_EACH (fd, &key, &next, WALK_LIMIT) {
+        struct sal_target value;
+        if (!bpf_map_lookup_elem(fd, &key, &value)) {
+            struct local_target l = {
+                .prefix.len = key.prefixlen,
+                .protocol = key.proto,
+                .service_port = ntohs(key.service_port),
+                .address = addr_to_host_v4(&value.address),
+                .port = ntohs(value.port)};
+            memcpy(l.prefix.id.bytes, key.prefix, sizeof l.prefix.id.bytes);
+            host_tables_put_target(t, &l);
+        }
+    }
+}
+
+int
+datapath_installed(struct datapath *dp, struct host_tables *tables)
+{
+    host_tables_init(tables);
+    read_settings(dp, &tables->settings);
+    read_addresses(dp, tables);
+    read_rules(dp, tables);
+    read_targets(dp, tables);
+    return 0;
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Uplinks: which interfaces carry SAL, with which addresses. */
+#include "agents/datapath_private.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "agents/sal.skel.h"
+#include "openvswitch/vlog.h"
+#include "util.h"
+
+VLOG_DEFINE_THIS_MODULE(datapath_uplink);
+
+/* Removes the addresses of 'ifindex' that are not in 'keep' (NULL: all). */
+static void
+remove_locators(struct datapath *dp, int ifindex,
+                const struct device_info *keep)
+{
+    int fd = bpf_map__fd(dp->skeleton->maps.sal_locators);
+    struct sal_addr gone[256], key;
+    size_t n_gone = 0;
+    void *prev = NULL;
+
+    for (int i = 0; i < 256 && !bpf_map_get_next_key(fd, prev, &key); i++) {
+        uint32_t owner;
+        prev = &key;
+        if (bpf_map_lookup_elem(fd, &key, &owner) || owner != ifindex) {
+            continue;
+        }
+        bool kept = false;
+        for (size_t j = 0; keep && j < keep->n_addresses; j++) {
+            kept |= keep->addresses[j].s_addr == key.w[3];
+        }
+        if (!kept) {
+            gone[n_gone++] = key;
+        }
+    }
+    for (size_t i = 0; i < n_gone; i++) {
+        bpf_map_delete_elem(fd, &gone[i]);
+    }
+}
+
+static int
+put_locators(struct datapath *dp, const struct device_info *info)
+{
+    int fd = bpf_map__fd(dp->skeleton->maps.sal_locators);
+    remove_locators(dp, info->ifindex, info);
+    for (size_t i = 0; i < info->n_addresses; i++) {
+        struct sal_addr key;
+        uint32_t ifindex = info->ifindex;
+        addr_from_host_v4(&key, ntohl(info->addresses[i].s_addr));
+        int error = bpf_map_update_elem(fd, &key, &ifindex, BPF_ANY);
+        if (error) {
+            return error;
+        }
+    }
+    return 0;
+}
+
+static struct datapath_uplink *
+find_uplink(struct datapath *dp, int ifindex)
+{
+    for (size_t i = 0; i < dp->n_uplinks; i++) {
+        if (dp->uplinks[i].ifindex == ifindex) {
+            return &dp->uplinks[i];
+        }
+    }
+    return NULL;
+}
+
+/* The first uplink is the one that new flows leave by; sal0's MTU fits all. */
+static int
+refresh_settings(struct datapath *dp)
+{
+    struct sal_settings settings;
+    int error = datapath_get_settings(dp, &settings);
+    if (error) {
+        return error;
+    }
+    settings.uplink_ifindex = 0;
+    memset(&settings.locator_v4, 0, sizeof settings.locator_v4);
+
+    uint32_t mtu = 0;
+    for (size_t i = 0; i < dp->n_uplinks; i++) {
+        struct device_info info;
+        if (device_query(dp->uplinks[i].ifindex, &info)) {
+            continue;
+        }
+        if (!settings.uplink_ifindex) {
+            settings.uplink_ifindex = info.ifindex;
+            if (info.n_addresses) {
+                addr_from_host_v4(&settings.locator_v4,
+                                  ntohl(info.addresses[0].s_addr));
+            }
+        }
+        if (!mtu || info.mtu < mtu) {
+            mtu = info.mtu;
+        }
+    }
+    error = datapath_put_settings(dp, &settings);
+    if (!error && dp->sal_ifindex && mtu > DATAPATH_OVERHEAD + 576) {
+        error = device_set_mtu(dp->sal_ifindex, mtu - DATAPATH_OVERHEAD);
+    }
+    return error;
+}
+
+int
+datapath_attach(struct datapath *dp, int ifindex, char **ret_error)
+{
+    struct device_info info;
+    *ret_error = NULL;
+    int error = device_query(ifindex, &info);
+    if (error) {
+        return datapath_error(ret_error, error, "interface %d: %s", ifindex,
+                              strerror(-error));
+    }
+    if (!info.ethernet) {
+        return datapath_error(ret_error, -EOPNOTSUPP,
+                              "%s is not an Ethernet interface; the data "
+                              "plane does not support others", info.name);
+    }
+
+    struct datapath_uplink *uplink = find_uplink(dp, ifindex);
+    if (!uplink && dp->n_uplinks >= ARRAY_SIZE(dp->uplinks)) {
+        return datapath_error(ret_error, -ENOSPC,
+                              "%s: %zu uplinks are attached already",
+                              info.name, dp->n_uplinks);
+    }
+    if (!uplink) {
+        struct hook hook = {"ingress", ifindex, true};
+        struct datapath_uplink new = {.ifindex = ifindex};
+        error = hook_attach(
+            dp, &hook, bpf_program__fd(dp->skeleton->progs.sal_ingress),
+            &new.tcx, ret_error);
+        if (error) {
+            return error;
+        }
+        dp->uplinks[dp->n_uplinks++] = new;
+    }
+    error = put_locators(dp, &info);
+    if (!error) {
+        error = refresh_settings(dp);
+    }
+    return error ? datapath_error(ret_error, error,
+                                  "%s: cannot record its addresses: %s",
+                                  info.name, strerror(-error))
+                 : 0;
+}
+
+int
+datapath_detach(struct datapath *dp, int ifindex)
+{
+    struct datapath_uplink *uplink = find_uplink(dp, ifindex);
+    if (!uplink) {
+        return -ENOENT;
+    }
+    struct hook hook = {"ingress", ifindex, true};
+    hook_detach(dp, &hook);
+    remove_locators(dp, ifindex, NULL);
+    *uplink = dp->uplinks[--dp->n_uplinks];
+    return refresh_settings(dp);
+}

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pure: no I/O, no clock.  Sorted arrays; see host_tables.h. */
+#include "agents/host_tables.h"
+
+#include <string.h>
+#include "util.h"
+
+/* Describes one of the three arrays, so that they share their code. */
+struct table {
+    void **elements;
+    size_t *n, *allocated;
+    size_t size;
+    int (*compare)(const void *, const void *); /* By key. */
+    bool (*equal)(const void *, const void *);  /* By key and value. */
+};
+
+enum { N_TABLES = 3 };
+
+static int
+address_compare(const void *a_, const void *b_)
+{
+    const struct service_address *a = a_, *b = b_;
+    return a->address < b->address ? -1 : a->address > b->address;
+}
+
+static bool
+address_equal(const void *a_, const void *b_)
+{
+    const struct service_address *a = a_, *b = b_;
+    return a->address == b->address
+           && !memcmp(&a->id, &b->id, sizeof a->id);
+}
+
+static int
+rule_compare(const void *a_, const void *b_)
+{
+    const struct service_rule *a = a_, *b = b_;
+    return service_prefix_compare(&a->prefix, &b->prefix);
+}
+
+static bool
+rule_equal(const void *a_, const void *b_)
+{
+    const struct service_rule *a = a_, *b = b_;
+    return !rule_compare(a, b) && a->action == b->action;
+}
+
+static int
+target_compare(const void *a_, const void *b_)
+{
+    const struct local_target *a = a_, *b = b_;
+    int cmp = service_prefix_compare(&a->prefix, &b->prefix);
+    if (!cmp) {
+        cmp = (int) a->protocol - b->protocol;
+    }
+    return cmp ? cmp : (int) a->service_port - b->service_port;
+}
+
+static bool
+target_equal(const void *a_, const void *b_)
+{
+    const struct local_target *a = a_, *b = b_;
+    return !target_compare(a, b) && a->address == b->address
+           && a->port == b->port;
+}
+
+static void
+tables_of(struct host_tables *t, struct table tables[N_TABLES])
+{
+    tables[0] = (struct table) {
+        (void **) &t->addresses, &t->n_addresses, &t->allocated_addresses,
+        sizeof *t->addresses,    address_compare, address_equal};
+    tables[1] = (struct table) {
+        (void **) &t->rules, &t->n_rules,  &t->allocated_rules,
+        sizeof *t->rules,    rule_compare, rule_equal};
+    tables[2] = (struct table) {
+        (void **) &t->targets, &t->n_targets,  &t->allocated_targets,
+        sizeof *t->targets,    target_compare, target_equal};
+}
+
+static char *
+table_at(const struct table *table, size_t i)
+{
+    return (char *) *table->elements + i * table->size;
+}
+
+/* Index of the first element that is not less than 'key'; true if it has
+ * that key. */
+static bool
+table_find(const struct table *table, const void *key, size_t *ret_index)
+{
+    size_t low = 0, high = *table->n;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (table->compare(table_at(table, middle), key) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    *ret_index = low;
+    return low < *table->n && !table->compare(table_at(table, low), key);
+}
+
+static void
+table_put(struct table *table, const void *element)
+{
+    size_t i;
+    if (!table_find(table, element, &i)) {
+        if (*table->n >= *table->allocated) {
+            *table->allocated = *table->allocated ? *table->allocated * 2 : 8;
+            *table->elements = xrealloc(*table->elements,
+                                        *table->allocated * table->size);
+        }
+        memmove(table_at(table, i + 1), table_at(table, i),
+                (*table->n - i) * table->size);
+        ++*table->n;
+    }
+    memcpy(table_at(table, i), element, table->size);
+}
+
+static bool
+table_remove(struct table *table, const void *key)
+{
+    size_t i;
+    if (!table_find(table, key, &i)) {
+        return false;
+    }
+    --*table->n;
+    memmove(table_at(table, i), table_at(table, i + 1),
+            (*table->n - i) * table->size);
+    return true;
+}
+
+void
+host_tables_init(struct host_tables *tables)
+{
+    memset(tables, 0, sizeof *tables);
+}
+
+void
+host_tables_destroy(struct host_tables *tables)
+{
+    if (tables) {
+        free(tables->addresses);
+        free(tables->rules);
+        free(tables->targets);
+        host_tables_init(tables);
+    }
+}
+
+void
+host_tables_copy(struct host_tables *dst_, const struct host_tables *src_)
+{
+    struct table dst[N_TABLES], src[N_TABLES];
+    tables_of(dst_, dst);
+    tables_of(CONST_CAST(struct host_tables *, src_), src);
+    dst_->settings = src_->settings;
+    for (int t = 0; t < N_TABLES; t++) {
+        size_t n = *src[t].n;
+        *dst[t].n = *dst[t].allocated = n;
+        *dst[t].elements = n ? xmemdup(*src[t].elements, n * src[t].size)
+                             : NULL;
+    }
+}
+
+static void
+put(struct host_tables *tables, int which, const void *element)
+{
+    struct table table[N_TABLES];
+    tables_of(tables, table);
+    table_put(&table[which], element);
+}
+
+static bool
+removed(struct host_tables *tables, int which, const void *key)
+{
+    struct table table[N_TABLES];
+    tables_of(tables, table);
+    return table_remove(&table[which], key);
+}
+
+void
+host_tables_put_address(struct host_tables *tables,
+                        const struct service_address *address)
+{
+    put(tables, 0, address);
+}
+
+void
+host_tables_put_rule(struct host_tables *tables,
+                     const struct service_rule *rule)
+{
+    put(tables, 1, rule);
+}
+
+void
+host_tables_put_target(struct host_tables *tables,
+                       const struct local_target *target)
+{
+    put(tables, 2, target);
+}
+
+bool
+host_tables_remove_address(struct host_tables *tables, uint32_t address)
+{
+    struct service_address key = {.address = address};
+    return removed(tables, 0, &key);
+}
+
+bool
+host_tables_remove_rule(struct host_tables *tables,
+                        const struct service_prefix *prefix)
+{
+    struct service_rule key = {.prefix = *prefix};
+    return removed(tables, 1, &key);
+}
+
+bool
+host_tables_remove_target(struct host_tables *tables,
+                          const struct local_target *key)
+{
+    return removed(tables, 2, key);
+}
+
+static bool
+settings_equal(const struct host_settings *a, const struct host_settings *b)
+{
+    return a->identity_v4 == b->identity_v4
+           && a->resolver_v4 == b->resolver_v4 && a->sal_port == b->sal_port
+           && !memcmp(a->endpoint_id, b->endpoint_id, sizeof a->endpoint_id);
+}
+
+bool
+host_tables_equal(const struct host_tables *a_, const struct host_tables *b_)
+{
+    struct table a[N_TABLES], b[N_TABLES];
+    tables_of(CONST_CAST(struct host_tables *, a_), a);
+    tables_of(CONST_CAST(struct host_tables *, b_), b);
+    for (int t = 0; t < N_TABLES; t++) {
+        if (*a[t].n != *b[t].n) {
+            return false;
+        }
+        for (size_t i = 0; i < *a[t].n; i++) {
+            if (!a[t].equal(table_at(&a[t], i), table_at(&b[t], i))) {
+                return false;
+            }
+        }
+    }
+    return settings_equal(&a_->settings, &b_->settings);
+}
+
+/* Merges two sorted tables. */
+static void
+table_diff(const struct table *old, const struct table *new,
+           struct table *to_put, struct table *to_remove)
+{
+    size_t i = 0, j = 0;
+    while (i < *old->n || j < *new->n) {
+        int cmp = i >= *old->n   ? 1
+                  : j >= *new->n ? -1
+                                 : old->compare(table_at(old, i),
+                                                table_at(new, j));
+        if (cmp < 0) {
+            table_put(to_remove, table_at(old, i++));
+        } else if (cmp > 0) {
+            table_put(to_put, table_at(new, j++));
+        } else {
+            if (!old->equal(table_at(old, i), table_at(new, j))) {
+                table_put(to_put, table_at(new, j));
+            }
+            i++;
+            j++;
+        }
+    }
+}
+
+void
+host_tables_diff(const struct host_tables *installed,
+                 const struct host_tables *desired,
+                 struct host_tables_diff *diff)
+{
+    struct table old[N_TABLES], new[N_TABLES];
+    struct table to_put[N_TABLES], to_remove[N_TABLES];
+
+    memset(diff, 0, sizeof *diff);
+    tables_of(CONST_CAST(struct host_tables *, installed), old);
+    tables_of(CONST_CAST(struct host_tables *, desired), new);
+    tables_of(&diff->put, to_put);
+    tables_of(&diff->remove, to_remove);
+    for (int t = 0; t < N_TABLES; t++) {
+        table_diff(&old[t], &new[t], &to_put[t], &to_remove[t]);
+    }
+    diff->settings_changed =
+        !settings_equal(&installed->settings, &desired->settings);
+    if (diff->settings_changed) {
+        diff->put.settings = desired->settings;
+    }
+}
+
+void
+host_tables_diff_destroy(struct host_tables_diff *diff)
+{
+    if (diff) {
+        host_tables_destroy(&diff->put);
+        host_tables_destroy(&diff->remove);
+    }
+}
+
+bool
+host_tables_diff_is_empty(const struct host_tables_diff *diff)
+{
+    return !diff->settings_changed && !diff->put.n_addresses
+           && !diff->put.n_rules && !diff->put.n_targets
+           && !diff->remove.n_addresses && !diff->remove.n_rules
+           && !diff->remove.n_targets;
+}
+
+void
+host_tables_diff_apply(const struct host_tables_diff *diff,
+                       struct host_tables *tables)
+{
+    struct table to_put[N_TABLES], to_remove[N_TABLES], table[N_TABLES];
+    tables_of(CONST_CAST(struct host_tables *, &diff->put), to_put);
+    tables_of(CONST_CAST(struct host_tables *, &diff->remove), to_remove);
+    tables_of(tables, table);
+    for (int t = 0; t < N_TABLES; t++) {
+        for (size_t i = 0; i < *to_put[t].n; i++) {
+            table_put(&table[t], table_at(&to_put[t], i));
+        }
+        for (size_t i = 0; i < *to_remove[t].n; i++) {
+            table_remove(&table[t], table_at(&to_remove[t], i));
+        }
+    }
+    if (diff->settings_changed) {
+        tables->settings = diff->put.settings;
+    }
+}
