@@ -8,17 +8,22 @@ AGENT_SRCS := \
     agents/agent_state.c \
     agents/controller_session.c \
     agents/desired.c \
+    agents/dns_answer.c \
+    agents/dns_forward.c \
+    agents/dns_server.c \
     agents/local_services.c \
     agents/names.c \
     agents/probe.c \
     agents/registrations.c
 LIBAGENT := $(BUILD)/lib/libagent.a
 
-PURE += agents/controller_session.c agents/desired.c agents/local_services.c \
+PURE += agents/controller_session.c agents/desired.c agents/dns_answer.c \
+        agents/local_services.c \
         agents/names.c agents/probe.c agents/registrations.c
 
 AGENT_TESTS := test_names test_probe test_local_services \
-               test_controller_session test_agent_config test_agent_state
+               test_controller_session test_agent_config test_agent_state \
+               test_dns_answer test_dns_server
 UNIT_TESTS += $(AGENT_TESTS)
 
 -include agents/bpf.mk

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/unit.h"
+
+#include <ldns/ldns.h>
+#include "agents/dns_answer.h"
+
+static struct names names;
+static struct dns_zone zone;
+
+static void
+setup(void)
+{
+    static const char *const all[] = {"web.shop.acme", "db.shop.acme",
+                                      "none.acme"};
+    names_init(&names);
+    for (size_t i = 0; i < 3; i++) {
+        struct service_prefix prefix;
+        service_prefix_from_name(all[i], &prefix);
+        names_put(&names, all[i], &prefix, i < 2 ? 0xc6120001 + i : 0);
+    }
+    zone = (struct dns_zone) {.names = &names,
+                              .complete = true,
+                              .suffix = "sal",
+                              .ttl = 5,
+                              .pool = 0xc6120000,
+                              .pool_len = 15};
+}
+
+static size_t
+query(const char *name, ldns_rr_type type, uint8_t wire[DNS_MESSAGE_MAX])
+{
+    ldns_pkt *pkt = ldns_pkt_query_new(ldns_dname_new_frm_str(name), type,
+                                       LDNS_RR_CLASS_IN, LDNS_RD);
+    uint8_t *out;
+    size_t len;
+    ldns_pkt_set_id(pkt, 0x1234);
+    CU_ASSERT_EQUAL_FATAL(ldns_pkt2wire(&out, pkt, &len), LDNS_STATUS_OK);
+    memcpy(wire, out, len);
+    free(out);
+    ldns_pkt_free(pkt);
+    return len;
+}
+
+/* Answer to 'wire', parsed; NULL if it is not to be replied to. */
+static ldns_pkt *
+ask_wire(const uint8_t *wire, size_t len, enum dns_verdict *ret_verdict)
+{
+    uint8_t *reply;
+    size_t reply_len;
+    ldns_pkt *pkt;
+    *ret_verdict = dns_answer(&zone, wire, len, 0, &reply, &reply_len);
+    if (*ret_verdict != DNS_REPLY) {
+        return NULL;
+    }
+    CU_ASSERT_EQUAL_FATAL(ldns_wire2pkt(&pkt, reply, reply_len),
+                          LDNS_STATUS_OK);
+    free(reply);
+    CU_ASSERT_TRUE(ldns_pkt_qr(pkt));
+    return pkt;
+}
+
+static ldns_pkt *
+ask(const char *name, ldns_rr_type type)
+{
+    uint8_t wire[DNS_MESSAGE_MAX];
+    enum dns_verdict verdict;
+    size_t len = query(name, type, wire);
+    ldns_pkt *pkt = ask_wire(wire, len, &verdict);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(pkt);
+    CU_ASSERT_EQUAL(ldns_pkt_id(pkt), 0x1234);
+    CU_ASSERT_TRUE(ldns_pkt_rd(pkt));
+    CU_ASSERT_EQUAL(ldns_pkt_qdcount(pkt), 1);
+    return pkt;
+}
+
+/* The only answer record as text, "" if there is none. */
+static char *
+answer_text(const ldns_pkt *pkt)
+{
+    static char text[1024];
+    text[0] = '\0';
+    if (ldns_pkt_ancount(pkt)) {
+        CU_ASSERT_EQUAL(ldns_pkt_ancount(pkt), 1);
+        char *s = ldns_rr2str(ldns_rr_list_rr(ldns_pkt_answer(pkt), 0));
+        snprintf(text, sizeof text, "%s", s);
+        free(s);
+    }
+    return text;
+}
+
+static bool
+has_soa(const ldns_pkt *pkt)
+{
+    return (ldns_pkt_nscount(pkt) == 1
+            && ldns_rr_get_type(ldns_rr_list_rr(ldns_pkt_authority(pkt), 0))
+                   == LDNS_RR_TYPE_SOA);
+}
+
+static void
+test_address(void)
+{
+    ldns_pkt *pkt = ask("web.shop.acme.sal.", LDNS_RR_TYPE_A);
+    CU_ASSERT_EQUAL(ldns_pkt_get_rcode(pkt), LDNS_RCODE_NOERROR);
+    CU_ASSERT_TRUE(ldns_pkt_aa(pkt));
+    CU_ASSERT_STRING_EQUAL(answer_text(pkt),
+                           "web.shop.acme.sal.\t5\tIN\tA\t198.18.0.1\n");
+    ldns_pkt_free(pkt);
+
+    /* The spelling of the question stays. */
+    pkt = ask("wEb.ShOp.AcMe.SaL.", LDNS_RR_TYPE_A);
+    CU_ASSERT_STRING_EQUAL(answer_text(pkt),
+                           "wEb.ShOp.AcMe.SaL.\t5\tIN\tA\t198.18.0.1\n");
+    ldns_pkt_free(pkt);
+}
+
+static void
+test_negative(void)
+{
+    static const struct {
+        const char *name;
+        ldns_rr_type type;
+        ldns_pkt_rcode rcode;
+    } cases[] = {
+        {"web.shop.acme.sal.", LDNS_RR_TYPE_AAAA, LDNS_RCODE_NOERROR},
+        {"web.shop.acme.sal.", LDNS_RR_TYPE_MX, LDNS_RCODE_NOERROR},
+        {"none.acme.sal.", LDNS_RR_TYPE_A, LDNS_RCODE_NOERROR},
+        {"shop.acme.sal.", LDNS_RR_TYPE_A, LDNS_RCODE_NOERROR},
+        {"sal.", LDNS_RR_TYPE_A, LDNS_RCODE_NOERROR},
+        {"nope.sal.", LDNS_RR_TYPE_A, LDNS_RCODE_NXDOMAIN},
+        {"x.web.shop.acme.sal.", LDNS_RR_TYPE_A, LDNS_RCODE_NXDOMAIN},
+        {"w\\046b.acme.sal.", LDNS_RR_TYPE_A, LDNS_RCODE_NXDOMAIN},
+        {"web\\.shop.acme.sal.", LDNS_RR_TYPE_A, LDNS_RCODE_NXDOMAIN},
+        {"9.0.18.198.in-addr.arpa.", LDNS_RR_TYPE_PTR, LDNS_RCODE_NXDOMAIN},
+        {"1.0.18.198.in-addr.arpa.", LDNS_RR_TYPE_A, LDNS_RCODE_NOERROR},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        ldns_pkt *pkt = ask(cases[i].name, cases[i].type);
+        CU_ASSERT_EQUAL(ldns_pkt_get_rcode(pkt), cases[i].rcode);
+        CU_ASSERT_EQUAL(ldns_pkt_ancount(pkt), 0);
+        CU_ASSERT_TRUE(has_soa(pkt));
+        ldns_pkt_free(pkt);
+    }
+}
+
+static void
+test_apex(void)
+{
+    ldns_pkt *pkt = ask("sal.", LDNS_RR_TYPE_SOA);
+    CU_ASSERT_PTR_NOT_NULL(
+        strstr(answer_text(pkt), "SOA\tsal. nobody.invalid. "));
+    ldns_pkt_free(pkt);
+    pkt = ask("sal.", LDNS_RR_TYPE_NS);
+    CU_ASSERT_STRING_EQUAL(answer_text(pkt), "sal.\t5\tIN\tNS\tsal.\n");
+    ldns_pkt_free(pkt);
+    pkt = ask("sal.", LDNS_RR_TYPE_AXFR);
+    CU_ASSERT_EQUAL(ldns_pkt_get_rcode(pkt), LDNS_RCODE_REFUSED);
+    ldns_pkt_free(pkt);
+}
+
+static void
+test_reverse(void)
+{
+    ldns_pkt *pkt = ask("2.0.18.198.in-addr.arpa.", LDNS_RR_TYPE_PTR);
+    CU_ASSERT_STRING_EQUAL(
+        answer_text(pkt),
+        "2.0.18.198.in-addr.arpa.\t5\tIN\tPTR\tdb.shop.acme.sal.\n");
+    ldns_pkt_free(pkt);
+
+    static const char *const others[] = {
+        "1.0.20.198.in-addr.arpa.", "18.198.in-addr.arpa.",
+        "1.1.0.18.198.in-addr.arpa.", "x.0.18.198.in-addr.arpa.",
+        "256.0.18.198.in-addr.arpa.", "in-addr.arpa."};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        pkt = ask(others[i], LDNS_RR_TYPE_PTR);
+        CU_ASSERT_EQUAL(ldns_pkt_get_rcode(pkt), LDNS_RCODE_REFUSED);
+        ldns_pkt_free(pkt);
+    }
+}
+
+static void
+test_others(void)
+{
+    uint8_t wire[DNS_MESSAGE_MAX];
+    enum dns_verdict verdict;
+    size_t len = query("www.example.com.", LDNS_RR_TYPE_A, wire);
+    ldns_pkt *pkt = ask_wire(wire, len, &verdict);
+    CU_ASSERT_EQUAL(ldns_pkt_get_rcode(pkt), LDNS_RCODE_REFUSED);
+    CU_ASSERT_FALSE(ldns_pkt_ra(pkt));
+    ldns_pkt_free(pkt);
+
+    zone.forward = true;
+    CU_ASSERT_PTR_NULL(ask_wire(wire, len, &verdict));
+    CU_ASSERT_EQUAL(verdict, DNS_FORWARD);
+    pkt = ask("nope.sal.", LDNS_RR_TYPE_A); /* Never leaves the host. */
+    CU_ASSERT_EQUAL(ldns_pkt_get_rcode(pkt), LDNS_RCODE_NXDOMAIN);
+    CU_ASSERT_TRUE(ldns_pkt_ra(pkt));
+    ldns_pkt_free(pkt);
+    zone.forward = false;
+}
+
+/* Before the controller has told all names, "no such name" would be a lie. */
+static void
+test_incomplete(void)
+{
+    zone.complete = false;
+    ldns_pkt *pkt = ask("nope.sal.", LDNS_RR_TYPE_A);
+    CU_ASSERT_EQUAL(ldns_pkt_get_rcode(pkt), LDNS_RCODE_SERVFAIL);
+    ldns_pkt_free(pkt);
+    pkt = ask("web.shop.acme.sal.", LDNS_RR_TYPE_A);
+    CU_ASSERT_EQUAL(ldns_pkt_ancount(pkt), 1);
+    ldns_pkt_free(pkt);
+    zone.complete = true;
+}
+
+static void
+test_edns(void)
+{
+    uint8_t wire[DNS_MESSAGE_MAX];
+    enum dns_verdict verdict;
+    /* OPT: root, type 41, size 4096, version as given, no options. */
+    static const uint8_t opt[] = {0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0};
+    size_t len = query("web.shop.acme.sal.", LDNS_RR_TYPE_A, wire);
+    memcpy(wire + len, opt, sizeof opt);
+    wire[11] = 1; /* ARCOUNT */
+    len += sizeof opt;
+    ldns_pkt *pkt = ask_wire(wire, len, &verdict);
+    CU_ASSERT_TRUE(ldns_pkt_edns(pkt));
+    CU_ASSERT_EQUAL(ldns_pkt_edns_udp_size(pkt), DNS_UDP_SIZE);
+    CU_ASSERT_EQUAL(ldns_pkt_ancount(pkt), 1);
+    ldns_pkt_free(pkt);
+
+    wire[len - 5] = 7; /* Version. */
+    pkt = ask_wire(wire, len, &verdict);
+    CU_ASSERT_EQUAL(ldns_pkt_edns_extended_rcode(pkt), 1);
+    CU_ASSERT_EQUAL(ldns_pkt_ancount(pkt), 0);
+    ldns_pkt_free(pkt);
+}
+
+static void
+test_malformed(void)
+{
+    uint8_t wire[DNS_MESSAGE_MAX] = {0};
+    enum dns_verdict verdict;
+    size_t len = query("web.shop.acme.sal.", LDNS_RR_TYPE_A, wire);
+
+    for (size_t cut = 0; cut < len; cut++) {
+        ldns_pkt *pkt = ask_wire(wire, cut, &verdict);
+        if (cut < DNS_HEADER_LEN) {
+            CU_ASSERT_EQUAL(verdict, DNS_IGNORE);
+        } else {
+            CU_ASSERT_EQUAL(ldns_pkt_get_rcode(pkt), LDNS_RCODE_FORMERR);
+            CU_ASSERT_EQUAL(ldns_pkt_id(pkt), 0x1234);
+        }
+        ldns_pkt_free(pkt);
+    }
+
+    wire[2] |= 0x80; /* A reply is not answered: no loops. */
+    CU_ASSERT_PTR_NULL(ask_wire(wire, len, &verdict));
+    CU_ASSERT_EQUAL(verdict, DNS_IGNORE);
+    wire[2] = 4 << 3; /* Opcode NOTIFY. */
+    ldns_pkt *pkt = ask_wire(wire, len, &verdict);
+    CU_ASSERT_EQUAL(ldns_pkt_get_rcode(pkt), LDNS_RCODE_NOTIMPL);
+    ldns_pkt_free(pkt);
+
+    /* A question whose name points at itself. */
+    static const uint8_t loop[] = {0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0,
+                                   0xc0, 12, 0, 1, 0, 1};
+    pkt = ask_wire(loop, sizeof loop, &verdict);
+    CU_ASSERT_EQUAL(ldns_pkt_get_rcode(pkt), LDNS_RCODE_FORMERR);
+    ldns_pkt_free(pkt);
+}
+
+/* Damaged queries: whatever comes out parses. */
+static void
+test_random(void)
+{
+    static const char *const asked[] = {
+        "web.shop.acme.sal.", "2.0.18.198.in-addr.arpa.", "sal.", "x.com."};
+    uint8_t wire[DNS_MESSAGE_MAX];
+    for (int i = 0; i < 20000; i++) {
+        enum dns_verdict verdict;
+        size_t len = query(asked[unit_random_below(4)],
+                           unit_random_below(260), wire);
+        for (uint32_t n = unit_random_below(6); n; n--) {
+            wire[unit_random_below(len)] = unit_random();
+        }
+        len = unit_random_below(4) ? len : unit_random_below(len + 1);
+        ldns_pkt *pkt = ask_wire(wire, len, &verdict);
+        CU_ASSERT_EQUAL(pkt != NULL, verdict == DNS_REPLY);
+        ldns_pkt_free(pkt);
+    }
+}
+
+/* A name at the limit of 255 octets. */
+static void
+test_long_name(void)
+{
+    char name[SERVICE_NAME_MAX + 8];
+    struct service_prefix prefix;
+    for (size_t i = 0; i < 249; i++) {
+        name[i] = i % 2 ? '.' : 'x';
+    }
+    name[249] = '\0';
+    CU_ASSERT_EQUAL_FATAL(service_prefix_from_name(name, &prefix), 0);
+    names_put(&names, name, &prefix, 0xc6120077);
+    strcpy(name + 249, ".sal.");
+    ldns_pkt *pkt = ask(name, LDNS_RR_TYPE_A);
+    CU_ASSERT_EQUAL(ldns_pkt_ancount(pkt), 1);
+    ldns_pkt_free(pkt);
+    pkt = ask("119.0.18.198.in-addr.arpa.", LDNS_RR_TYPE_PTR);
+    CU_ASSERT_EQUAL(ldns_pkt_ancount(pkt), 1);
+    ldns_pkt_free(pkt);
+    names_destroy(&names);
+}
+
+UNIT_MAIN("dns_answer", UNIT_TEST(setup), UNIT_TEST(test_address),
+          UNIT_TEST(test_negative), UNIT_TEST(test_apex),
+          UNIT_TEST(test_reverse), UNIT_TEST(test_others),
+          UNIT_TEST(test_incomplete), UNIT_TEST(test_edns),
+          UNIT_TEST(test_malformed), UNIT_TEST(test_random),
+          UNIT_TEST(test_long_name))
