@@ -48,6 +48,7 @@ include controller/controller.mk
 include agents/agents.mk
 include topologies/topologies.mk
 include tests/tests.mk
+include tests/fuzz/fuzz.mk
 
 ## General
 all: $(PROGRAMS) ## build everything (Open vSwitch too, once)

@@ -2,6 +2,7 @@
 # The API's messages become C once; everything that includes them waits for it.
 PROTO_HEADER := $(GEN)/salient.pb-c.h
 PROTO_OBJS := $(BUILD)/obj/gen/salient.pb-c.o
+PROTO_GEN_SRCS := $(GEN)/salient.pb-c.c
 
 $(GEN)/salient.pb-c.h $(GEN)/salient.pb-c.c &: proto/salient.proto
 	$(call say,PROTOC,$<)
