@@ -22,7 +22,6 @@ static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(60, 20);
 struct openflow_server {
     uv_loop_t *loop;
     uv_tcp_t listener;
-    uv_prepare_t prepare; /* Flushes before the loop blocks. */
     struct switch_session_config config;
     const struct openflow_server_ops *ops;
     void *aux;
@@ -43,6 +42,7 @@ struct switch_connection {
     char peer[64];
     void *user;
     bool announced; /* ops->up was called. */
+    char *reason;   /* Why the session ended; owned. */
     bool reading, closing;
     uint64_t dropped;
     int n_handles;
@@ -87,7 +87,6 @@ written(uv_write_t *req, int status)
     }
     if (status < 0) {
         switch_session_close(&c->session, uv_strerror(status));
-        connection_close(c);
     } else if (!c->reading && !uv_stream_get_write_queue_size(
                                   (uv_stream_t *) &c->tcp)) {
         start_reading(c);
@@ -121,15 +120,24 @@ flush(struct switch_connection *c)
     }
 }
 
-static void
-before_blocking(uv_prepare_t *prepare)
+void
+openflow_server_flush(struct openflow_server *server)
 {
-    struct openflow_server *server = prepare->data;
+    struct switch_connection *c;
+
+    LIST_FOR_EACH (c, node, &server->connections) {
+        flush(c);
+    }
+}
+
+void
+openflow_server_reap(struct openflow_server *server)
+{
     struct switch_connection *c;
 
     LIST_FOR_EACH_SAFE (c, node, &server->connections) {
-        flush(c);
         if (c->session.state == SWITCH_SESSION_CLOSED) {
+            flush(c); /* It may end with an error message. */
             connection_close(c);
         }
     }
@@ -189,7 +197,9 @@ handle_up(struct switch_connection *c)
     struct switch_connection *other = find_other(c);
     const struct switch_session *s = &c->session;
 
-    if (other) {
+    if (other && other->session.state == SWITCH_SESSION_CLOSED) {
+        connection_close(other);
+    } else if (other) {
         server->stats.refused_duplicate++;
         VLOG_WARN_RL(&rl, "%s: refused: datapath %016" PRIx64 " is connected "
                      "already, as %s", c->peer, s->datapath_id, other->peer);
@@ -209,9 +219,13 @@ handle_up(struct switch_connection *c)
     server->ops->up(c, server->aux);
 }
 
+/* Tells the owner that the session has ended.  Not from the session's own
+ * callback: the owner may be in the middle of using it. */
 static void
-handle_closed(struct switch_connection *c, const char *reason)
+announce_end(struct switch_connection *c)
 {
+    const char *reason = c->reason ? c->reason : "closed";
+
     if (c->announced) {
         VLOG_INFO("%016" PRIx64 " (%s): down: %s", c->session.datapath_id,
                   c->peer, reason);
@@ -246,7 +260,7 @@ session_event(struct switch_session *session,
         }
         break;
     case SWITCH_EVENT_CLOSED:
-        handle_closed(c, event->reason);
+        c->reason = xstrdup(event->reason);
         break;
     }
 }
@@ -275,6 +289,7 @@ handle_closed_cb(uv_handle_t *handle)
     if (!--c->n_handles) {
         server->stats.malformed += c->session.counters.malformed;
         switch_session_destroy(&c->session);
+        free(c->reason);
         free(c);
         server->n_connections--;
         if (server->stopping) {
@@ -288,6 +303,7 @@ connection_close(struct switch_connection *c)
 {
     if (!c->closing) {
         c->closing = true;
+        announce_end(c);
         ovs_list_remove(&c->node);
         uv_close((uv_handle_t *) &c->tcp, handle_closed_cb);
         uv_close((uv_handle_t *) &c->timer, handle_closed_cb);
@@ -368,7 +384,6 @@ openflow_server_stop(struct openflow_server *server)
     }
     server->stopping = true;
     uv_close((uv_handle_t *) &server->listener, server_handle_closed);
-    uv_close((uv_handle_t *) &server->prepare, server_handle_closed);
     LIST_FOR_EACH_SAFE (c, node, &server->connections) {
         switch_session_close(&c->session, "the controller stops");
         connection_close(c);
@@ -404,12 +419,10 @@ openflow_server_start(uv_loop_t *loop, const char *address, uint16_t port,
     server->config = *config;
     server->ops = ops;
     server->aux = aux;
-    server->n_handles = 2;
+    server->n_handles = 1;
     ovs_list_init(&server->connections);
     uv_tcp_init(loop, &server->listener);
-    uv_prepare_init(loop, &server->prepare);
-    server->listener.data = server->prepare.data = server;
-    uv_prepare_start(&server->prepare, before_blocking);
+    server->listener.data = server;
 
     int error = listen_on(server, address, port);
     if (error) {

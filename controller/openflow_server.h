@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Switches connect here: a TCP listener and the connections it accepted.
  *
- * Each connection is a switch_session plus the socket under it.  What anybody
- * queues in a session is written before the loop blocks again.  A switch that
+ * Each connection is a switch_session plus the socket under it.  A switch that
  * does not read gets no more packet-outs and is not read from either; the
  * session's echo timer then ends it.
  *
@@ -45,6 +44,13 @@ int openflow_server_start(uv_loop_t *, const char *address, uint16_t port,
 uint16_t openflow_server_port(const struct openflow_server *);
 const struct openflow_server_stats *
 openflow_server_stats(const struct openflow_server *);
+
+/* Drops connections whose session has ended; 'down' is called from here, too.
+ * openflow_server_flush() writes what was queued in the sessions.  The owner
+ * calls both before its loop blocks, in this order, with whatever makes it
+ * queue more in between. */
+void openflow_server_reap(struct openflow_server *);
+void openflow_server_flush(struct openflow_server *);
 
 /* Closes listener and connections; 'down' is called for those that were up.
  * The memory goes with the last close callback of the loop. */

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/controller.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sodium.h>
+#include <stdarg.h>
+#include <string.h>
+#include "controller/controller_private.h"
+#include "openvswitch/vlog.h"
+#include "proto/channel.h"
+#include "timeval.h"
+#include "util.h"
+
+VLOG_DEFINE_THIS_MODULE(controller);
+
+/* Rounds that follow one another without a look at the sockets, at most. */
+#define MAX_ROUNDS 4
+
+void
+controller_event(struct controller *c, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    char *text = xvasprintf(format, args);
+    va_end(args);
+    VLOG_DBG("%s", text);
+    event_log_add(c->events, c->input_us, time_wall_msec(), text);
+    free(text);
+}
+
+/* Takes the changes of registry and topology into the plan. */
+static void
+plan(struct controller *c)
+{
+    uint64_t before = plan_generation(c->plan);
+    struct plan_result result;
+
+    plan_run(c->plan, &result);
+    if (result.topology.graph) {
+        controller_event(c, "links or switches changed");
+    }
+    controller_push_result(c, &result);
+    plan_result_destroy(&result);
+    event_log_planned(c->events, plan_generation(c->plan),
+                      plan_generation(c->plan) != before);
+}
+
+/* What follows from the inputs since the last round.  True if it made new
+ * ones. */
+static bool
+controller_round(struct controller *c)
+{
+    long long now = controller_now(c);
+
+    openflow_server_reap(c->openflow);
+    registry_run(c->registry, now);
+    topology_run(c->topology, now);
+    controller_forget_switches(c, now);
+    discovery_run(c->discovery, now);
+    if (!controller_hold(c, now)) {
+        plan(c);
+        controller_put_all(c, now);
+    }
+    controller_update_confirmed(c);
+    controller_answer_waits(c);
+    openflow_server_flush(c->openflow);
+    return !controller_hold(c, now) && (registry_has_changes(c->registry)
+                                 || topology_has_changes(c->topology));
+}
+
+static void timer_fired(uv_timer_t *);
+
+static void
+arm_timer(struct controller *c)
+{
+    long long now = controller_now(c);
+    long long at = discovery_wakeup(c->discovery);
+
+    /* These two change nothing now, they only tell when they will. */
+    at = MIN(at, registry_run(c->registry, now));
+    at = MIN(at, topology_run(c->topology, now));
+    at = MIN(at, controller_switches_wakeup(c));
+    if (!c->hold.over) {
+        at = MIN(at, c->hold.until);
+    }
+    if (at == LLONG_MAX) {
+        uv_timer_stop(&c->timer);
+    } else {
+        uv_timer_start(&c->timer, timer_fired, MAX(1, at - now), 0);
+    }
+}
+
+static void
+before_blocking(uv_prepare_t *prepare)
+{
+    struct controller *c = prepare->data;
+
+    for (int i = 0; i < MAX_ROUNDS && controller_round(c); i++) {
+        continue;
+    }
+    arm_timer(c);
+}
+
+static void
+timer_fired(uv_timer_t *timer)
+{
+    struct controller *c = timer->data;
+
+    /* The round does the work. */
+    c->input_us = controller_now_us();
+}
+
+/* Life. */
+
+static void
+define_services(struct controller *c, const struct controller_config *config)
+{
+    for (size_t i = 0; i < config->n_services; i++) {
+        int error = registry_define(c->registry, config->services[i]);
+        if (error) {
+            VLOG_ERR("service %s cannot be defined: %s", config->services[i],
+                     ovs_strerror(-error));
+        }
+    }
+}
+
+static bool
+is_defined_in(const struct controller_config *config, const char *name)
+{
+    for (size_t i = 0; i < config->n_services; i++) {
+        if (!strcmp(config->services[i], name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void
+controller_reload(struct controller *c, struct controller_config *config)
+{
+    struct controller_config *old = c->config;
+
+    c->input_us = controller_now_us();
+    for (size_t i = 0; i < old->n_services; i++) {
+        if (!is_defined_in(config, old->services[i])) {
+            registry_undefine(c->registry, old->services[i]);
+        }
+    }
+    define_services(c, config);
+    /* The rest is referred to from everywhere; it stays as it was read. */
+    char **services = old->services;
+    size_t n = old->n_services;
+    old->services = config->services;
+    old->n_services = config->n_services;
+    config->services = services;
+    config->n_services = n;
+    controller_config_destroy(config);
+    controller_event(c, "configuration was read again: services are up to "
+                        "date, other changes need a restart");
+    VLOG_INFO("configuration was read again: services are up to date, other "
+              "changes need a restart");
+}
+
+static void
+create_core(struct controller *c)
+{
+    const struct controller_config *config = c->config;
+    struct discovery_config discovery = {
+        .sal_port = config->rules.sal_port,
+        .link_probe_interval_ms = config->link_probe_interval_ms,
+        .link_timeout_ms = config->link_timeout_ms,
+        .host_timeout_ms = config->host_timeout_ms,
+        .reset_pps = config->reset_pps,
+    };
+
+    c->identities = address_pool_create(config->agents.identity_network,
+                                        config->agents.identity_len);
+    c->services = address_pool_create(config->agents.service_network,
+                                      config->agents.service_len);
+    c->registry = registry_create(c->identities, c->services);
+    c->topology = topology_create();
+    c->plan = plan_create(&config->rules, &config->routes, c->registry,
+                          c->topology);
+    randombytes_buf(discovery.link_key, sizeof discovery.link_key);
+    c->discovery = discovery_create(&discovery, &controller_discovery_ops, c,
+                                    c->topology);
+    c->events = event_log_create();
+    define_services(c, config);
+}
+
+static int
+listen_for_agents(struct controller *c, char **ret_error)
+{
+    const struct controller_config *config = c->config;
+    struct channel_tls tls = {
+        .certificate = config->tls_certificate,
+        .private_key = config->tls_private_key,
+        .ca = config->tls_ca,
+    };
+
+    for (size_t i = 0; i < config->n_api_listen; i++) {
+        int error = api_server_listen(c->api, config->api_listen[i],
+                                      tls.certificate ? &tls : NULL,
+                                      ret_error);
+        if (error) {
+            return error;
+        }
+    }
+    return 0;
+}
+
+static int
+start_servers(struct controller *c, char **ret_error)
+{
+    const struct controller_config *config = c->config;
+    int error = openflow_server_start(
+        c->loop, config->openflow_host, config->openflow_port,
+        &config->session, &controller_openflow_ops, c, &c->openflow,
+        ret_error);
+
+    if (!error) {
+        error = listen_for_agents(c, ret_error);
+    }
+    if (!error) {
+        error = control_server_start(c->loop, config->control,
+                                     controller_commands, c, &c->control,
+                                     ret_error);
+    }
+    return error;
+}
+
+int
+controller_start(uv_loop_t *loop, struct controller_config *config,
+                 struct controller **ret_controller, char **ret_error)
+{
+    struct controller *c = xzalloc(sizeof *c);
+
+    c->loop = loop;
+    c->config = config;
+    hmap_init(&c->switches);
+    uv_update_time(loop);
+    c->started_at = controller_now(c);
+    c->hold.until = c->started_at + config->hold_ms;
+    c->input_us = controller_now_us();
+    create_core(c);
+    c->api = api_server_create(loop, &config->agents, c->registry,
+                               &controller_api_ops, c);
+    uv_prepare_init(loop, &c->prepare);
+    uv_timer_init(loop, &c->timer);
+    c->prepare.data = c->timer.data = c;
+
+    int error = start_servers(c, ret_error);
+    if (error) {
+        controller_stop(c);
+        uv_run(loop, UV_RUN_DEFAULT);
+        controller_destroy(c);
+        return error;
+    }
+    uv_prepare_start(&c->prepare, before_blocking);
+    VLOG_INFO("switches: %s port %u; agents: %s%s; control: %s",
+              config->openflow_host, controller_openflow_port(c),
+              config->api_listen[0],
+              config->n_api_listen > 1 ? " and others" : "",
+              config->control);
+    *ret_controller = c;
+    return 0;
+}
+
+void
+controller_stop(struct controller *c)
+{
+    if (c->stopping) {
+        return;
+    }
+    c->stopping = true;
+    if (c->openflow) {
+        openflow_server_flush(c->openflow);
+        openflow_server_stop(c->openflow);
+    }
+    api_server_stop(c->api);
+    if (c->control) {
+        control_server_stop(c->control);
+    }
+    uv_close((uv_handle_t *) &c->prepare, NULL);
+    uv_close((uv_handle_t *) &c->timer, NULL);
+}
+
+void
+controller_destroy(struct controller *c)
+{
+    if (c) {
+        controller_destroy_switches(c);
+        event_log_destroy(c->events);
+        discovery_destroy(c->discovery);
+        plan_destroy(c->plan);
+        topology_destroy(c->topology);
+        registry_destroy(c->registry);
+        address_pool_destroy(c->services);
+        address_pool_destroy(c->identities);
+        controller_config_destroy(c->config);
+        free(c);
+    }
+}
+
+int
+controller_openflow_port(const struct controller *c)
+{
+    return openflow_server_port(c->openflow);
+}
+
+int
+controller_api_port(const struct controller *c)
+{
+    return api_server_port(c->api);
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/controller_config.h"
+
+#include <errno.h>
+#include <string.h>
+#include "controller/addresses.h"
+#include "ofp-ext/service_id.h"
+#include "proto/daemon/config_file.h"
+#include "proto/endpoint.h"
+#include "util.h"
+
+#define DAY_MS (24LL * 3600 * 1000)
+#define PPS_MAX 1000000
+
+static void
+replace(char **s, const char *value)
+{
+    free(*s);
+    *s = xstrdup(value);
+}
+
+static void
+clear_listen(struct controller_config *config)
+{
+    for (size_t i = 0; i < config->n_api_listen; i++) {
+        free(config->api_listen[i]);
+    }
+    config->n_api_listen = 0;
+}
+
+static struct controller_config *
+defaults(void)
+{
+    struct controller_config *config = xzalloc(sizeof *config);
+
+    config->openflow_host = xstrdup("127.0.0.1");
+    config->openflow_port = 6653; /* IANA: openflow. */
+    config->session = switch_session_defaults;
+    config->confirm_timeout_ms = 30000;
+    config->forget_switch_ms = 60000;
+    config->api_listen[0] = xstrdup("tcp:127.0.0.1:6654");
+    config->n_api_listen = 1;
+    config->agents = (struct agent_session_config) {
+        .identity_network = ADDRESS_IDENTITY_NETWORK,
+        .identity_len = ADDRESS_IDENTITY_LEN,
+        .service_network = ADDRESS_SERVICE_NETWORK,
+        .service_len = ADDRESS_SERVICE_LEN,
+        .keepalive_interval_ms = 5000,
+        .lease_ms = 16000,
+        .probe_interval_ms = 5000,
+        .handshake_timeout_ms = 10000,
+        .wait_timeout_ms = 10000,
+        .max_instances = 100000,
+    };
+    config->control = xstrdup("/run/salient/controller.sock");
+    config->hold_ms = 10000; /* Open vSwitch backs off for at most 8 s. */
+    config->link_probe_interval_ms = 5000;
+    config->link_timeout_ms = 16000;
+    config->host_timeout_ms = 16000;
+    config->reset_pps = 1000;
+    config->rules = (struct rules_config) RULES_CONFIG_DEFAULT;
+    config->routes = (struct routes_config) ROUTES_CONFIG_DEFAULT;
+    return config;
+}
+
+void
+controller_config_destroy(struct controller_config *config)
+{
+    if (config) {
+        clear_listen(config);
+        for (size_t i = 0; i < config->n_services; i++) {
+            free(config->services[i]);
+        }
+        free(config->services);
+        free(config->openflow_host);
+        free(config->tls_certificate);
+        free(config->tls_private_key);
+        free(config->tls_ca);
+        free(config->control);
+        free(config);
+    }
+}
+
+static uint32_t
+duration(struct config_node *node, const char *key, uint32_t def)
+{
+    return config_duration_ms(node, key, 1, DAY_MS, def);
+}
+
+static void
+read_openflow(struct config_node *node, struct controller_config *config)
+{
+    const char *listen = config_string(node, "listen", NULL);
+    struct endpoint endpoint;
+
+    if (listen) {
+        const char *wrong = endpoint_parse(listen, &endpoint);
+        if (wrong) {
+            char *what = xasprintf("listen: '%s' %s", listen, wrong);
+            config_error(node, what, "write tcp:ADDRESS:PORT");
+            free(what);
+        } else if (endpoint.kind != ENDPOINT_TCP) {
+            config_error(node, "listen: switches connect over TCP only",
+                         "write tcp:ADDRESS:PORT");
+        } else {
+            replace(&config->openflow_host, endpoint.host);
+            config->openflow_port = endpoint.port;
+        }
+    }
+    config->session.echo_interval_ms
+        = duration(node, "echo_interval", config->session.echo_interval_ms);
+    config->session.echo_timeout_ms
+        = duration(node, "echo_timeout", config->session.echo_timeout_ms);
+    config->session.handshake_timeout_ms = duration(
+        node, "handshake_timeout", config->session.handshake_timeout_ms);
+    config->confirm_timeout_ms
+        = duration(node, "confirm_timeout", config->confirm_timeout_ms);
+    config->forget_switch_ms
+        = duration(node, "forget_switch", config->forget_switch_ms);
+}
+
+static void
+read_listen(struct config_node *api, struct controller_config *config)
+{
+    struct config_node *list = config_sequence(api, "listen");
+    size_t n = list ? config_sequence_length(list) : 0;
+    struct endpoint endpoint;
+
+    if (!list) {
+        return;
+    }
+    clear_listen(config);
+    if (!n || n > CONTROLLER_CONFIG_LISTEN_MAX) {
+        config_error(list, "one to eight addresses belong here",
+                     "write [tcp:ADDRESS:PORT, unix:/PATH]");
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const char *text = config_sequence_string(list, i);
+        if (!text) {
+            return;
+        }
+        const char *wrong = endpoint_parse(text, &endpoint);
+        if (wrong) {
+            char *what = xasprintf("'%s' %s", text, wrong);
+            config_error(list, what, "write tcp:ADDRESS:PORT");
+            free(what);
+            return;
+        }
+        config->api_listen[config->n_api_listen++] = xstrdup(text);
+    }
+}
+
+static void
+read_api(struct config_node *node, struct controller_config *config)
+{
+    struct agent_session_config *agents = &config->agents;
+    struct config_node *tls = config_mapping(node, "tls");
+
+    read_listen(node, config);
+    agents->keepalive_interval_ms = duration(node, "keepalive_interval",
+                                             agents->keepalive_interval_ms);
+    agents->lease_ms = duration(node, "lease", agents->lease_ms);
+    agents->handshake_timeout_ms = duration(node, "handshake_timeout",
+                                            agents->handshake_timeout_ms);
+    agents->wait_timeout_ms = duration(node, "wait_timeout",
+                                       agents->wait_timeout_ms);
+    if (agents->lease_ms <= agents->keepalive_interval_ms) {
+        config_error(node, "lease: must be longer than keepalive_interval",
+                     "use three times keepalive_interval");
+    }
+    if (tls) {
+        const char *certificate = config_string_required(tls, "certificate");
+        const char *key = config_string_required(tls, "private_key");
+        const char *ca = config_string_required(tls, "ca");
+        if (certificate && key && ca) {
+            config->tls_certificate = xstrdup(certificate);
+            config->tls_private_key = xstrdup(key);
+            config->tls_ca = xstrdup(ca);
+        }
+    }
+}
+
+static void
+check_pool(struct config_node *root, const char *key, uint32_t network,
+           uint8_t len)
+{
+    /* address_pool_create() is the judge of what it can work with. */
+    struct address_pool *pool = address_pool_create(network, len);
+
+    if (!pool) {
+        config_error(root, key, "write a network with a length of 8 to 30 "
+                                "and no bits set past it: 100.64.0.0/10");
+    }
+    address_pool_destroy(pool);
+}
+
+static void
+read_network(struct config_node *root, struct controller_config *config)
+{
+    struct agent_session_config *agents = &config->agents;
+
+    config_ipv4_prefix(root, "identity_pool", &agents->identity_network,
+                       &agents->identity_len);
+    check_pool(root, "identity_pool", agents->identity_network,
+               agents->identity_len);
+    config_ipv4_prefix(root, "service_pool", &agents->service_network,
+                       &agents->service_len);
+    check_pool(root, "service_pool", agents->service_network,
+               agents->service_len);
+    config->rules.resolver_v4
+        = config_ipv4(root, "resolver", config->rules.resolver_v4);
+    config->rules.sal_port = config_int(root, "sal_port", 1, UINT16_MAX,
+                                        config->rules.sal_port);
+    agents->resolver_v4 = config->rules.resolver_v4;
+    agents->sal_port = config->rules.sal_port;
+}
+
+static void
+read_timers(struct config_node *root, struct controller_config *config)
+{
+    config->hold_ms = config_duration_ms(root, "hold_time", 0, DAY_MS,
+                                         config->hold_ms);
+    config->link_probe_interval_ms = duration(
+        root, "link_probe_interval", config->link_probe_interval_ms);
+    config->link_timeout_ms = duration(root, "link_timeout",
+                                       config->link_timeout_ms);
+    config->agents.probe_interval_ms = duration(
+        root, "host_probe_interval", config->agents.probe_interval_ms);
+    config->host_timeout_ms = duration(root, "host_timeout",
+                                       config->host_timeout_ms);
+    if (config->link_timeout_ms <= config->link_probe_interval_ms) {
+        config_error(root, "link_timeout: must be longer than "
+                           "link_probe_interval",
+                     "use three times link_probe_interval");
+    }
+    if (config->host_timeout_ms <= config->agents.probe_interval_ms) {
+        config_error(root, "host_timeout: must be longer than "
+                           "host_probe_interval",
+                     "use three times host_probe_interval");
+    }
+}
+
+static void
+read_limits(struct config_node *node, struct controller_config *config)
+{
+    config->agents.max_instances = config_int(
+        node, "registrations", 1, 10000000, config->agents.max_instances);
+    config->rules.host_probe_pps = config_int(
+        node, "host_probe_pps", 1, PPS_MAX, config->rules.host_probe_pps);
+    config->rules.service_miss_pps = config_int(
+        node, "service_miss_pps", 1, PPS_MAX, config->rules.service_miss_pps);
+    config->rules.link_probe_pps = config_int(
+        node, "link_probe_pps", 1, PPS_MAX, config->rules.link_probe_pps);
+    config->reset_pps = config_int(node, "reset_pps", 1, PPS_MAX,
+                                   config->reset_pps);
+}
+
+static void
+read_policy(struct config_node *root, struct controller_config *config)
+{
+    const char *policy = config_string(root, "policy", "spread");
+
+    if (!strcmp(policy, "spread")) {
+        config->routes.policy = ROUTE_SPREAD;
+    } else if (!strcmp(policy, "nearest")) {
+        config->routes.policy = ROUTE_NEAREST;
+    } else {
+        char *what = xasprintf("policy: there is no '%s'", policy);
+        config_error(root, what, "write spread or nearest");
+        free(what);
+    }
+    config->routes.tolerance_permille
+        = config_int(root, "weight_tolerance_permille", 0, 1000,
+                     config->routes.tolerance_permille);
+}
+
+static void
+read_services(struct config_node *root, struct controller_config *config)
+{
+    struct config_node *list = config_sequence(root, "services");
+    size_t n = list ? config_sequence_length(list) : 0;
+
+    config->services = xcalloc(n ? n : 1, sizeof *config->services);
+    for (size_t i = 0; i < n; i++) {
+        const char *name = config_sequence_string(list, i);
+        const char *wrong = name ? service_name_check(name) : NULL;
+        if (wrong) {
+            char *what = xasprintf("'%s' is no service name: %s", name,
+                                   wrong);
+            config_error(list, what, "write a name such as web.shop.acme");
+            free(what);
+        } else if (name) {
+            config->services[config->n_services++] = xstrdup(name);
+        }
+    }
+}
+
+static int
+read_file(struct config_file *file, struct controller_config **ret_config,
+          char **ret_error)
+{
+    struct controller_config *config = defaults();
+    struct config_node *root = config_file_root(file);
+    struct config_node *openflow = config_mapping(root, "openflow");
+    struct config_node *api = config_mapping(root, "api");
+    struct config_node *limits = config_mapping(root, "limits");
+
+    if (openflow) {
+        read_openflow(openflow, config);
+    }
+    if (api) {
+        read_api(api, config);
+    }
+    if (limits) {
+        read_limits(limits, config);
+    }
+    replace(&config->control,
+            config_string(root, "control", config->control));
+    read_network(root, config);
+    read_timers(root, config);
+    read_policy(root, config);
+    read_services(root, config);
+
+    const char *error = config_file_finish(file);
+    if (error) {
+        *ret_error = xstrdup(error);
+        controller_config_destroy(config);
+        return -EINVAL;
+    }
+    *ret_config = config;
+    return 0;
+}
+
+int
+controller_config_parse(const char *name, const char *text, size_t len,
+                        struct controller_config **ret_config,
+                        char **ret_error)
+{
+    struct config_file *file;
+    int error = config_file_parse(name, text, len, &file, ret_error);
+
+    if (!error) {
+        error = read_file(file, ret_config, ret_error);
+        config_file_destroy(file);
+    }
+    return error;
+}
+
+int
+controller_config_load(const char *path,
+                       struct controller_config **ret_config,
+                       char **ret_error)
+{
+    struct config_file *file;
+
+    if (!path) {
+        return controller_config_parse("defaults", "{}", 2, ret_config,
+                                       ret_error);
+    }
+    int error = config_file_load(path, &file, ret_error);
+    if (!error) {
+        error = read_file(file, ret_config, ret_error);
+        config_file_destroy(file);
+    }
+    return error;
+}

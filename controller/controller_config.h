@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The controller's configuration file.  Every key has a default; see
+ * controller/controller.yaml for all of them with comments.
+ *
+ * The creator owns the configuration; it does not change once loaded. */
+#ifndef CONTROLLER_CONFIG_H
+#define CONTROLLER_CONFIG_H 1
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "controller/agent_session.h"
+#include "controller/routes.h"
+#include "controller/rules.h"
+#include "controller/switch_session.h"
+
+#define CONTROLLER_CONFIG_LISTEN_MAX 8
+
+struct controller_config {
+    /* openflow: */
+    char *openflow_host;
+    uint16_t openflow_port;
+    struct switch_session_config session;
+    uint32_t confirm_timeout_ms; /* A switch that confirms nothing so long is
+                                  * disconnected. */
+    uint32_t forget_switch_ms;   /* A switch that is gone so long is no
+                                  * longer counted on. */
+    /* api: */
+    char *api_listen[CONTROLLER_CONFIG_LISTEN_MAX];
+    size_t n_api_listen;
+    char *tls_certificate, *tls_private_key, *tls_ca; /* NULL: no TLS. */
+    struct agent_session_config agents;
+
+    char *control;               /* Path of the control socket. */
+    uint32_t hold_ms;            /* After the start, rules are not withdrawn
+                                  * while agents come back. */
+    uint32_t link_probe_interval_ms, link_timeout_ms, host_timeout_ms;
+    uint32_t reset_pps;
+    struct rules_config rules;
+    struct routes_config routes;
+    char **services;             /* Names of defined services. */
+    size_t n_services;
+};
+
+/* Loads 'path'; NULL gives the defaults.  0, or a negative errno with
+ * '*ret_error' (malloced sentence with file, line, key and remedy). */
+int controller_config_load(const char *path,
+                           struct controller_config **ret_config,
+                           char **ret_error);
+/* As above from memory (tests, fuzzing). */
+int controller_config_parse(const char *name, const char *text, size_t len,
+                            struct controller_config **ret_config,
+                            char **ret_error);
+void controller_config_destroy(struct controller_config *);
+
+#endif /* controller_config.h */

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The hold time after a start: the data plane works, but the registrations,
+ * attachments and links that explain its rules come back one after the other.
+ * Until they are all back, nothing is planned, so that nothing is withdrawn. */
+#include <inttypes.h>
+#include "controller/controller_private.h"
+#include "openvswitch/vlog.h"
+
+VLOG_DEFINE_THIS_MODULE(controller_hold);
+
+/* A link or a host is behind the port that the rule sends to. */
+static bool
+port_is_back(const struct controller *c, uint64_t dpid, uint32_t number)
+{
+    const struct topology_switch *sw = topology_switch(c->topology, dpid);
+    const struct topology_port *port = topology_port(c->topology, dpid,
+                                                     number);
+    struct topology_end far;
+
+    return port && (!ovs_list_is_empty(&port->attachments)
+                    || topology_port_link(c->topology, sw, port, &far));
+}
+
+static bool
+instance_is_back(const struct controller *c, const struct rule *rule)
+{
+    struct service_prefix prefix = {.id = rule->service,
+                                    .len = rule->prefix_len};
+    struct in6_addr locator = locator_from_v4(rule->target_v4);
+    const struct registry_service *service
+        = registry_service(c->registry, &prefix);
+    const struct topology_attachment *at
+        = topology_attachment(c->topology, &locator);
+    const struct registry_instance *instance;
+
+    if (!service || !at) {
+        return false;
+    }
+    REGISTRY_FOR_EACH_INSTANCE_OF (instance, service) {
+        if (endpoint_id_equal(&instance->endpoint->id, &at->endpoint)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+rule_is_explained(const struct controller *c, uint64_t dpid,
+                  const struct rule *rule)
+{
+    switch (rule->kind) {
+    case RULE_SERVICE:
+        return instance_is_back(c, rule)
+               && port_is_back(c, dpid, rule->port);
+    case RULE_HOST:
+    case RULE_HOST6:
+        return topology_attachment(c->topology, &rule->address)
+               && port_is_back(c, dpid, rule->port);
+    case RULE_UPLINK:
+        return port_is_back(c, dpid, rule->port);
+    default:
+        return true;
+    }
+}
+
+static bool
+switch_is_explained(const struct controller *c,
+                    const struct managed_switch *sw)
+{
+    const struct rule *rule;
+    size_t i = 0;
+
+    if (!sw->put || sw->put->state == PUT_READING) {
+        return false;
+    }
+    while ((rule = rule_table_next(sw->put->installed, &i)) != NULL) {
+        if (!rule_is_explained(c, sw->dpid, rule)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool
+everything_is_back(const struct controller *c)
+{
+    const struct managed_switch *sw;
+
+    HMAP_FOR_EACH (sw, node, &c->switches) {
+        if (!switch_is_explained(c, sw)) {
+            return false;
+        }
+    }
+    return c->hold.n_read > 0;
+}
+
+void
+controller_hold_read(struct controller *c, const struct put *put)
+{
+    c->hold.n_read++;
+    c->hold.rules_found |= put->stats.rules_read > 0;
+}
+
+bool
+controller_hold(struct controller *c, long long now)
+{
+    struct hold *hold = &c->hold;
+
+    if (hold->over) {
+        return false;
+    }
+    bool nothing_to_hold = hold->n_read && !hold->rules_found;
+    bool back = !nothing_to_hold && everything_is_back(c);
+    if (now < hold->until && !nothing_to_hold && !back) {
+        return true;
+    }
+    hold->over = true;
+    if (hold->rules_found) {
+        VLOG_INFO("the hold after the start ends after %lld ms: %s",
+                  now - c->started_at,
+                  back ? "all agents and links of the switches' rules are back"
+                       : "its time is over");
+    }
+    controller_push_complete(c);
+    return false;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files controller*.c and show*.c share. */
+#ifndef CONTROLLER_CONTROLLER_PRIVATE_H
+#define CONTROLLER_CONTROLLER_PRIVATE_H 1
+
+#include "controller/addresses.h"
+#include "controller/api_server.h"
+#include "controller/controller.h"
+#include "controller/discovery.h"
+#include "controller/event_log.h"
+#include "controller/openflow_server.h"
+#include "controller/plan.h"
+#include "controller/put.h"
+#include "proto/daemon/control.h"
+
+/* A switch that is connected, or was not long ago. */
+struct managed_switch {
+    struct hmap_node node; /* In controller 'switches', by datapath ID. */
+    uint64_t dpid;
+    struct switch_connection *connection; /* NULL: gone. */
+    struct put *put;                      /* Owned; NULL: gone. */
+    bool dirty;               /* Desired may differ from what was put. */
+    bool ready;               /* Has confirmed rules since it connected. */
+    uint64_t settled;         /* Generation that is surely installed. */
+    long long forget_at;      /* While gone. */
+};
+
+/* After a start, what switches hold is left alone until agents and links that
+ * explain it are back, or the time is over. */
+struct hold {
+    bool over;
+    long long until;
+    unsigned int n_read;      /* Switches whose flows were read. */
+    bool rules_found;         /* One of them held rules of ours. */
+};
+
+struct controller {
+    uv_loop_t *loop;
+    struct controller_config *config;
+    uv_prepare_t prepare;
+    uv_timer_t timer;
+    bool stopping;
+    long long started_at;     /* Milliseconds of the loop's clock. */
+
+    struct address_pool *identities, *services;
+    struct registry *registry;
+    struct topology *topology;
+    struct plan *plan;
+    struct discovery *discovery;
+    struct event_log *events;
+
+    struct openflow_server *openflow;
+    struct api_server *api;
+    struct control_server *control;
+
+    struct hmap switches;     /* struct managed_switch. */
+    struct hold hold;
+    bool waiting;             /* A request may wait for confirmation. */
+    uint64_t confirmed;       /* Generation that all switches have. */
+    long long input_us;       /* When the input at hand arrived. */
+};
+
+static inline long long
+controller_now(const struct controller *c)
+{
+    return uv_now(c->loop);
+}
+
+static inline long long
+controller_now_us(void)
+{
+    return uv_hrtime() / 1000;
+}
+
+/* Adds to the event log, with the time of the input at hand. */
+void controller_event(struct controller *, const char *format, ...)
+    OVS_PRINTF_FORMAT(2, 3);
+
+struct managed_switch *controller_switch(const struct controller *,
+                                         uint64_t dpid);
+
+/* controller_switches.c */
+extern const struct openflow_server_ops controller_openflow_ops;
+extern const struct discovery_ops controller_discovery_ops;
+void controller_put_all(struct controller *, long long now);
+void controller_update_confirmed(struct controller *);
+void controller_forget_switches(struct controller *, long long now);
+void controller_destroy_switches(struct controller *);
+/* True if the switch holds what it should. */
+bool controller_in_sync(const struct controller *,
+                        const struct managed_switch *);
+long long controller_switches_wakeup(const struct controller *);
+
+/* controller_agents.c */
+extern const struct api_server_ops controller_api_ops;
+void controller_push_result(struct controller *, const struct plan_result *);
+void controller_push_complete(struct controller *);
+void controller_answer_waits(struct controller *);
+/* Asks agents that the network does not see for a PROBE. */
+void controller_ask_for_probes(struct controller *);
+
+/* controller_hold.c: returns true while the hold lasts. */
+bool controller_hold(struct controller *, long long now);
+void controller_hold_read(struct controller *, const struct put *);
+
+/* show.c */
+extern const struct control_command controller_commands[];
+
+#endif /* controller_private.h */

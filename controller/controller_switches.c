@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The controller's dealings with switches. */
+#include <inttypes.h>
+#include <limits.h>
+#include "controller/controller_private.h"
+#include "flow.h"
+#include "hash.h"
+#include "openflow/openflow.h"
+#include "openvswitch/vlog.h"
+#include "packets.h"
+#include "util.h"
+
+VLOG_DEFINE_THIS_MODULE(controller_switches);
+
+struct managed_switch *
+controller_switch(const struct controller *c, uint64_t dpid)
+{
+    struct managed_switch *sw;
+
+    HMAP_FOR_EACH_WITH_HASH (sw, node, hash_uint64(dpid), &c->switches) {
+        if (sw->dpid == dpid) {
+            return sw;
+        }
+    }
+    return NULL;
+}
+
+/* Ports. */
+
+static void
+set_port(struct controller *c, uint64_t dpid, const struct switch_port *port)
+{
+    struct eth_addr mac;
+
+    memcpy(mac.ea, port->mac, sizeof mac.ea);
+    topology_port_set(c->topology, dpid, port->number, &mac, port->name,
+                      port->up, port->speed / 1000);
+    discovery_port(c->discovery, dpid, port->number, port->up,
+                   controller_now(c));
+}
+
+static void
+remove_port(struct controller *c, uint64_t dpid, uint32_t number)
+{
+    topology_port_remove(c->topology, dpid, number);
+    discovery_port_gone(c->discovery, dpid, number);
+}
+
+/* Ports that vanished while the switch was away. */
+static void
+remove_old_ports(struct controller *c, const struct switch_session *s)
+{
+    const struct topology_switch *known
+        = topology_switch(c->topology, s->datapath_id);
+    const struct topology_port *port;
+    size_t n = 0;
+
+    uint32_t *old = xcalloc(hmap_count(&known->ports) + 1, sizeof *old);
+    TOPOLOGY_FOR_EACH_PORT (port, known) {
+        if (!switch_session_port(s, port->number)) {
+            old[n++] = port->number;
+        }
+    }
+    while (n > 0) {
+        remove_port(c, s->datapath_id, old[--n]);
+    }
+    free(old);
+}
+
+/* The server's events. */
+
+static void
+switch_up(struct switch_connection *connection, void *c_)
+{
+    struct controller *c = c_;
+    struct switch_session *s = switch_connection_session(connection);
+    struct managed_switch *sw = controller_switch(c, s->datapath_id);
+    const struct switch_port *port;
+
+    c->input_us = controller_now_us();
+    if (!sw) {
+        sw = xzalloc(sizeof *sw);
+        sw->dpid = s->datapath_id;
+        hmap_insert(&c->switches, &sw->node, hash_uint64(sw->dpid));
+    }
+    sw->connection = connection;
+    sw->ready = false;
+    sw->dirty = true;
+    *switch_connection_user(connection) = sw;
+
+    topology_switch_set(c->topology, sw->dpid, s->sal);
+    remove_old_ports(c, s);
+    HMAP_FOR_EACH (port, hmap_node, &s->ports) {
+        set_port(c, sw->dpid, port);
+    }
+    sw->put = put_create(s, &c->config->rules, controller_now(c));
+    controller_event(c, "switch %016" PRIx64 " is up%s", sw->dpid,
+                     s->sal ? "" : " (stock: no SAL fields)");
+    if (!s->sal) {
+        VLOG_WARN("%016" PRIx64 ": no SAL fields in its table features; it "
+                  "forwards, services are resolved by its neighbours",
+                  sw->dpid);
+    }
+}
+
+static void
+switch_down(struct switch_connection *connection, const char *reason,
+            void *c_)
+{
+    struct controller *c = c_;
+    struct managed_switch *sw = *switch_connection_user(connection);
+
+    c->input_us = controller_now_us();
+    put_destroy(sw->put);
+    sw->put = NULL;
+    sw->connection = NULL;
+    sw->forget_at = controller_now(c) + c->config->forget_switch_ms;
+    if (!c->stopping) {
+        topology_switch_disconnected(c->topology, sw->dpid);
+        discovery_switch_gone(c->discovery, sw->dpid);
+        controller_event(c, "switch %016" PRIx64 " is gone: %s", sw->dpid,
+                         reason);
+    }
+}
+
+static void
+switch_port_changed(struct switch_connection *connection,
+                    const struct switch_port *port, bool gone, void *c_)
+{
+    struct controller *c = c_;
+    struct managed_switch *sw = *switch_connection_user(connection);
+    const struct topology_port *old = topology_port(c->topology, sw->dpid,
+                                                    port->number);
+    bool was_up = old && old->up;
+    bool up = port->up && !gone;
+
+    c->input_us = controller_now_us();
+    if (was_up != up) {
+        controller_event(c, "port %s (%" PRIu32 ") of %016" PRIx64 " %s",
+                         port->name, port->number, sw->dpid,
+                         gone ? "is gone" : up ? "is up" : "is down");
+    }
+    if (gone) {
+        remove_port(c, sw->dpid, port->number);
+    } else {
+        set_port(c, sw->dpid, port);
+    }
+    if (up && !was_up) {
+        controller_ask_for_probes(c);
+    }
+}
+
+static void
+packet_in(struct controller *c, struct managed_switch *sw,
+          const struct openflow_message *m)
+{
+    struct topology_end at = {sw->dpid, m->packet_in.in_port};
+
+    discovery_packet_in(c->discovery, &at, m->packet_in.data,
+                        m->packet_in.len, !c->hold.over, controller_now(c));
+}
+
+static void
+switch_message(struct switch_connection *connection,
+               const struct openflow_message *m, void *c_)
+{
+    struct controller *c = c_;
+    struct managed_switch *sw = *switch_connection_user(connection);
+
+    c->input_us = controller_now_us();
+    if (m->type == OFPTYPE_PACKET_IN) {
+        packet_in(c, sw, m);
+        return;
+    }
+    switch (put_message(sw->put, m, controller_now(c))) {
+    case PUT_READ:
+        controller_hold_read(c, sw->put);
+        plan_remember(c->plan, sw->put->installed);
+        sw->dirty = true;
+        break;
+    case PUT_CONFIRMED:
+        if (!sw->ready) {
+            sw->ready = true;
+            discovery_switch_ready(c->discovery, sw->dpid,
+                                   controller_now(c));
+            controller_ask_for_probes(c);
+        }
+        break;
+    case PUT_NOTHING:
+        break;
+    }
+}
+
+const struct openflow_server_ops controller_openflow_ops = {
+    .up = switch_up,
+    .port = switch_port_changed,
+    .message = switch_message,
+    .down = switch_down,
+};
+
+/* What discovery asks for. */
+
+static void
+send_frame(uint64_t dpid, uint32_t in_port, uint32_t port, const void *frame,
+           size_t len, void *c_)
+{
+    const struct controller *c = c_;
+    const struct managed_switch *sw = controller_switch(c, dpid);
+
+    if (sw && sw->connection) {
+        /* A switch does not send a packet back where it came from unless it
+         * is told so. */
+        bool back = in_port == port;
+        switch_connection_packet_out(
+            sw->connection, back ? in_port : ofp_to_u16(OFPP_CONTROLLER),
+            back ? ofp_to_u16(OFPP_IN_PORT) : port, frame, len);
+    }
+}
+
+static const uint8_t *
+session_key(const struct endpoint_id *id, uint64_t *ret_session, void *c_)
+{
+    const struct controller *c = c_;
+    const struct agent_session *session = api_server_find(c->api, id);
+
+    if (!session) {
+        return NULL;
+    }
+    *ret_session = session->session;
+    return session->key;
+}
+
+static void
+host_attached(const struct topology_probe *probe, bool appeared, void *c_)
+{
+    struct controller *c = c_;
+    const struct registry_endpoint *endpoint
+        = registry_endpoint(c->registry, &probe->endpoint);
+    uint32_t v4 = locator_get_v4(&probe->locator);
+
+    if (appeared) {
+        controller_event(c, "%s is at port %" PRIu32 " of %016" PRIx64
+                         ", locator " IP_FMT,
+                         endpoint ? endpoint->name : "?", probe->at.port,
+                         probe->at.dpid, IP_ARGS(htonl(v4)));
+    }
+}
+
+const struct discovery_ops controller_discovery_ops = {
+    .send = send_frame,
+    .session_key = session_key,
+    .attached = host_attached,
+};
+
+/* Putting rules. */
+
+static void
+put_one(struct controller *c, struct managed_switch *sw, long long now)
+{
+    const struct rule_table *desired = plan_desired(c->plan, sw->dpid);
+    struct put *put = sw->put;
+    bool hold = now < c->hold.until && put->stats.rules_read
+                && !c->hold.over;
+
+    put_check(put, c->config->confirm_timeout_ms, now);
+    if (put->state != PUT_READY || !desired
+        || !(sw->dirty || now >= put->retry_at)) {
+        return;
+    }
+    put_run(put, desired, plan_generation(c->plan), hold, now);
+    if (put->state == PUT_READY && !put->holding) {
+        sw->dirty = false;
+        sw->settled = plan_generation(c->plan);
+    }
+}
+
+void
+controller_put_all(struct controller *c, long long now)
+{
+    struct managed_switch *sw;
+    uint64_t dpid;
+
+    while (plan_pop_changed(c->plan, &dpid)) {
+        sw = controller_switch(c, dpid);
+        if (sw) {
+            sw->dirty = true;
+        }
+    }
+    HMAP_FOR_EACH (sw, node, &c->switches) {
+        if (sw->put) {
+            put_one(c, sw, now);
+        }
+    }
+}
+
+bool
+controller_in_sync(const struct controller *c,
+                   const struct managed_switch *sw)
+{
+    return sw->put && sw->put->state == PUT_READY && !sw->dirty
+           && !sw->put->n_refusals;
+}
+
+void
+controller_update_confirmed(struct controller *c)
+{
+    uint64_t generation = plan_generation(c->plan);
+    uint64_t confirmed = generation;
+    struct managed_switch *sw;
+
+    HMAP_FOR_EACH (sw, node, &c->switches) {
+        if (!sw->put) {
+            continue; /* Nobody can wait for a switch that is gone. */
+        }
+        if (sw->put->state == PUT_READY && !sw->dirty) {
+            sw->settled = generation;
+        }
+        confirmed = MIN(confirmed, MAX(sw->settled,
+                                       sw->put->confirmed_generation));
+    }
+    if (confirmed > c->confirmed) {
+        c->confirmed = confirmed;
+        event_log_confirmed(c->events, confirmed, controller_now_us());
+    }
+}
+
+void
+controller_forget_switches(struct controller *c, long long now)
+{
+    struct managed_switch *sw;
+
+    HMAP_FOR_EACH_SAFE (sw, node, &c->switches) {
+        if (!sw->connection && now >= sw->forget_at) {
+            controller_event(c, "switch %016" PRIx64 " is forgotten",
+                             sw->dpid);
+            topology_switch_remove(c->topology, sw->dpid);
+            hmap_remove(&c->switches, &sw->node);
+            free(sw);
+        }
+    }
+}
+
+long long
+controller_switches_wakeup(const struct controller *c)
+{
+    const struct managed_switch *sw;
+    long long at = LLONG_MAX;
+
+    HMAP_FOR_EACH (sw, node, &c->switches) {
+        at = MIN(at, sw->put
+                     ? put_wakeup(sw->put, c->config->confirm_timeout_ms)
+                     : sw->forget_at);
+    }
+    return at;
+}
+
+void
+controller_destroy_switches(struct controller *c)
+{
+    struct managed_switch *sw;
+
+    HMAP_FOR_EACH_POP (sw, node, &c->switches) {
+        put_destroy(sw->put);
+        free(sw);
+    }
+    hmap_destroy(&c->switches);
+}

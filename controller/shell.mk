@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+# The controller's shell: OpenFlow sessions, the API's sessions, sockets,
+# configuration, dumps, and the program.  controller.mk includes this file.
+LIBCONTROLLER_SHELL := $(BUILD)/lib/libcontroller-shell.a
+
+# What decides: bytes or messages in, bytes and events out.
+SHELL_PURE := controller/openflow_codec.c controller/openflow_error.c \
+    controller/switch_session.c controller/put.c controller/discovery.c \
+    controller/agent_session.c controller/agent_push.c controller/event_log.c
+# What talks.
+SHELL_IO := controller/openflow_server.c controller/api_server.c \
+    controller/controller_config.c controller/controller.c \
+    controller/controller_switches.c controller/controller_agents.c \
+    controller/controller_hold.c controller/show.c \
+    controller/show_switches.c controller/show_hosts.c
+
+PURE += $(SHELL_PURE)
+$(LIBCONTROLLER_SHELL): $(SHELL_PURE:%.c=$(BUILD)/obj/%.o) \
+    $(SHELL_IO:%.c=$(BUILD)/obj/%.o)
+
+PROGRAMS += $(BUILD)/bin/salient-controller
+$(BUILD)/bin/salient-controller: $(BUILD)/obj/controller/main.o \
+    $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER) $(LIBSALIENT)
+	$(link)
+
+SHELL_TESTS := test_switch_session
+UNIT_TESTS += $(SHELL_TESTS)
+$(SHELL_TESTS:%=$(BUILD)/tests/%): $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER)

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The commands of the controller's control socket. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include "controller/show.h"
+#include "openvswitch/dynamic-string.h"
+#include "openvswitch/json.h"
+#include "util.h"
+
+void
+show_reply_json(struct control_call *call, struct json *json)
+{
+    char *text = json_to_string(json, JSSF_PRETTY | JSSF_SORT);
+
+    json_destroy(json);
+    control_reply(call, text);
+    free(text);
+}
+
+void
+show_reply_text(struct control_call *call, struct ds *ds)
+{
+    control_reply(call, ds_cstr(ds));
+    ds_destroy(ds);
+}
+
+void
+show_put_integer(struct json *json, const char *key, long long value)
+{
+    json_object_put(json, key, json_integer_create(value));
+}
+
+/* Status. */
+
+struct status {
+    size_t known, connected, in_sync, stock, refused, pending;
+    size_t links, hosts, endpoints, away, instances, services;
+    uint64_t generation, confirmed;
+    long long hold_left;
+};
+
+static void
+count_switches(const struct controller *c, struct status *status)
+{
+    const struct managed_switch *sw;
+
+    HMAP_FOR_EACH (sw, node, &c->switches) {
+        status->known++;
+        if (!sw->put) {
+            continue;
+        }
+        status->connected++;
+        status->stock += !switch_connection_session(sw->connection)->sal;
+        status->in_sync += controller_in_sync(c, sw);
+        status->refused += sw->put->n_refusals;
+        status->pending += sw->dirty || sw->put->state != PUT_READY;
+    }
+}
+
+static size_t
+count_links(const struct controller *c)
+{
+    const struct topology_switch *sw;
+    const struct topology_port *port;
+    struct topology_end far;
+    size_t halves = 0;
+
+    TOPOLOGY_FOR_EACH_SWITCH (sw, c->topology) {
+        TOPOLOGY_FOR_EACH_PORT (port, sw) {
+            halves += topology_port_link(c->topology, sw, port, &far);
+        }
+    }
+    return halves / 2;
+}
+
+static void
+get_status(const struct controller *c, struct status *status)
+{
+    const struct registry_endpoint *endpoint;
+    long long now = controller_now(c);
+
+    memset(status, 0, sizeof *status);
+    count_switches(c, status);
+    status->links = count_links(c);
+    status->hosts = hmap_count(topology_attachments(c->topology));
+    REGISTRY_FOR_EACH_ENDPOINT (endpoint, c->registry) {
+        status->endpoints++;
+        status->away += endpoint->state == REGISTRY_AWAY;
+    }
+    status->instances = registry_n_instances(c->registry);
+    status->services = hmap_count(registry_services(c->registry));
+    status->generation = plan_generation(c->plan);
+    status->confirmed = c->confirmed;
+    status->hold_left = c->hold.over ? 0 : MAX(0, c->hold.until - now);
+}
+
+static struct json *
+discovery_to_json(const struct controller *c)
+{
+    const struct discovery_stats *stats = discovery_stats(c->discovery);
+    struct json *json = json_object_create();
+
+    show_put_integer(json, "link_probes_sent", stats->link_probes_sent);
+    show_put_integer(json, "link_probes_seen", stats->link_probes_seen);
+    show_put_integer(json, "link_probes_forged", stats->link_probes_forged);
+    show_put_integer(json, "host_probes_seen", stats->host_probes_seen);
+    show_put_integer(json, "host_probes_unknown",
+                     stats->host_probes_unknown);
+    show_put_integer(json, "host_probes_forged", stats->host_probes_forged);
+    show_put_integer(json, "host_probes_stale", stats->host_probes_stale);
+    show_put_integer(json, "host_probes_refused",
+                     stats->host_probes_refused);
+    show_put_integer(json, "resets_sent", stats->resets_sent);
+    show_put_integer(json, "resets_limited", stats->resets_limited);
+    show_put_integer(json, "unrecognised", stats->unrecognised);
+    return json;
+}
+
+static struct json *
+status_to_json(const struct controller *c, const struct status *s)
+{
+    const struct openflow_server_stats *stats
+        = openflow_server_stats(c->openflow);
+    struct json *json = json_object_create();
+
+    show_put_integer(json, "uptime_ms", controller_now(c) - c->started_at);
+    show_put_integer(json, "switches_known", s->known);
+    show_put_integer(json, "switches_connected", s->connected);
+    show_put_integer(json, "switches_in_sync", s->in_sync);
+    show_put_integer(json, "switches_stock", s->stock);
+    show_put_integer(json, "links", s->links);
+    show_put_integer(json, "hosts_attached", s->hosts);
+    show_put_integer(json, "endpoints", s->endpoints);
+    show_put_integer(json, "endpoints_away", s->away);
+    show_put_integer(json, "agents_connected", api_server_n_up(c->api));
+    show_put_integer(json, "registrations", s->instances);
+    show_put_integer(json, "services", s->services);
+    show_put_integer(json, "pending_puts", s->pending);
+    show_put_integer(json, "pending_events",
+                     event_log_n_pending(c->events));
+    show_put_integer(json, "refused_rules", s->refused);
+    show_put_integer(json, "generation", s->generation);
+    show_put_integer(json, "confirmed_generation", s->confirmed);
+    show_put_integer(json, "hold_left_ms", s->hold_left);
+    show_put_integer(json, "switches_refused_as_duplicates",
+                     stats->refused_duplicate);
+    json_object_put(json, "discovery", discovery_to_json(c));
+    return json;
+}
+
+static void
+status_format(const struct status *s, struct ds *ds)
+{
+    ds_put_format(ds, "switches    %" PRIuSIZE " connected, %" PRIuSIZE
+                  " in sync", s->connected, s->in_sync);
+    if (s->stock) {
+        ds_put_format(ds, ", %" PRIuSIZE " stock", s->stock);
+    }
+    if (s->known != s->connected) {
+        ds_put_format(ds, ", %" PRIuSIZE " gone", s->known - s->connected);
+    }
+    ds_put_format(ds, "\nlinks       %" PRIuSIZE "\n", s->links);
+    ds_put_format(ds, "hosts       %" PRIuSIZE " attached, %" PRIuSIZE
+                  " endpoints known", s->hosts, s->endpoints);
+    if (s->away) {
+        ds_put_format(ds, ", %" PRIuSIZE " away", s->away);
+    }
+    ds_put_format(ds, "\nservices    %" PRIuSIZE ", %" PRIuSIZE
+                  " registrations\n", s->services, s->instances);
+    ds_put_format(ds, "generation  %" PRIu64 ", confirmed %" PRIu64 "\n",
+                  s->generation, s->confirmed);
+    if (s->pending) {
+        ds_put_format(ds, "pending     rules of %" PRIuSIZE " switches\n",
+                      s->pending);
+    }
+    if (s->refused) {
+        ds_put_format(ds, "REFUSED     %" PRIuSIZE " rules: see show "
+                      "switches\n", s->refused);
+    }
+    if (s->hold_left) {
+        ds_put_format(ds, "hold        nothing is withdrawn for another "
+                      "%lld ms, while agents come back\n", s->hold_left);
+    }
+}
+
+static void
+show_status(struct control_call *call, int argc, const char *const argv[],
+            void *c_)
+{
+    const struct controller *c = c_;
+    struct ds ds = DS_EMPTY_INITIALIZER;
+    struct status status;
+
+    get_status(c, &status);
+    if (control_wants_json(call)) {
+        show_reply_json(call, status_to_json(c, &status));
+    } else {
+        status_format(&status, &ds);
+        show_reply_text(call, &ds);
+    }
+}
+
+/* What the core formats itself. */
+
+static void
+show_topology(struct control_call *call, int argc, const char *const argv[],
+              void *c_)
+{
+    const struct controller *c = c_;
+    struct ds ds = DS_EMPTY_INITIALIZER;
+
+    if (control_wants_json(call)) {
+        show_reply_json(call, topology_to_json(c->topology));
+    } else {
+        topology_format(c->topology, &ds);
+        show_reply_text(call, &ds);
+    }
+}
+
+static void
+show_services(struct control_call *call, int argc, const char *const argv[],
+              void *c_)
+{
+    const struct controller *c = c_;
+    struct ds ds = DS_EMPTY_INITIALIZER;
+    long long now = controller_now(c);
+
+    if (control_wants_json(call)) {
+        show_reply_json(call, registry_to_json(c->registry, now));
+    } else {
+        registry_format(c->registry, now, &ds);
+        show_reply_text(call, &ds);
+    }
+}
+
+static void
+show_routes(struct control_call *call, int argc, const char *const argv[],
+            void *c_)
+{
+    const struct controller *c = c_;
+    struct ds ds = DS_EMPTY_INITIALIZER;
+
+    if (control_wants_json(call)) {
+        show_reply_json(call, routes_to_json(plan_routes(c->plan)));
+    } else {
+        routes_format(plan_routes(c->plan), &ds);
+        show_reply_text(call, &ds);
+    }
+}
+
+static void
+show_events(struct control_call *call, int argc, const char *const argv[],
+            void *c_)
+{
+    const struct controller *c = c_;
+    struct ds ds = DS_EMPTY_INITIALIZER;
+    int n = 50;
+
+    if (argc > 0 && (!str_to_int(argv[0], 10, &n) || n < 1)) {
+        control_usage(call, "the number of events must be 1 or more");
+        return;
+    }
+    if (control_wants_json(call)) {
+        show_reply_json(call, event_log_to_json(c->events, n));
+    } else {
+        event_log_format(c->events, n, &ds);
+        show_reply_text(call, &ds);
+    }
+}
+
+static void
+recompute(struct control_call *call, int argc, const char *const argv[],
+          void *c_)
+{
+    const struct controller *c = c_;
+    struct ds why = DS_EMPTY_INITIALIZER;
+
+    if (strcmp(argv[0], "--check")) {
+        control_usage(call, "only --check is known");
+    } else if (plan_check(c->plan, &why)) {
+        control_reply(call, control_wants_json(call)
+                            ? "{\"equal\": true}"
+                            : "a full recompute gives the same rules\n");
+    } else {
+        control_fail(call, ds_cstr(&why));
+    }
+    ds_destroy(&why);
+}
+
+const struct control_command controller_commands[] = {
+    {"show status", "", "is everything up and confirmed?", 0, 0, show_status},
+    {"show switches", "", "sessions, what they can do, rules, refusals", 0, 0,
+     show_switches},
+    {"show topology", "", "switches, ports, links, attachments", 0, 0,
+     show_topology},
+    {"show hosts", "", "endpoints: session, addresses, where they are", 0, 0,
+     show_hosts},
+    {"show services", "", "services, their addresses and instances", 0, 0,
+     show_services},
+    {"show routes", "", "per service: instances, shares, tiles", 0, 0,
+     show_routes},
+    {"show rules", "[DATAPATH]", "desired and installed rules", 0, 1,
+     show_rules},
+    {"show events", "[N]", "the last changes and how long they took", 0, 1,
+     show_events},
+    {"recompute", "--check", "compare with a recompute from nothing", 1, 1,
+     recompute},
+    {NULL, NULL, NULL, 0, 0, NULL},
+};

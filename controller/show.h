@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What show*.c share: answers as text and as JSON. */
+#ifndef CONTROLLER_SHOW_H
+#define CONTROLLER_SHOW_H 1
+
+#include "controller/controller_private.h"
+
+struct ds;
+struct json;
+
+/* Both take their argument over. */
+void show_reply_json(struct control_call *, struct json *);
+void show_reply_text(struct control_call *, struct ds *);
+void show_put_integer(struct json *, const char *key, long long value);
+
+/* show_switches.c */
+control_handler show_switches, show_rules;
+/* show_hosts.c */
+control_handler show_hosts;
+
+#endif /* show.h */
