@@ -30,3 +30,8 @@ $(BPF_SKELETON): $(BPF_OBJECT)
 
 $(DATAPATH_SRCS:%.c=$(BUILD)/obj/%.o): $(BPF_SKELETON)
 $(DATAPATH_SRCS:%.c=$(BUILD)/obj/%.o): CPPFLAGS += -I/usr/include/libnl3
+
+# dpctl drives the data plane without a daemon.
+DPCTL := $(BUILD)/tests/dpctl
+$(DPCTL): $(BUILD)/obj/tests/bpf/dpctl.o $(LIBAGENT) $(LIBSALIENT)
+	$(call link)

@@ -366,9 +366,7 @@ datapath_remove(struct datapath *dp)
     if (!dp) {
         return;
     }
-    while (dp->n_uplinks) {
-        datapath_detach(dp, dp->uplinks[dp->n_uplinks - 1].ifindex);
-    }
+    uplinks_detach_all(dp);
     struct hook hook = {.what = "egress", .ifindex = dp->sal_ifindex};
     hook_detach(dp, &hook);
     sockops_detach(dp);

@@ -4,6 +4,7 @@
  *     datapath.c         load, pin, take over, remove
  *     datapath_device.c  sal0, uplinks, their addresses (netlink)
  *     datapath_attach.c  hooks: tcx, or clsact; sockops
+ *     datapath_uplink.c  which interfaces carry SAL
  *     datapath_tables.c  host tables <-> maps
  *     datapath_dump.c    state for people and for programs */
 #ifndef SALIENT_DATAPATH_PRIVATE_H
@@ -70,6 +71,9 @@ int device_query(int ifindex, struct device_info *);
 int device_create(const char *name, struct device_info *, char **ret_error);
 int device_delete(int ifindex);
 int device_set_mtu(int ifindex, uint32_t mtu);
+
+/* datapath_uplink.c. */
+void uplinks_detach_all(struct datapath *);
 
 /* datapath_attach.c.  'what' names the pin. */
 struct hook {

@@ -153,12 +153,30 @@ int
 datapath_detach(struct datapath *dp, int ifindex)
 {
     struct datapath_uplink *uplink = find_uplink(dp, ifindex);
-    if (!uplink) {
-        return -ENOENT;
-    }
     struct hook hook = {"ingress", ifindex, true};
     hook_detach(dp, &hook);
     remove_locators(dp, ifindex, NULL);
-    *uplink = dp->uplinks[--dp->n_uplinks];
+    if (uplink) {
+        size_t rest = &dp->uplinks[--dp->n_uplinks] - uplink;
+        memmove(uplink, uplink + 1, rest * sizeof *uplink);
+    }
     return refresh_settings(dp);
+}
+
+void
+uplinks_detach_all(struct datapath *dp)
+{
+    int fd = bpf_map__fd(dp->skeleton->maps.sal_locators);
+    struct sal_addr key;
+    uint32_t ifindex;
+
+    /* Those of this process, then those that a predecessor attached. */
+    while (dp->n_uplinks) {
+        datapath_detach(dp, dp->uplinks[dp->n_uplinks - 1].ifindex);
+    }
+    for (int i = 0; i < 256 && !bpf_map_get_next_key(fd, NULL, &key); i++) {
+        if (!bpf_map_lookup_elem(fd, &key, &ifindex)) {
+            datapath_detach(dp, ifindex);
+        }
+    }
 }

@@ -240,9 +240,11 @@ deliver_rst(struct __sk_buff *skb, const struct sal_settings *settings,
     sum += (__u32) bpf_csum_diff(NULL, 0, (__be32 *) &rst.tcp, TCP_LEN, 0);
     rst.tcp.check = ~checksum_fold(sum);
 
+    /* What is left behind it is padding to IP, which trims it.
+     * bpf_skb_change_tail() would, too, but refuses (ENOTSUPP) packets that
+     * were encapsulated. */
     if (bpf_skb_store_bytes(skb, ETH_HLEN, &rst, sizeof rst,
-                            BPF_F_RECOMPUTE_CSUM)
-        || bpf_skb_change_tail(skb, ETH_HLEN + sizeof rst, 0)) {
+                            BPF_F_RECOMPUTE_CSUM)) {
         return drop(SAL_COUNT_IN_FAILED);
     }
     count(SAL_COUNT_OUT_RST_LOCAL);

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Drives the data plane without a daemon: for tests and for experiments.
+ *
+ *     dpctl PIN_PATH DEVICE COMMAND...
+ *
+ * Commands, any number, executed in order:
+ *     identity A          settings: our identity address
+ *     resolver A          settings: outer address of what is to be resolved
+ *     endpoint HEX        settings: endpoint ID
+ *     address A NAME      service address
+ *     rule NAME ACTION    forward, demux, reject, drop
+ *     target NAME PROTO PORT A:PORT   local target, A may be 0.0.0.0
+ *     no-address A, no-rule NAME, no-target NAME PROTO PORT
+ *     attach IFNAME       uplink
+ *     detach IFNAME
+ *     status, flows, counters         dumps, JSON
+ *     remove              leaves nothing behind
+ *
+ * What is installed is read, changed, and the difference applied, as the
+ * daemon does. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "agents/datapath.h"
+#include "util.h"
+
+static void
+fail(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fputs("dpctl: ", stderr);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    exit(EXIT_FAILURE);
+}
+
+static char **arguments;
+
+static const char *
+next_argument(void)
+{
+    if (!*arguments) {
+        fail("argument missing");
+    }
+    return *arguments++;
+}
+
+static uint32_t
+next_address(void)
+{
+    struct in_addr in;
+    const char *text = next_argument();
+    if (inet_pton(AF_INET, text, &in) != 1) {
+        fail("%s: not an IPv4 address", text);
+    }
+    return ntohl(in.s_addr);
+}
+
+static struct service_prefix
+next_prefix(void)
+{
+    struct service_prefix prefix;
+    const char *text = next_argument();
+    if (service_prefix_from_name(text, &prefix)
+        && service_prefix_from_string(text, &prefix)) {
+        fail("%s: not a service", text);
+    }
+    return prefix;
+}
+
+static struct service_rule
+next_rule(void)
+{
+    struct service_rule rule = {.prefix = next_prefix()};
+    const char *action = next_argument();
+    rule.action = !strcmp(action, "forward")  ? SERVICE_FORWARD
+                  : !strcmp(action, "demux")  ? SERVICE_DEMUX
+                  : !strcmp(action, "reject") ? SERVICE_REJECT
+                  : !strcmp(action, "drop")   ? SERVICE_DROP
+                                              : 0;
+    if (!rule.action) {
+        fail("%s: no such action", action);
+    }
+    return rule;
+}
+
+static struct local_target
+next_target(bool with_value)
+{
+    struct local_target target = {.prefix = next_prefix()};
+    target.protocol = atoi(next_argument());
+    target.service_port = atoi(next_argument());
+    if (with_value) {
+        char text[64];
+        ovs_strlcpy(text, next_argument(), sizeof text);
+        char *colon = strchr(text, ':');
+        struct in_addr in;
+        if (!colon || (*colon = '\0', inet_pton(AF_INET, text, &in) != 1)) {
+            fail("%s: not ADDRESS:PORT", text);
+        }
+        target.address = ntohl(in.s_addr);
+        target.port = atoi(colon + 1);
+    }
+    return target;
+}
+
+/* True if 'command' changed 'tables'. */
+static bool
+change_tables(const char *command, struct host_tables *tables)
+{
+    if (!strcmp(command, "identity")) {
+        tables->settings.identity_v4 = next_address();
+    } else if (!strcmp(command, "resolver")) {
+        tables->settings.resolver_v4 = next_address();
+    } else if (!strcmp(command, "port")) {
+        tables->settings.sal_port = atoi(next_argument());
+    } else if (!strcmp(command, "endpoint")) {
+        const char *hex = next_argument();
+        for (int i = 0; i < SAL_ENDPOINT_ID_LEN && hex[2 * i]; i++) {
+            bool ok;
+            tables->settings.endpoint_id[i] =
+                hexits_value(hex + 2 * i, 2, &ok);
+        }
+    } else if (!strcmp(command, "address")) {
+        struct service_address address = {.address = next_address()};
+        address.id = next_prefix().id;
+        host_tables_put_address(tables, &address);
+    } else if (!strcmp(command, "rule")) {
+        struct service_rule rule = next_rule();
+        host_tables_put_rule(tables, &rule);
+    } else if (!strcmp(command, "target")) {
+        struct local_target target = next_target(true);
+        host_tables_put_target(tables, &target);
+    } else if (!strcmp(command, "no-address")) {
+        host_tables_remove_address(tables, next_address());
+    } else if (!strcmp(command, "no-rule")) {
+        struct service_prefix prefix = next_prefix();
+        host_tables_remove_rule(tables, &prefix);
+    } else if (!strcmp(command, "no-target")) {
+        struct local_target target = next_target(false);
+        host_tables_remove_target(tables, &target);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static void
+apply(struct datapath *dp, const struct host_tables *desired)
+{
+    struct host_tables installed;
+    struct host_tables_diff diff, rest;
+    char *error;
+
+    datapath_installed(dp, &installed);
+    host_tables_diff(&installed, desired, &diff);
+    if (datapath_apply(dp, &diff, &error)) {
+        fail("%s", error);
+    }
+    host_tables_destroy(&installed);
+    datapath_installed(dp, &installed);
+    host_tables_diff(&installed, desired, &rest);
+    if (!host_tables_diff_is_empty(&rest)) {
+        fail("what was applied is not what is installed");
+    }
+    host_tables_destroy(&installed);
+    host_tables_diff_destroy(&diff);
+    host_tables_diff_destroy(&rest);
+}
+
+static void
+dump(struct datapath *dp,
+     void (*format)(struct datapath *, bool json, struct ds *))
+{
+    struct ds out = DS_EMPTY_INITIALIZER;
+    format(dp, true, &out);
+    fputs(ds_cstr(&out), stdout);
+    ds_destroy(&out);
+}
+
+static void
+run_command(struct datapath *dp, const char *command)
+{
+    struct host_tables tables;
+    char *error = NULL;
+
+    datapath_installed(dp, &tables);
+    if (change_tables(command, &tables)) {
+        apply(dp, &tables);
+    } else if (!strcmp(command, "attach") || !strcmp(command, "detach")) {
+        const char *name = next_argument();
+        int ifindex = if_nametoindex(name);
+        if (!ifindex) {
+            fail("%s: no such interface", name);
+        }
+        if (*command == 'a' && datapath_attach(dp, ifindex, &error)) {
+            fail("%s", error);
+        } else if (*command == 'd') {
+            datapath_detach(dp, ifindex);
+        }
+    } else if (!strcmp(command, "status")) {
+        dump(dp, datapath_format_status);
+    } else if (!strcmp(command, "flows")) {
+        dump(dp, datapath_format_flows);
+    } else if (!strcmp(command, "counters")) {
+        dump(dp, datapath_format_counters);
+    } else {
+        fail("%s: no such command", command);
+    }
+    host_tables_destroy(&tables);
+}
+
+int
+main(int argc, char *argv[])
+{
+    struct datapath *dp;
+    char *error;
+
+    if (argc < 3) {
+        fail("usage: dpctl PIN_PATH DEVICE COMMAND...");
+    }
+    struct datapath_config config = {
+        .pin_path = argv[1], .device = argv[2], .max_flows = 65536};
+    if (datapath_open(&config, &dp, &error)) {
+        fail("%s", error);
+    }
+    arguments = argv + 3;
+    while (*arguments) {
+        const char *command = next_argument();
+        if (!strcmp(command, "remove")) {
+            datapath_remove(dp);
+            return EXIT_SUCCESS;
+        }
+        run_command(dp, command);
+    }
+    datapath_close(dp);
+    return EXIT_SUCCESS;
+}
