@@ -2,7 +2,9 @@
 LIBCONTROLLER := $(BUILD)/lib/libcontroller.a
 
 # The core decides, the shell talks.  The core does no I/O (check-pure).
-CONTROLLER_PURE := controller/addresses.c controller/registry.c controller/registry_show.c controller/tiles.c controller/topology.c controller/topology_hosts.c controller/topology_show.c controller/paths.c
+CONTROLLER_PURE := $(addprefix controller/,addresses.c registry.c \
+    registry_show.c tiles.c topology.c topology_hosts.c topology_show.c \
+    paths.c routes.c rules.c rules_flow.c rule_table.c plan.c)
 CONTROLLER_SHELL :=
 
 PURE += $(CONTROLLER_PURE)

@@ -20,6 +20,8 @@
 #include "ofp-ext/sal.h"
 #include "openvswitch/types.h"
 
+#define PACKET_TYPE_LLDP 0x88cc /* IEEE 802.1AB. */
+
 /* Enough for everything built here. */
 #define PACKET_BUFFER_LEN 256
 

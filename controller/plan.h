@@ -9,7 +9,7 @@
  *     any event -> registry_*(), topology_*()
  *     once an event loop round -> plan_run()
  *     while (plan_pop_changed(plan, &dpid))
- *         diff plan_desired(plan, dpid) with what is installed, send
+ *         plan_diff() with what is installed, send, barrier, apply
  *
  * Pure.  One thread.  The plan owns paths, routes and desired tables; registry
  * and topology stay the caller's and must outlive it. */
@@ -21,12 +21,13 @@
 #include <stdint.h>
 #include "controller/registry.h"
 #include "controller/routes.h"
+#include "controller/rule_table.h"
 #include "controller/rules.h"
 #include "controller/topology.h"
 
 struct ds;
+struct paths;
 struct plan;
-struct rule_table;
 
 struct plan *plan_create(const struct rules_config *,
                          const struct routes_config *, struct registry *,
@@ -55,6 +56,18 @@ const struct rule_table *plan_desired(const struct plan *, uint64_t dpid);
  * of datapath ID.  False if the set is empty. */
 bool plan_pop_changed(struct plan *, uint64_t *ret_dpid);
 
+/* Stores in 'changes' (initialised) what turns 'installed' into the desired
+ * rules of 'dpid'.
+ *
+ * 'full' compares everything, as rule_diff() does: for a switch that
+ * (re)connected, or whose last changes did not all succeed.  Otherwise only
+ * rules that were touched since the last plan_diff() of this switch are looked
+ * at, which gives the same if what that one said has been applied to
+ * 'installed' by now. */
+void plan_diff(struct plan *, uint64_t dpid,
+               const struct rule_table *installed, bool full,
+               struct rule_changes *changes);
+
 /* Grows with every run that changed a desired rule.  A change of the registry
  * is in the switches once each has confirmed its table of that generation. */
 uint64_t plan_generation(const struct plan *);
@@ -62,10 +75,11 @@ uint64_t plan_generation(const struct plan *);
 const struct paths *plan_paths(const struct plan *);
 const struct routes *plan_routes(const struct plan *);
 
-/* Hands in the flows that a switch held when it (re)connected, before the
- * first plan_run() that knows their services: tilings are kept, so that a
- * restart writes no rule. */
-void plan_remember(struct plan *, const struct rule_table *installed);
+/* Hands in the flows that a switch held when the controller started, before
+ * the first plan_run() that knows their services and hosts: tilings are kept,
+ * so that a restart writes no rule. */
+void plan_remember(struct plan *, uint64_t dpid,
+                   const struct rule_table *installed);
 
 /* Recomputes everything from nothing and compares.  True if it is the same,
  * else says in 'why' what differs. */

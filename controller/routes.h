@@ -82,20 +82,24 @@ struct routes *routes_create(const struct routes_config *);
 void routes_destroy(struct routes *);
 
 /* Recomputes the routes of one service; a service that the registry does not
- * know has none.  True if something changed. */
+ * know has none.  True if something changed; then '*ret_old' is what was before
+ * (NULL if nothing), the caller's to destroy. */
 bool routes_update(struct routes *, const struct registry *,
                    const struct topology *, const struct paths *,
-                   const struct service_prefix *);
+                   const struct service_prefix *,
+                   struct service_routes **ret_old);
+void service_routes_destroy(struct service_routes *);
 
 /* Recomputes all of them. */
 void routes_update_all(struct routes *, const struct registry *,
                        const struct topology *, const struct paths *);
 
-/* After a restart the switches still hold the tiling of before: hands it in as
- * history, one rule at a time, before the first update of the service.
- * 'key' as in route_target. */
-void routes_remember_tile(struct routes *, const struct service_prefix *,
-                          uint8_t protocol, const struct tile *);
+/* After a restart the switches still hold the tiling of before: hands in, one
+ * by one, the tiles that 'dpid' has.  They are the history of the service's
+ * next update, then forgotten.  'key' as in route_target. */
+void routes_remember_tile(struct routes *, uint64_t dpid,
+                          const struct service_prefix *, uint8_t protocol,
+                          const struct tile *);
 
 /* NULL if there are none. */
 const struct service_routes *routes_of(const struct routes *,
@@ -105,6 +109,10 @@ const struct route *route_at(const struct service_routes *, uint64_t dpid,
                              uint8_t protocol);
 /* The target with 'key'; NULL if there is none. */
 const struct route_target *route_target(const struct route *, uint32_t key);
+
+/* Same prefix assumed: same targets, tilings and switches. */
+bool service_routes_equal(const struct service_routes *,
+                          const struct service_routes *);
 
 const struct hmap *routes_services(const struct routes *);
 #define ROUTES_FOR_EACH_SERVICE(SERVICE, ROUTES)                              \

@@ -41,8 +41,9 @@ bool rule_table_equal(const struct rule_table *, const struct rule_table *);
 const struct rule *rule_table_next(const struct rule_table *, size_t *position);
 
 /* Records a flow that was read from the switch.  Others' flows are ignored
- * (returns false); a flow with our cookie that no rule describes is kept so
- * that a diff deletes it. */
+ * (returns false); a flow with our cookie that no rule describes is kept as
+ * RULE_FOREIGN, so that a diff deletes it.  Such a rule, also in changes, is
+ * valid as long as it is in this table: encode changes before you apply them. */
 bool rule_table_read_flow(struct rule_table *,
                           const struct ofputil_flow_stats *,
                           const struct rule_dialect *);
@@ -75,6 +76,11 @@ void rule_changes_sort(struct rule_changes *);
  * 'installed' into 'desired'. */
 void rule_diff(const struct rule_table *desired,
                const struct rule_table *installed, struct rule_changes *);
+/* The same, but looks only at rules whose key is in 'touched'. */
+void rule_diff_touched(const struct rule_table *desired,
+                       const struct rule_table *installed,
+                       const struct rule_table *touched,
+                       struct rule_changes *);
 /* Applies the first 'n' changes. */
 void rule_changes_apply(const struct rule_changes *, size_t n,
                         struct rule_table *installed);

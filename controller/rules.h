@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include "ofp-ext/sal_pipeline.h"
 #include "ofp-ext/service_id.h"
 #include "openvswitch/ofp-flow.h"
@@ -29,6 +30,7 @@ struct route;
 struct rule_table;
 struct service_routes;
 struct topology;
+struct topology_attachment;
 
 /* What all switches of a deployment have in common. */
 struct rules_config {
@@ -56,6 +58,8 @@ enum rule_kind {
     /* SAL_TABLE_CLASSIFY, on all switches. */
     RULE_LINK_PROBE,  /* LLDP -> controller. */
     RULE_ARP,         /* ARP for 'address' is answered: it is at 'mac'. */
+    RULE_ARP_PROBE,   /* "Is this address free?" (RFC 5227): drop.  Answering
+                       * would make a host think its own address taken. */
     RULE_ND,          /* The same for IPv6. */
     RULE_DEFAULT,     /* -> SAL_TABLE_FORWARD. */
     /* SAL_TABLE_CLASSIFY, on SAL switches. */
@@ -76,7 +80,8 @@ enum rule_kind {
     RULE_HOST6,       /* IPv6. */
     RULE_N_KINDS,
 
-    RULE_FOREIGN = 255, /* Our cookie, but nothing that we would install. */
+    RULE_FOREIGN = 255, /* Our cookie, but nothing that we would install; see
+                         * rule_table_read_flow(). */
 };
 
 /* Members that a kind has no use for are 0, padding included: build a rule
@@ -92,9 +97,11 @@ struct rule {
     union {
         struct service_id service;
         struct in6_addr address; /* IPv4 as ::ffff:a.b.c.d. */
-        struct {
-            uint64_t hash[2];   /* RULE_FOREIGN: of table, priority, match. */
-            const void *match;  /* struct rule_foreign, see rule_table.h. */
+        struct {            /* RULE_FOREIGN. */
+            struct minimatch *match; /* Owned by the rule table. */
+            uint64_t cookie;
+            uint16_t priority;
+            uint8_t table;
         } foreign;
     };
     /* What it does. */
@@ -131,8 +138,8 @@ struct rule_dialect {
     bool meters;                    /* It has meters. */
 };
 
-/* Turns a rule into a flow_mod: 'command' is OFPFC_ADD, OFPFC_MODIFY_STRICT or
- * OFPFC_DELETE_STRICT.  'ofpacts' must be initialised and outlive '*ret_fm',
+/* Turns a rule into a flow_mod: 'command' is OFPFC_ADD, which also replaces,
+ * or OFPFC_DELETE_STRICT, which spares others' flows.  'ofpacts' must be initialised and outlive '*ret_fm',
  * which refers to its data; the caller releases with
  * minimatch_destroy(&fm.match).
  *
@@ -143,7 +150,7 @@ int rule_to_flow_mod(const struct rule *, const struct rule_dialect *,
                      struct ofputil_flow_mod *ret_fm);
 
 /* Reads a flow back.  0: '*ret_rule' is the rule, and stale if the switch's
- * actions or cookie are not what rule_to_flow_mod() makes of it.
+ * actions or timeouts are not what rule_to_flow_mod() makes of it.
  * -ENOENT: the flow is not ours, by its cookie.
  * -EBADMSG: the cookie is ours, the flow is not one of our kinds. */
 int rule_from_flow(const struct ofputil_flow_stats *,
@@ -159,9 +166,15 @@ bool rules_sal_supported(void);
 struct ofpbuf *rules_encode_meter(int i, const struct rule_dialect *,
                                   int command);
 
-/* Adds to 'table' what switch 'dpid' needs but for services: classification,
- * ARP and ND, host routes.  Nothing if the topology or the paths do not know
- * the switch. */
+/* Adds to 'table' what switch 'dpid' needs but for hosts and services.  Nothing
+ * if the paths do not know the switch; so with all of these. */
+void rules_compute_base(const struct rules_config *, const struct paths *,
+                        uint64_t dpid, struct rule_table *table);
+/* Adds ARP or ND and the route of one host, if it can be reached. */
+void rules_compute_host(const struct rules_config *, const struct paths *,
+                        const struct topology_attachment *, uint64_t dpid,
+                        struct rule_table *table);
+/* Adds the base and all hosts. */
 void rules_compute_forwarding(const struct rules_config *,
                               const struct topology *, const struct paths *,
                               uint64_t dpid, struct rule_table *table);

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/plan.h"
+
+#include <stdlib.h>
+#include "controller/paths.h"
+#include "openvswitch/dynamic-string.h"
+#include "openvswitch/util.h"
+#include "hash.h"
+#include "util.h"
+
+struct plan_switch {
+    struct hmap_node node;
+    uint64_t dpid;
+    struct rule_table *desired;
+    struct rule_table *touched; /* Keys that changed since plan_diff(). */
+    bool changed;               /* Not popped yet. */
+};
+
+/* Tilings refer to instances by key, rules by locator.  What was remembered is
+ * translated once the hosts are known. */
+struct memory {
+    uint64_t dpid;
+    struct rule rule;
+};
+
+struct plan {
+    struct rules_config rules_config;
+    struct routes_config routes_config;
+    struct registry *registry;
+    struct topology *topology;
+    struct paths *paths;
+    struct routes *routes;
+    struct hmap switches;      /* struct plan_switch. */
+    struct rule_table *before; /* Scratch. */
+    struct rule_table *after;  /* Scratch. */
+    struct memory *memories;
+    size_t n_memories, allocated_memories;
+    uint64_t generation;
+    bool started;
+};
+
+struct plan *
+plan_create(const struct rules_config *rules_config,
+            const struct routes_config *routes_config,
+            struct registry *registry, struct topology *topology)
+{
+    struct plan *plan = xzalloc(sizeof *plan);
+    plan->rules_config = *rules_config;
+    plan->routes_config = *routes_config;
+    plan->registry = registry;
+    plan->topology = topology;
+    plan->paths = paths_compute(topology);
+    plan->routes = routes_create(routes_config);
+    hmap_init(&plan->switches);
+    plan->before = rule_table_create();
+    plan->after = rule_table_create();
+    return plan;
+}
+
+static void
+remove_switch(struct plan *plan, struct plan_switch *sw)
+{
+    hmap_remove(&plan->switches, &sw->node);
+    rule_table_destroy(sw->desired);
+    rule_table_destroy(sw->touched);
+    free(sw);
+}
+
+void
+plan_destroy(struct plan *plan)
+{
+    if (!plan) {
+        return;
+    }
+    struct plan_switch *sw;
+    HMAP_FOR_EACH_SAFE (sw, node, &plan->switches) {
+        remove_switch(plan, sw);
+    }
+    hmap_destroy(&plan->switches);
+    paths_destroy(plan->paths);
+    routes_destroy(plan->routes);
+    rule_table_destroy(plan->before);
+    rule_table_destroy(plan->after);
+    free(plan->memories);
+    free(plan);
+}
+
+static struct plan_switch *
+find_switch(const struct plan *plan, uint64_t dpid)
+{
+    struct plan_switch *sw;
+    HMAP_FOR_EACH_WITH_HASH (sw, node, hash_uint64(dpid), &plan->switches) {
+        if (sw->dpid == dpid) {
+            return sw;
+        }
+    }
+    return NULL;
+}
+
+const struct rule_table *
+plan_desired(const struct plan *plan, uint64_t dpid)
+{
+    const struct plan_switch *sw = find_switch(plan, dpid);
+    return sw ? sw->desired : NULL;
+}
+
+bool
+plan_pop_changed(struct plan *plan, uint64_t *ret_dpid)
+{
+    struct plan_switch *sw, *first = NULL;
+    HMAP_FOR_EACH (sw, node, &plan->switches) {
+        if (sw->changed && (!first || sw->dpid < first->dpid)) {
+            first = sw;
+        }
+    }
+    if (!first) {
+        return false;
+    }
+    first->changed = false;
+    *ret_dpid = first->dpid;
+    return true;
+}
+
+uint64_t
+plan_generation(const struct plan *plan)
+{
+    return plan->generation;
+}
+
+const struct paths *
+plan_paths(const struct plan *plan)
+{
+    return plan->paths;
+}
+
+const struct routes *
+plan_routes(const struct plan *plan)
+{
+    return plan->routes;
+}
+
+void
+plan_diff(struct plan *plan, uint64_t dpid,
+          const struct rule_table *installed, bool full,
+          struct rule_changes *changes)
+{
+    struct plan_switch *sw = find_switch(plan, dpid);
+
+    changes->n = 0;
+    if (!sw) {
+        return;
+    }
+    if (full) {
+        rule_diff(sw->desired, installed, changes);
+    } else {
+        rule_diff_touched(sw->desired, installed, sw->touched, changes);
+    }
+    rule_table_clear(sw->touched);
+}
+
+/* Changes of desired rules. */
+
+static void
+touch(struct plan_switch *sw, const struct rule *rule)
+{
+    sw->changed = true;
+    rule_table_put(sw->touched, rule);
+}
+
+/* Replaces the rules 'before', of which only the keys matter, by 'after'. */
+static void
+replace(struct plan_switch *sw, const struct rule_table *before,
+        const struct rule_table *after)
+{
+    size_t i = 0;
+    for (const struct rule *rule; (rule = rule_table_next(before, &i));) {
+        if (!rule_table_find(after, rule)
+            && rule_table_remove(sw->desired, rule)) {
+            touch(sw, rule);
+        }
+    }
+    i = 0;
+    for (const struct rule *rule; (rule = rule_table_next(after, &i));) {
+        if (rule_table_put(sw->desired, rule)) {
+            touch(sw, rule);
+        }
+    }
+}
+
+static void
+replace_host(struct plan *plan, const struct in6_addr *locator)
+{
+    bool is_v4 = IN6_IS_ADDR_V4MAPPED(locator);
+    struct rule neighbour = RULE_INIT(is_v4 ? RULE_ARP : RULE_ND);
+    struct rule route = RULE_INIT(is_v4 ? RULE_HOST : RULE_HOST6);
+    const struct topology_attachment *host
+        = topology_attachment(plan->topology, locator);
+
+    /* Its rules are the switches' own. */
+    if (locator_get_v4(locator) == plan->rules_config.resolver_v4) {
+        return;
+    }
+    neighbour.address = route.address = *locator;
+    rule_table_clear(plan->before);
+    rule_table_put(plan->before, &neighbour);
+    rule_table_put(plan->before, &route);
+
+    struct plan_switch *sw;
+    HMAP_FOR_EACH (sw, node, &plan->switches) {
+        rule_table_clear(plan->after);
+        if (host) {
+            rules_compute_host(&plan->rules_config, plan->paths, host,
+                               sw->dpid, plan->after);
+        }
+        replace(sw, plan->before, plan->after);
+    }
+}
+
+static void
+update_service(struct plan *plan, const struct service_prefix *prefix)
+{
+    struct service_routes *old;
+    if (!routes_update(plan->routes, plan->registry, plan->topology,
+                       plan->paths, prefix, &old)) {
+        return;
+    }
+    const struct service_routes *new = routes_of(plan->routes, prefix);
+    struct plan_switch *sw;
+    HMAP_FOR_EACH (sw, node, &plan->switches) {
+        rule_table_clear(plan->before);
+        rule_table_clear(plan->after);
+        if (old) {
+            rules_compute_service(old, plan->paths, sw->dpid, plan->before);
+        }
+        if (new) {
+            rules_compute_service(new, plan->paths, sw->dpid, plan->after);
+        }
+        replace(sw, plan->before, plan->after);
+    }
+    service_routes_destroy(old);
+}
+
+/* An endpoint came, went or moved: so did what it serves. */
+static void
+update_services_of(struct plan *plan, const struct endpoint_id *id)
+{
+    const struct registry_endpoint *endpoint
+        = registry_endpoint(plan->registry, id);
+    const struct registry_instance *instance;
+
+    if (endpoint) {
+        LIST_FOR_EACH (instance, endpoint_node, &endpoint->instances) {
+            update_service(plan, &instance->service->prefix);
+        }
+    }
+}
+
+/* Everything of one switch. */
+static struct rule_table *
+compute_switch(const struct plan *plan, const struct paths *paths,
+               const struct routes *routes, uint64_t dpid)
+{
+    struct rule_table *table = rule_table_create();
+    const struct service_routes *service;
+
+    rules_compute_forwarding(&plan->rules_config, plan->topology, paths, dpid,
+                             table);
+    ROUTES_FOR_EACH_SERVICE (service, routes) {
+        rules_compute_service(service, paths, dpid, table);
+    }
+    return table;
+}
+
+static void
+update_switch(struct plan *plan, uint64_t dpid)
+{
+    struct plan_switch *sw = find_switch(plan, dpid);
+    if (!sw) {
+        sw = xzalloc(sizeof *sw);
+        sw->dpid = dpid;
+        sw->desired = rule_table_create();
+        sw->touched = rule_table_create();
+        hmap_insert(&plan->switches, &sw->node, hash_uint64(dpid));
+    }
+    struct rule_table *desired = compute_switch(plan, plan->paths,
+                                                plan->routes, dpid);
+    replace(sw, sw->desired, desired);
+    rule_table_destroy(desired);
+}
+
+static void
+update_everything(struct plan *plan)
+{
+    paths_destroy(plan->paths);
+    plan->paths = paths_compute(plan->topology);
+    routes_update_all(plan->routes, plan->registry, plan->topology,
+                      plan->paths);
+
+    struct plan_switch *sw;
+    HMAP_FOR_EACH_SAFE (sw, node, &plan->switches) {
+        if (!topology_switch(plan->topology, sw->dpid)) {
+            remove_switch(plan, sw);
+        }
+    }
+    const struct topology_switch *known;
+    TOPOLOGY_FOR_EACH_SWITCH (known, plan->topology) {
+        update_switch(plan, known->dpid);
+    }
+}
+
+/* What switches remembered. */
+
+void
+plan_remember(struct plan *plan, uint64_t dpid,
+              const struct rule_table *installed)
+{
+    size_t i = 0;
+    for (const struct rule *rule; (rule = rule_table_next(installed, &i));) {
+        if (rule->kind != RULE_SERVICE) {
+            continue;
+        }
+        if (plan->n_memories >= plan->allocated_memories) {
+            plan->memories = x2nrealloc(plan->memories,
+                                        &plan->allocated_memories,
+                                        sizeof *plan->memories);
+        }
+        plan->memories[plan->n_memories++] = (struct memory) {dpid, *rule};
+    }
+}
+
+/* Tells the routes what is remembered, by the keys they use. */
+static void
+recall(struct plan *plan)
+{
+    for (size_t i = 0; i < plan->n_memories; i++) {
+        const struct rule *rule = &plan->memories[i].rule;
+        struct in6_addr locator = locator_from_v4(rule->target_v4);
+        const struct topology_attachment *host
+            = topology_attachment(plan->topology, &locator);
+        const struct registry_endpoint *endpoint
+            = host ? registry_endpoint(plan->registry, &host->endpoint) : NULL;
+        if (!endpoint) {
+            continue;
+        }
+        const struct service_prefix prefix = {rule->service,
+                                              rule->prefix_len};
+        const struct tile tile = {rule->tile_value, rule->tile_bits,
+                                  endpoint->identity_v4};
+        routes_remember_tile(plan->routes, plan->memories[i].dpid, &prefix,
+                             rule->protocol, &tile);
+    }
+    free(plan->memories);
+    plan->memories = NULL;
+    plan->n_memories = plan->allocated_memories = 0;
+}
+
+void
+plan_run(struct plan *plan, struct plan_result *ret_result)
+{
+    struct plan_result result;
+    memset(&result, 0, sizeof result);
+    result.n_services = registry_take_changes(plan->registry,
+                                              &result.services);
+    topology_take_changes(plan->topology, &result.topology);
+
+    recall(plan);
+    if (result.topology.graph || !plan->started) {
+        update_everything(plan);
+        plan->started = true;
+    } else {
+        for (size_t i = 0; i < result.topology.n_hosts; i++) {
+            replace_host(plan, &result.topology.hosts[i].locator);
+            update_services_of(plan, &result.topology.hosts[i].endpoint);
+        }
+        for (size_t i = 0; i < result.n_services; i++) {
+            update_service(plan, &result.services[i].prefix);
+        }
+    }
+
+    struct plan_switch *sw;
+    HMAP_FOR_EACH (sw, node, &plan->switches) {
+        result.n_switches += sw->changed;
+    }
+    plan->generation += result.n_switches != 0;
+    if (ret_result) {
+        *ret_result = result;
+    } else {
+        plan_result_destroy(&result);
+    }
+}
+
+void
+plan_result_destroy(struct plan_result *result)
+{
+    if (result) {
+        free(result->services);
+        result->services = NULL;
+        result->n_services = 0;
+        topology_changes_destroy(&result->topology);
+    }
+}
+
+/* Full recompute. */
+
+/* Tilings have a history, so the fresh routes are told that. */
+static struct routes *
+recompute_routes(const struct plan *plan, const struct paths *paths)
+{
+    struct routes *routes = routes_create(&plan->routes_config);
+    const struct service_routes *service;
+
+    ROUTES_FOR_EACH_SERVICE (service, plan->routes) {
+        for (size_t i = 0; i < service->n_routes; i++) {
+            const struct route *route = service->routes[i];
+            for (size_t j = 0; j < route->tiling.n; j++) {
+                routes_remember_tile(routes, route->dpids[0],
+                                     &service->prefix, route->protocol,
+                                     &route->tiling.tiles[j]);
+            }
+        }
+    }
+    routes_update_all(routes, plan->registry, plan->topology, paths);
+    return routes;
+}
+
+static bool
+check_switch(const struct rule_table *fresh, const struct plan_switch *sw,
+             struct ds *why)
+{
+    struct rule_changes changes = RULE_CHANGES_INITIALIZER;
+    rule_diff(fresh, sw->desired, &changes);
+    for (size_t i = 0; i < changes.n; i++) {
+        static const char *const ops[] = {"lacks", "is wrong about",
+                                          "should not have"};
+        ds_put_format(why, "%016"PRIx64" %s ", sw->dpid,
+                      ops[changes.changes[i].op]);
+        rule_format(&changes.changes[i].rule, why);
+        ds_put_char(why, '\n');
+    }
+    bool same = !changes.n;
+    rule_changes_destroy(&changes);
+    return same;
+}
+
+bool
+plan_check(const struct plan *plan, struct ds *why)
+{
+    struct paths *paths = paths_compute(plan->topology);
+    struct routes *routes = recompute_routes(plan, paths);
+    const struct topology_switch *known;
+    bool same = true;
+
+    TOPOLOGY_FOR_EACH_SWITCH (known, plan->topology) {
+        const struct plan_switch *sw = find_switch(plan, known->dpid);
+        if (!sw) {
+            ds_put_format(why, "%016"PRIx64" is missing\n", known->dpid);
+            same = false;
+            continue;
+        }
+        struct rule_table *fresh = compute_switch(plan, paths, routes,
+                                                  known->dpid);
+        same &= check_switch(fresh, sw, why);
+        rule_table_destroy(fresh);
+    }
+    if (hmap_count(&plan->switches)
+        != hmap_count(topology_switches(plan->topology))) {
+        ds_put_cstr(why, "switches that are gone are still planned\n");
+        same = false;
+    }
+    routes_destroy(routes);
+    paths_destroy(paths);
+    return same;
+}

@@ -1,0 +1,550 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/routes.h"
+
+#include <stdlib.h>
+#include "controller/paths.h"
+#include "controller/registry.h"
+#include "controller/topology.h"
+#include "openvswitch/util.h"
+#include "hash.h"
+#include "packets.h"
+#include "util.h"
+
+/* A tiling that a switch held before a restart. */
+struct memory {
+    struct hmap_node node; /* By 'prefix' alone. */
+    struct service_prefix prefix;
+    uint64_t dpid;
+    uint8_t protocol;
+    struct tiling tiling;
+    size_t allocated;
+};
+
+struct routes {
+    struct routes_config config;
+    struct hmap services; /* struct service_routes. */
+    struct hmap memories; /* struct memory. */
+};
+
+static uint32_t
+hash_prefix(const struct service_prefix *prefix)
+{
+    return hash_bytes(prefix, sizeof *prefix, 0);
+}
+
+struct routes *
+routes_create(const struct routes_config *config)
+{
+    struct routes *routes = xzalloc(sizeof *routes);
+    routes->config = *config;
+    hmap_init(&routes->services);
+    hmap_init(&routes->memories);
+    return routes;
+}
+
+static void
+route_destroy(struct route *route)
+{
+    free(route->targets);
+    free(route->dpids);
+    tiling_destroy(&route->tiling);
+    free(route);
+}
+
+void
+service_routes_destroy(struct service_routes *service)
+{
+    if (!service) {
+        return;
+    }
+    for (size_t i = 0; i < service->n_routes; i++) {
+        route_destroy(service->routes[i]);
+    }
+    free(service->routes);
+    free(service);
+}
+
+static void
+memory_destroy(struct memory *memory)
+{
+    tiling_destroy(&memory->tiling);
+    free(memory);
+}
+
+void
+routes_destroy(struct routes *routes)
+{
+    if (!routes) {
+        return;
+    }
+    struct service_routes *service;
+    HMAP_FOR_EACH_POP (service, node, &routes->services) {
+        service_routes_destroy(service);
+    }
+    struct memory *memory;
+    HMAP_FOR_EACH_POP (memory, node, &routes->memories) {
+        memory_destroy(memory);
+    }
+    hmap_destroy(&routes->services);
+    hmap_destroy(&routes->memories);
+    free(routes);
+}
+
+/* Lookups. */
+
+static struct service_routes *
+find_service(const struct routes *routes, const struct service_prefix *prefix)
+{
+    struct service_routes *service;
+    HMAP_FOR_EACH_WITH_HASH (service, node, hash_prefix(prefix),
+                             &routes->services) {
+        if (service_prefix_equal(&service->prefix, prefix)) {
+            return service;
+        }
+    }
+    return NULL;
+}
+
+const struct service_routes *
+routes_of(const struct routes *routes, const struct service_prefix *prefix)
+{
+    return find_service(routes, prefix);
+}
+
+const struct hmap *
+routes_services(const struct routes *routes)
+{
+    return &routes->services;
+}
+
+static bool
+has_dpid(const struct route *route, uint64_t dpid)
+{
+    size_t low = 0, high = route->n_dpids;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (route->dpids[middle] < dpid) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < route->n_dpids && route->dpids[low] == dpid;
+}
+
+const struct route *
+route_at(const struct service_routes *service, uint64_t dpid,
+         uint8_t protocol)
+{
+    for (size_t i = 0; i < service->n_routes; i++) {
+        const struct route *route = service->routes[i];
+        if (route->protocol == protocol && has_dpid(route, dpid)) {
+            return route;
+        }
+    }
+    return NULL;
+}
+
+const struct route_target *
+route_target(const struct route *route, uint32_t key)
+{
+    size_t low = 0, high = route->n_targets;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (route->targets[middle].key < key) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < route->n_targets && route->targets[low].key == key
+           ? &route->targets[low] : NULL;
+}
+
+/* Candidates: the instances of a service that are attached, by protocol, then
+ * by key. */
+
+struct candidate {
+    uint8_t protocol;
+    uint32_t at; /* Index of its switch in the paths. */
+    struct route_target target;
+};
+
+static int
+compare_candidates(const void *a_, const void *b_)
+{
+    const struct candidate *a = a_, *b = b_;
+    if (a->protocol != b->protocol) {
+        return a->protocol - b->protocol;
+    }
+    if (a->target.key != b->target.key) {
+        return a->target.key < b->target.key ? -1 : 1;
+    }
+    /* The largest weight first: it is the one that is kept. */
+    return a->target.weight > b->target.weight
+           ? -1 : a->target.weight < b->target.weight;
+}
+
+static struct candidate *
+find_candidates(const struct registry_service *service,
+                const struct topology *topology, const struct paths *paths,
+                size_t *ret_n)
+{
+    struct candidate *candidates = xmalloc((service->n_instances + 1)
+                                           * sizeof *candidates);
+    const struct registry_instance *instance;
+    size_t n = 0;
+
+    REGISTRY_FOR_EACH_INSTANCE_OF (instance, service) {
+        const struct registry_endpoint *endpoint = instance->endpoint;
+        const struct topology_attachment *host
+            = instance->weight ? topology_attachment_of(topology,
+                                                        &endpoint->id) : NULL;
+        uint32_t locator = host ? locator_get_v4(&host->locator) : 0;
+        uint32_t at = host ? paths_index(paths, host->dpid) : PATHS_NO_SWITCH;
+        if (!locator || at == PATHS_NO_SWITCH) {
+            continue;
+        }
+        memset(&candidates[n], 0, sizeof candidates[n]);
+        candidates[n].protocol = instance->protocol;
+        candidates[n].at = at;
+        candidates[n].target = (struct route_target) {
+            .endpoint = endpoint->id,
+            .key = endpoint->identity_v4,
+            .weight = instance->weight,
+            .locator_v4 = locator,
+            .mac = host->mac,
+            .dpid = host->dpid,
+            .port = host->port,
+        };
+        n++;
+    }
+    if (n) {
+        qsort(candidates, n, sizeof *candidates, compare_candidates);
+    }
+
+    /* One per endpoint and protocol. */
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!kept || candidates[kept - 1].protocol != candidates[i].protocol
+            || candidates[kept - 1].target.key != candidates[i].target.key) {
+            candidates[kept++] = candidates[i];
+        }
+    }
+    *ret_n = kept;
+    return candidates;
+}
+
+/* Policies: which of the candidates a switch uses.  Marks them in 'chosen' and
+ * returns how many. */
+static size_t
+choose(const struct routes_config *config, const struct paths *paths,
+       uint32_t from, const struct candidate candidates[], size_t n,
+       bool chosen[])
+{
+    uint32_t least = PATHS_UNREACHABLE;
+    size_t n_chosen = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        least = MIN(least, paths_distance(paths, from, candidates[i].at));
+    }
+    for (size_t i = 0; i < n; i++) {
+        uint32_t distance = paths_distance(paths, from, candidates[i].at);
+        chosen[i] = distance != PATHS_UNREACHABLE
+                    && (config->policy != ROUTE_NEAREST || distance == least);
+        n_chosen += chosen[i];
+    }
+    return n_chosen;
+}
+
+/* True if 'route' has exactly the chosen candidates. */
+static bool
+is_same_choice(const struct route *route, const struct candidate candidates[],
+               size_t n, const bool chosen[])
+{
+    size_t j = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (chosen[i] && (j >= route->n_targets
+                          || route->targets[j++].key
+                             != candidates[i].target.key)) {
+            return false;
+        }
+    }
+    return j == route->n_targets;
+}
+
+static struct route *
+create_route(const struct candidate candidates[], size_t n,
+             const bool chosen[], size_t n_chosen)
+{
+    struct route *route = xzalloc(sizeof *route);
+    route->protocol = candidates[0].protocol;
+    route->targets = xmalloc(n_chosen * sizeof *route->targets);
+    for (size_t i = 0; i < n; i++) {
+        if (chosen[i]) {
+            route->targets[route->n_targets++] = candidates[i].target;
+        }
+    }
+    return route;
+}
+
+static void
+add_route(struct service_routes *service, struct route *route)
+{
+    service->routes = xrealloc(service->routes, (service->n_routes + 1)
+                                                * sizeof *service->routes);
+    service->routes[service->n_routes++] = route;
+}
+
+/* Routes of one protocol for all SAL switches; equal choices share one. */
+static void
+compute_protocol(const struct routes_config *config, const struct paths *paths,
+                 const struct candidate candidates[], size_t n,
+                 struct service_routes *service)
+{
+    size_t first = service->n_routes;
+    bool *chosen = xmalloc(n * sizeof *chosen);
+
+    for (uint32_t from = 0; from < paths_n_switches(paths); from++) {
+        if (!paths_has_sal(paths, from)) {
+            continue;
+        }
+        size_t n_chosen = choose(config, paths, from, candidates, n, chosen);
+        if (!n_chosen) {
+            continue;
+        }
+        size_t i = first;
+        while (i < service->n_routes
+               && !is_same_choice(service->routes[i], candidates, n,
+                                  chosen)) {
+            i++;
+        }
+        if (i == service->n_routes) {
+            struct route *route = create_route(candidates, n, chosen,
+                                               n_chosen);
+            route->dpids = xmalloc(paths_n_switches(paths)
+                                   * sizeof *route->dpids);
+            add_route(service, route);
+        }
+        struct route *route = service->routes[i];
+        route->dpids[route->n_dpids++] = paths_dpid(paths, from);
+    }
+    free(chosen);
+}
+
+/* Tilings. */
+
+static struct memory *
+find_memory(const struct routes *routes, uint64_t dpid,
+            const struct service_prefix *prefix, uint8_t protocol)
+{
+    struct memory *memory;
+    HMAP_FOR_EACH_WITH_HASH (memory, node, hash_prefix(prefix),
+                             &routes->memories) {
+        if (memory->dpid == dpid && memory->protocol == protocol
+            && service_prefix_equal(&memory->prefix, prefix)) {
+            return memory;
+        }
+    }
+    return NULL;
+}
+
+/* Forgets what is remembered of 'prefix'. */
+static void
+forget(struct routes *routes, const struct service_prefix *prefix)
+{
+    struct hmap_node *node, *next;
+    for (node = hmap_first_with_hash(&routes->memories, hash_prefix(prefix));
+         node; node = next) {
+        struct memory *memory = CONTAINER_OF(node, struct memory, node);
+        next = hmap_next_with_hash(node);
+        if (service_prefix_equal(&memory->prefix, prefix)) {
+            hmap_remove(&routes->memories, node);
+            memory_destroy(memory);
+        }
+    }
+}
+
+/* The tiling that the switches of 'route' should change as little as possible:
+ * that of the first of them that has one. */
+static const struct tiling *
+find_previous(const struct routes *routes, const struct service_routes *old,
+              const struct service_prefix *prefix, const struct route *route)
+{
+    for (size_t i = 0; i < route->n_dpids; i++) {
+        const struct route *before
+            = old ? route_at(old, route->dpids[i], route->protocol) : NULL;
+        const struct memory *memory
+            = hmap_is_empty(&routes->memories)
+              ? NULL : find_memory(routes, route->dpids[i], prefix,
+                                   route->protocol);
+        if (before || memory) {
+            return before ? &before->tiling : &memory->tiling;
+        }
+    }
+    return NULL;
+}
+
+static void
+compute_tiling(const struct routes *routes, const struct service_routes *old,
+               const struct service_prefix *prefix, struct route *route)
+{
+    size_t n = MIN(route->n_targets, TILES_MAX);
+    struct tile_weight *weights = xmalloc(n * sizeof *weights);
+    for (size_t i = 0; i < n; i++) {
+        weights[i] = (struct tile_weight) {route->targets[i].key,
+                                           route->targets[i].weight};
+    }
+    int error = tiling_compute(weights, n, routes->config.tolerance_permille,
+                               find_previous(routes, old, prefix, route),
+                               &route->tiling);
+    ovs_assert(!error);
+    free(weights);
+}
+
+static bool
+same_target(const struct route_target *a, const struct route_target *b)
+{
+    return endpoint_id_equal(&a->endpoint, &b->endpoint) && a->key == b->key
+           && a->weight == b->weight && a->locator_v4 == b->locator_v4
+           && eth_addr_equals(a->mac, b->mac) && a->dpid == b->dpid
+           && a->port == b->port;
+}
+
+static bool
+same_route(const struct route *a, const struct route *b)
+{
+    if (a->protocol != b->protocol || a->n_targets != b->n_targets
+        || a->n_dpids != b->n_dpids
+        || memcmp(a->dpids, b->dpids, a->n_dpids * sizeof *a->dpids)
+        || !tiling_equal(&a->tiling, &b->tiling)) {
+        return false;
+    }
+    for (size_t i = 0; i < a->n_targets; i++) {
+        if (!same_target(&a->targets[i], &b->targets[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool
+service_routes_equal(const struct service_routes *a,
+                     const struct service_routes *b)
+{
+    if (a->n_routes != b->n_routes) {
+        return false;
+    }
+    for (size_t i = 0; i < a->n_routes; i++) {
+        if (!same_route(a->routes[i], b->routes[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Updates. */
+
+static struct service_routes *
+compute_service(const struct routes *routes,
+                const struct registry_service *service,
+                const struct topology *topology, const struct paths *paths,
+                const struct service_routes *old)
+{
+    struct service_routes *new = xzalloc(sizeof *new);
+    size_t n;
+
+    new->prefix = service->prefix;
+    struct candidate *candidates = find_candidates(service, topology, paths,
+                                                   &n);
+    for (size_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && candidates[end].protocol
+                                     == candidates[i].protocol; end++) {
+            continue;
+        }
+        compute_protocol(&routes->config, paths, &candidates[i], end - i,
+                         new);
+    }
+    free(candidates);
+    for (size_t i = 0; i < new->n_routes; i++) {
+        compute_tiling(routes, old, &new->prefix, new->routes[i]);
+    }
+    return new;
+}
+
+bool
+routes_update(struct routes *routes, const struct registry *registry,
+              const struct topology *topology, const struct paths *paths,
+              const struct service_prefix *prefix,
+              struct service_routes **ret_old)
+{
+    const struct registry_service *service = registry_service(registry,
+                                                              prefix);
+    struct service_routes *old = find_service(routes, prefix);
+    struct service_routes *new = NULL;
+
+    if (service) {
+        new = compute_service(routes, service, topology, paths, old);
+        if (!new->n_routes) {
+            service_routes_destroy(new);
+            new = NULL;
+        }
+    }
+    forget(routes, prefix);
+    if (!old && !new) {
+        return false;
+    }
+    if (old && new && service_routes_equal(old, new)) {
+        service_routes_destroy(new);
+        return false;
+    }
+    if (old) {
+        hmap_remove(&routes->services, &old->node);
+    }
+    if (new) {
+        hmap_insert(&routes->services, &new->node, hash_prefix(prefix));
+    }
+    *ret_old = old;
+    return true;
+}
+
+void
+routes_update_all(struct routes *routes, const struct registry *registry,
+                  const struct topology *topology, const struct paths *paths)
+{
+    struct service_routes *old;
+    HMAP_FOR_EACH_SAFE (old, node, &routes->services) {
+        if (!registry_service(registry, &old->prefix)) {
+            hmap_remove(&routes->services, &old->node);
+            service_routes_destroy(old);
+        }
+    }
+    const struct registry_service *service;
+    REGISTRY_FOR_EACH_SERVICE (service, registry) {
+        if (routes_update(routes, registry, topology, paths,
+                          &service->prefix, &old)) {
+            service_routes_destroy(old);
+        }
+    }
+}
+
+void
+routes_remember_tile(struct routes *routes, uint64_t dpid,
+                     const struct service_prefix *prefix, uint8_t protocol,
+                     const struct tile *tile)
+{
+    struct memory *memory = find_memory(routes, dpid, prefix, protocol);
+    if (!memory) {
+        memory = xzalloc(sizeof *memory);
+        memory->prefix = *prefix;
+        memory->dpid = dpid;
+        memory->protocol = protocol;
+        hmap_insert(&routes->memories, &memory->node, hash_prefix(prefix));
+    }
+    if (memory->tiling.n >= memory->allocated) {
+        memory->tiling.tiles = x2nrealloc(memory->tiling.tiles,
+                                          &memory->allocated,
+                                          sizeof *memory->tiling.tiles);
+    }
+    memory->tiling.tiles[memory->tiling.n++] = *tile;
+}

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/rule_table.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include "openvswitch/dynamic-string.h"
+#include "openvswitch/json.h"
+#include "openvswitch/ofpbuf.h"
+#include "openvswitch/util.h"
+#include "byte-order.h"
+#include "hash.h"
+#include "util.h"
+
+/* Open addressing, linear probing, no tombstones: a switch may have a hundred
+ * thousand rules, and a node for each would cost as much again as the rule. */
+struct rule_table {
+    struct rule *slots; /* RULE_NONE = free. */
+    size_t mask;        /* Slots, a power of two, less one. */
+    size_t n;
+};
+
+#define SLOTS_MIN 16
+
+BUILD_ASSERT_DECL(RULE_KEY_LEN % 8 == 0);
+
+static size_t
+hash_rule(const struct rule *rule)
+{
+    uint64_t words[RULE_KEY_LEN / 8];
+    memcpy(words, rule, sizeof words);
+    return hash_words64(words, ARRAY_SIZE(words), 0);
+}
+
+struct rule_table *
+rule_table_create(void)
+{
+    struct rule_table *table = xzalloc(sizeof *table);
+    table->slots = xcalloc(SLOTS_MIN, sizeof *table->slots);
+    table->mask = SLOTS_MIN - 1;
+    return table;
+}
+
+static void
+free_foreign(const struct rule *rule)
+{
+    if (rule->kind == RULE_FOREIGN) {
+        minimatch_destroy(rule->foreign.match);
+        free(rule->foreign.match);
+    }
+}
+
+void
+rule_table_clear(struct rule_table *table)
+{
+    for (size_t i = 0; i <= table->mask; i++) {
+        free_foreign(&table->slots[i]);
+    }
+    free(table->slots);
+    table->slots = xcalloc(SLOTS_MIN, sizeof *table->slots);
+    table->mask = SLOTS_MIN - 1;
+    table->n = 0;
+}
+
+void
+rule_table_destroy(struct rule_table *table)
+{
+    if (table) {
+        rule_table_clear(table);
+        free(table->slots);
+        free(table);
+    }
+}
+
+/* The slot of the rule with this key, or the free one where it would be. */
+static struct rule *
+find_slot(const struct rule_table *table, const struct rule *key)
+{
+    size_t i = hash_rule(key) & table->mask;
+    while (table->slots[i].kind != RULE_NONE
+           && !rule_same_key(&table->slots[i], key)) {
+        i = (i + 1) & table->mask;
+    }
+    return &table->slots[i];
+}
+
+static void
+grow(struct rule_table *table)
+{
+    struct rule *old = table->slots;
+    size_t n_old = table->mask + 1;
+
+    table->mask = 2 * n_old - 1;
+    table->slots = xcalloc(table->mask + 1, sizeof *table->slots);
+    for (size_t i = 0; i < n_old; i++) {
+        if (old[i].kind != RULE_NONE) {
+            *find_slot(table, &old[i]) = old[i];
+        }
+    }
+    free(old);
+}
+
+bool
+rule_table_put(struct rule_table *table, const struct rule *rule)
+{
+    struct rule *slot = find_slot(table, rule);
+    if (slot->kind != RULE_NONE) {
+        if (rule_equal(slot, rule)) {
+            return false;
+        }
+        *slot = *rule;
+        return true;
+    }
+    if ((table->n + 1) * 4 > (table->mask + 1) * 3) {
+        grow(table);
+        slot = find_slot(table, rule);
+    }
+    *slot = *rule;
+    table->n++;
+    return true;
+}
+
+/* Moves up what follows the hole and may stand there (Knuth, volume 3, 6.4,
+ * algorithm R). */
+static void
+fill_hole(struct rule_table *table, size_t hole)
+{
+    size_t i = hole;
+    for (;;) {
+        i = (i + 1) & table->mask;
+        if (table->slots[i].kind == RULE_NONE) {
+            break;
+        }
+        size_t home = hash_rule(&table->slots[i]) & table->mask;
+        if (((i - home) & table->mask) >= ((i - hole) & table->mask)) {
+            table->slots[hole] = table->slots[i];
+            hole = i;
+        }
+    }
+    memset(&table->slots[hole], 0, sizeof table->slots[hole]);
+}
+
+bool
+rule_table_remove(struct rule_table *table, const struct rule *rule)
+{
+    struct rule *slot = find_slot(table, rule);
+    if (slot->kind == RULE_NONE) {
+        return false;
+    }
+    free_foreign(slot);
+    fill_hole(table, slot - table->slots);
+    table->n--;
+    return true;
+}
+
+const struct rule *
+rule_table_find(const struct rule_table *table, const struct rule *key)
+{
+    const struct rule *slot = find_slot(table, key);
+    return slot->kind == RULE_NONE ? NULL : slot;
+}
+
+size_t
+rule_table_count(const struct rule_table *table)
+{
+    return table->n;
+}
+
+const struct rule *
+rule_table_next(const struct rule_table *table, size_t *position)
+{
+    while (*position <= table->mask) {
+        const struct rule *rule = &table->slots[(*position)++];
+        if (rule->kind != RULE_NONE) {
+            return rule;
+        }
+    }
+    return NULL;
+}
+
+struct rule_table *
+rule_table_clone(const struct rule_table *table)
+{
+    struct rule_table *clone = xmalloc(sizeof *clone);
+    *clone = *table;
+    clone->slots = xmemdup(table->slots,
+                           (table->mask + 1) * sizeof *table->slots);
+    size_t n_foreign = 0;
+    for (size_t i = 0; i <= table->mask; i++) {
+        n_foreign += clone->slots[i].kind == RULE_FOREIGN;
+    }
+    if (n_foreign) {
+        /* Their keys are pointers, so they get other places. */
+        rule_table_clear(clone);
+        size_t i = 0;
+        for (const struct rule *r; (r = rule_table_next(table, &i));) {
+            struct rule copy = *r;
+            if (r->kind == RULE_FOREIGN) {
+                copy.foreign.match = xmalloc(sizeof *copy.foreign.match);
+                minimatch_clone(copy.foreign.match, r->foreign.match);
+            }
+            rule_table_put(clone, &copy);
+        }
+    }
+    return clone;
+}
+
+bool
+rule_table_equal(const struct rule_table *a, const struct rule_table *b)
+{
+    if (a->n != b->n) {
+        return false;
+    }
+    size_t i = 0;
+    for (const struct rule *x; (x = rule_table_next(a, &i));) {
+        const struct rule *y = rule_table_find(b, x);
+        if (!y || !rule_equal(x, y)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool
+rule_table_read_flow(struct rule_table *table,
+                     const struct ofputil_flow_stats *fs,
+                     const struct rule_dialect *dialect)
+{
+    struct rule rule;
+    int error = rule_from_flow(fs, dialect, &rule);
+    if (error == -ENOENT) {
+        return false;
+    }
+    if (error) {
+        rule = RULE_INIT(RULE_FOREIGN);
+        rule.foreign.match = xmalloc(sizeof *rule.foreign.match);
+        minimatch_init(rule.foreign.match, &fs->match);
+        rule.foreign.cookie = ntohll(fs->cookie);
+        rule.foreign.priority = fs->priority;
+        rule.foreign.table = fs->table_id;
+    }
+    rule_table_put(table, &rule);
+    return true;
+}
+
+/* Changes. */
+
+void
+rule_changes_destroy(struct rule_changes *changes)
+{
+    if (changes) {
+        free(changes->changes);
+        *changes = (struct rule_changes) RULE_CHANGES_INITIALIZER;
+    }
+}
+
+void
+rule_changes_add(struct rule_changes *changes, enum rule_op op,
+                 const struct rule *rule)
+{
+    if (changes->n >= changes->allocated) {
+        changes->changes = x2nrealloc(changes->changes, &changes->allocated,
+                                      sizeof *changes->changes);
+    }
+    changes->changes[changes->n++] = (struct rule_change) {op, *rule};
+}
+
+static int
+compare_changes(const void *a_, const void *b_)
+{
+    const struct rule_change *a = a_, *b = b_;
+    bool a_deletes = a->op == RULE_DELETE, b_deletes = b->op == RULE_DELETE;
+    if (a_deletes != b_deletes) {
+        return a_deletes - b_deletes;
+    }
+    int tables = rule_table_id(&a->rule) - rule_table_id(&b->rule);
+    if (tables) {
+        return a_deletes ? tables : -tables;
+    }
+    int priorities = rule_priority(&a->rule) - rule_priority(&b->rule);
+    if (priorities) {
+        return -priorities;
+    }
+    return memcmp(&a->rule, &b->rule, RULE_KEY_LEN);
+}
+
+void
+rule_changes_sort(struct rule_changes *changes)
+{
+    if (changes->n > 1) {
+        qsort(changes->changes, changes->n, sizeof *changes->changes,
+              compare_changes);
+    }
+}
+
+static void
+diff_rule(const struct rule *want, const struct rule *have,
+          struct rule_changes *changes)
+{
+    if (!want) {
+        if (have) {
+            rule_changes_add(changes, RULE_DELETE, have);
+        }
+    } else if (!have) {
+        rule_changes_add(changes, RULE_ADD, want);
+    } else if (!rule_equal(have, want)) {
+        rule_changes_add(changes, RULE_MODIFY, want);
+    }
+}
+
+void
+rule_diff_touched(const struct rule_table *desired,
+                  const struct rule_table *installed,
+                  const struct rule_table *touched,
+                  struct rule_changes *changes)
+{
+    size_t i = 0;
+
+    changes->n = 0;
+    for (const struct rule *key; (key = rule_table_next(touched, &i));) {
+        diff_rule(rule_table_find(desired, key),
+                  rule_table_find(installed, key), changes);
+    }
+    rule_changes_sort(changes);
+}
+
+void
+rule_diff(const struct rule_table *desired, const struct rule_table *installed,
+          struct rule_changes *changes)
+{
+    size_t i = 0;
+
+    changes->n = 0;
+    for (const struct rule *want; (want = rule_table_next(desired, &i));) {
+        diff_rule(want, rule_table_find(installed, want), changes);
+    }
+    i = 0;
+    for (const struct rule *have; (have = rule_table_next(installed, &i));) {
+        if (!rule_table_find(desired, have)) {
+            rule_changes_add(changes, RULE_DELETE, have);
+        }
+    }
+    rule_changes_sort(changes);
+}
+
+void
+rule_changes_apply(const struct rule_changes *changes, size_t n,
+                   struct rule_table *installed)
+{
+    for (size_t i = 0; i < MIN(n, changes->n); i++) {
+        const struct rule_change *change = &changes->changes[i];
+        if (change->op == RULE_DELETE) {
+            rule_table_remove(installed, &change->rule);
+        } else {
+            rule_table_put(installed, &change->rule);
+        }
+    }
+}
+
+struct ofpbuf *
+rule_change_encode(const struct rule_change *change,
+                   const struct rule_dialect *dialect)
+{
+    uint64_t stub[1024 / 8];
+    struct ofpbuf ofpacts = OFPBUF_STUB_INITIALIZER(stub);
+    struct ofputil_flow_mod fm;
+    struct ofpbuf *message = NULL;
+    int command = change->op == RULE_DELETE ? OFPFC_DELETE_STRICT : OFPFC_ADD;
+
+    if (!rule_to_flow_mod(&change->rule, dialect, command, &ofpacts, &fm)) {
+        message = ofputil_encode_flow_mod(&fm, dialect->protocol);
+        minimatch_destroy(&fm.match);
+    }
+    ofpbuf_uninit(&ofpacts);
+    return message;
+}
+
+/* Text, in the order of the pipeline. */
+
+static struct rule_changes
+sorted_rules(const struct rule_table *table)
+{
+    struct rule_changes sorted = RULE_CHANGES_INITIALIZER;
+    size_t i = 0;
+    for (const struct rule *rule; (rule = rule_table_next(table, &i));) {
+        rule_changes_add(&sorted, RULE_DELETE, rule);
+    }
+    rule_changes_sort(&sorted);
+    return sorted;
+}
+
+void
+rule_table_format(const struct rule_table *table, struct ds *s)
+{
+    struct rule_changes sorted = sorted_rules(table);
+    for (size_t i = 0; i < sorted.n; i++) {
+        rule_format(&sorted.changes[i].rule, s);
+        ds_put_char(s, '\n');
+    }
+    rule_changes_destroy(&sorted);
+}
+
+struct json *
+rule_table_to_json(const struct rule_table *table)
+{
+    struct rule_changes sorted = sorted_rules(table);
+    struct json *array = json_array_create_empty();
+    for (size_t i = 0; i < sorted.n; i++) {
+        struct ds s = DS_EMPTY_INITIALIZER;
+        rule_format(&sorted.changes[i].rule, &s);
+        json_array_add(array, json_string_create(ds_cstr(&s)));
+        ds_destroy(&s);
+    }
+    rule_changes_destroy(&sorted);
+    return array;
+}

@@ -1,0 +1,581 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rules as OpenFlow: matches, actions, meters, and the way back. */
+#include "controller/rules.h"
+
+#include <errno.h>
+#include <netinet/icmp6.h>
+#include "controller/packet.h"
+#include "controller/tiles.h"
+#include "openvswitch/match.h"
+#include "openvswitch/meta-flow.h"
+#include "openvswitch/ofp-actions.h"
+#include "openvswitch/ofp-meter.h"
+#include "openvswitch/ofp-msgs.h"
+#include "openvswitch/ofpbuf.h"
+#include "openvswitch/util.h"
+#include "flow.h"
+#include "ovs-thread.h"
+#include "packets.h"
+#include "util.h"
+
+/* The SAL fields, by name: a libopenvswitch without our patches lacks them. */
+static struct {
+    const struct mf_field *type;
+    const struct mf_field *proto;
+    const struct mf_field *service;
+} sal_fields;
+
+bool
+rules_sal_supported(void)
+{
+    static struct ovsthread_once once = OVSTHREAD_ONCE_INITIALIZER;
+    if (ovsthread_once_start(&once)) {
+        sal_fields.type = mf_from_name("sal_type");
+        sal_fields.proto = mf_from_name("sal_proto");
+        sal_fields.service = mf_from_name("sal_service");
+        ovsthread_once_done(&once);
+    }
+    return sal_fields.type && sal_fields.proto && sal_fields.service;
+}
+
+/* Matches. */
+
+static void
+match_sal_u8(struct match *match, const struct mf_field *field, uint8_t value,
+             uint8_t mask)
+{
+    union mf_value v, m;
+    memset(&v, 0, sizeof v);
+    memset(&m, 0, sizeof m);
+    v.u8 = value;
+    m.u8 = mask;
+    mf_set(field, &v, &m, match, NULL);
+}
+
+static void
+match_sal_service(struct match *match, const struct rule *rule)
+{
+    union mf_value v, m;
+    struct service_prefix mask = {.len = rule->prefix_len};
+
+    memset(&v, 0, sizeof v);
+    memset(&m, 0, sizeof m);
+    memset(mask.id.bytes, 0xff, sizeof mask.id.bytes);
+    service_prefix_normalize(&mask);
+    memcpy(&v, rule->service.bytes, SAL_SERVICE_ID_LEN);
+    memcpy(&m, mask.id.bytes, SAL_SERVICE_ID_LEN);
+    mf_set(sal_fields.service, &v, &m, match, NULL);
+}
+
+static void
+match_arp_request(struct match *match)
+{
+    match_set_dl_type(match, htons(ETH_TYPE_ARP));
+    match_set_nw_proto(match, ARP_OP_REQUEST);
+}
+
+static void
+match_to_resolver(struct match *match, const struct rules_config *config)
+{
+    match_set_dl_type(match, htons(ETH_TYPE_IP));
+    match_set_nw_dst(match, htonl(config->resolver_v4));
+}
+
+static void
+match_sal(struct match *match, const struct rules_config *config,
+          uint8_t type, uint8_t type_mask)
+{
+    match_set_dl_type(match, htons(ETH_TYPE_IP));
+    match_set_nw_proto(match, IPPROTO_UDP);
+    match_set_tp_dst(match, htons(config->sal_port));
+    match_sal_u8(match, sal_fields.type, type, type_mask);
+}
+
+static void
+match_service(struct match *match, const struct rules_config *config,
+              const struct rule *rule)
+{
+    struct tile tile = {.bits = rule->tile_bits};
+
+    match_sal(match, config, SAL_TYPE_SERVICE_BIT, SAL_TYPE_SERVICE_BIT);
+    if (rule->protocol) {
+        match_sal_u8(match, sal_fields.proto, rule->protocol, UINT8_MAX);
+    }
+    if (rule->prefix_len) {
+        match_sal_service(match, rule);
+    }
+    if (rule->tile_bits) {
+        match_set_tp_src_masked(match, htons(rule->tile_value),
+                                htons(tile_mask(&tile)));
+    }
+}
+
+static bool
+needs_sal(const struct rule *rule)
+{
+    return rule->kind == RULE_HOST_PROBE || rule->kind == RULE_RESOLVE
+           || rule->kind == RULE_SERVICE;
+}
+
+/* 'match' is a catch-all to begin with. */
+static int
+build_match(const struct rule *rule, const struct rules_config *config,
+            struct match *match)
+{
+    if (needs_sal(rule) && !rules_sal_supported()) {
+        return -ENOTSUP;
+    }
+    switch ((enum rule_kind) rule->kind) {
+    case RULE_LINK_PROBE:
+        match_set_dl_type(match, htons(PACKET_TYPE_LLDP));
+        return 0;
+    case RULE_ARP:
+        match_arp_request(match);
+        match_set_nw_dst(match, in6_addr_get_mapped_ipv4(&rule->address));
+        return 0;
+    case RULE_ARP_PROBE:
+        match_arp_request(match);
+        match_set_nw_src(match, 0);
+        return 0;
+    case RULE_ND:
+        match_set_dl_type(match, htons(ETH_TYPE_IPV6));
+        match_set_nw_proto(match, IPPROTO_ICMPV6);
+        match_set_icmp_type(match, ND_NEIGHBOR_SOLICIT);
+        match_set_icmp_code(match, 0);
+        match_set_nd_target(match, &rule->address);
+        return 0;
+    case RULE_HOST_PROBE:
+        match_to_resolver(match, config);
+        match_sal(match, config, SAL_TYPE_PROBE, UINT8_MAX);
+        return 0;
+    case RULE_RESOLVE:
+        match_to_resolver(match, config);
+        match_sal(match, config, SAL_TYPE_SERVICE_BIT, SAL_TYPE_SERVICE_BIT);
+        return 0;
+    case RULE_STOCK_PROBE:
+        match_to_resolver(match, config);
+        match_set_nw_proto(match, IPPROTO_UDP);
+        match_set_tp_src(match, htons(config->sal_port));
+        match_set_tp_dst(match, htons(config->sal_port));
+        return 0;
+    case RULE_GUARD:
+    case RULE_UPLINK:
+        match_to_resolver(match, config);
+        return 0;
+    case RULE_SERVICE:
+        match_service(match, config, rule);
+        return 0;
+    case RULE_HOST:
+        match_set_dl_type(match, htons(ETH_TYPE_IP));
+        match_set_nw_dst(match, in6_addr_get_mapped_ipv4(&rule->address));
+        return 0;
+    case RULE_HOST6:
+        match_set_dl_type(match, htons(ETH_TYPE_IPV6));
+        match_set_ipv6_dst(match, &rule->address);
+        return 0;
+    case RULE_DEFAULT:
+    case RULE_SERVICE_MISS:
+        return 0;
+    case RULE_NONE:
+    case RULE_N_KINDS:
+    case RULE_FOREIGN:
+        break;
+    }
+    return -EINVAL;
+}
+
+/* Actions. */
+
+static void
+set_field(struct ofpbuf *ofpacts, enum mf_field_id id, const void *value)
+{
+    ofpact_put_set_field(ofpacts, mf_from_id(id), value, NULL);
+}
+
+static void
+move_field(struct ofpbuf *ofpacts, enum mf_field_id from, enum mf_field_id to)
+{
+    struct ofpact_reg_move *move = ofpact_put_REG_MOVE(ofpacts);
+    move->src.field = mf_from_id(from);
+    move->src.n_bits = move->src.field->n_bits;
+    move->dst.field = mf_from_id(to);
+    move->dst.n_bits = move->dst.field->n_bits;
+}
+
+static void
+output(struct ofpbuf *ofpacts, ofp_port_t port)
+{
+    struct ofpact_output *action = ofpact_put_OUTPUT(ofpacts);
+    action->port = port;
+    /* Whole packets to the controller; no meaning elsewhere. */
+    action->max_len = port == OFPP_CONTROLLER ? UINT16_MAX : 0;
+}
+
+static void
+output_to(struct ofpbuf *ofpacts, uint32_t port)
+{
+    output(ofpacts, u16_to_ofp(port));
+}
+
+static void
+send_to_controller(struct ofpbuf *ofpacts, const struct rule_dialect *dialect,
+                   uint32_t meter)
+{
+    if (dialect->meters) {
+        ofpact_put_METER(ofpacts)->meter_id = meter;
+    }
+    output(ofpacts, OFPP_CONTROLLER);
+}
+
+/* Turns the request around (RFC 826) and sends it back where it came from. */
+static void
+answer_arp(struct ofpbuf *ofpacts, const struct rule *rule)
+{
+    const ovs_be16 reply = htons(ARP_OP_REPLY);
+    const ovs_be32 address = in6_addr_get_mapped_ipv4(&rule->address);
+
+    move_field(ofpacts, MFF_ETH_SRC, MFF_ETH_DST);
+    set_field(ofpacts, MFF_ETH_SRC, &rule->mac);
+    set_field(ofpacts, MFF_ARP_OP, &reply);
+    move_field(ofpacts, MFF_ARP_SHA, MFF_ARP_THA);
+    set_field(ofpacts, MFF_ARP_SHA, &rule->mac);
+    move_field(ofpacts, MFF_ARP_SPA, MFF_ARP_TPA);
+    set_field(ofpacts, MFF_ARP_SPA, &address);
+    output(ofpacts, OFPP_IN_PORT);
+}
+
+static void
+answer_nd(struct ofpbuf *ofpacts, const struct rule *rule)
+{
+    const uint8_t advertisement = ND_NEIGHBOR_ADVERT;
+    const uint8_t target_option = ND_OPT_TARGET_LINKADDR;
+    const ovs_be32 flags = htonl(ND_RSO_SOLICITED | ND_RSO_OVERRIDE);
+
+    move_field(ofpacts, MFF_ETH_SRC, MFF_ETH_DST);
+    set_field(ofpacts, MFF_ETH_SRC, &rule->mac);
+    move_field(ofpacts, MFF_IPV6_SRC, MFF_IPV6_DST);
+    set_field(ofpacts, MFF_IPV6_SRC, &rule->address);
+    set_field(ofpacts, MFF_ND_RESERVED, &flags);
+    set_field(ofpacts, MFF_ND_OPTIONS_TYPE, &target_option);
+    set_field(ofpacts, MFF_ND_SLL, &rule->mac);
+    set_field(ofpacts, MFF_ICMPV6_TYPE, &advertisement);
+    output(ofpacts, OFPP_IN_PORT);
+}
+
+static void
+deliver(struct ofpbuf *ofpacts, const struct rule *rule)
+{
+    const ovs_be32 address = htonl(rule->target_v4);
+    const ovs_be16 no_port = htons(ofp_to_u16(OFPP_NONE));
+
+    set_field(ofpacts, MFF_ETH_DST, &rule->mac);
+    set_field(ofpacts, MFF_IPV4_DST, &address);
+    /* A switch sends nothing back to the port it came from, but the instance
+     * may well be there: make it forget. */
+    set_field(ofpacts, MFF_IN_PORT, &no_port);
+    output_to(ofpacts, rule->port);
+}
+
+static void
+goto_table(struct ofpbuf *ofpacts, uint8_t table)
+{
+    ofpact_put_GOTO_TABLE(ofpacts)->table_id = table;
+}
+
+static void
+build_actions(const struct rule *rule, const struct rule_dialect *dialect,
+              struct ofpbuf *ofpacts)
+{
+    switch ((enum rule_kind) rule->kind) {
+    case RULE_LINK_PROBE:
+        send_to_controller(ofpacts, dialect, SAL_METER_LINK_PROBE);
+        break;
+    case RULE_HOST_PROBE:
+    case RULE_STOCK_PROBE:
+        send_to_controller(ofpacts, dialect, SAL_METER_HOST_PROBE);
+        break;
+    case RULE_SERVICE_MISS:
+        send_to_controller(ofpacts, dialect, SAL_METER_SERVICE_MISS);
+        break;
+    case RULE_ARP:
+        answer_arp(ofpacts, rule);
+        break;
+    case RULE_ND:
+        answer_nd(ofpacts, rule);
+        break;
+    case RULE_RESOLVE:
+        goto_table(ofpacts, SAL_TABLE_SERVICE);
+        break;
+    case RULE_DEFAULT:
+        goto_table(ofpacts, SAL_TABLE_FORWARD);
+        break;
+    case RULE_SERVICE:
+        deliver(ofpacts, rule);
+        break;
+    case RULE_UPLINK:
+    case RULE_HOST:
+    case RULE_HOST6:
+        output_to(ofpacts, rule->port);
+        break;
+    case RULE_ARP_PROBE:
+    case RULE_GUARD: /* No action: drop. */
+    case RULE_NONE:
+    case RULE_N_KINDS:
+    case RULE_FOREIGN:
+        break;
+    }
+}
+
+int
+rule_to_flow_mod(const struct rule *rule, const struct rule_dialect *dialect,
+                 int command, struct ofpbuf *ofpacts,
+                 struct ofputil_flow_mod *ret_fm)
+{
+    struct match match = MATCH_CATCHALL_INITIALIZER;
+    bool is_delete = command == OFPFC_DELETE_STRICT;
+
+    if (rule->kind != RULE_FOREIGN) {
+        int error = build_match(rule, dialect->config, &match);
+        if (error) {
+            return error;
+        }
+    } else if (!is_delete) {
+        return -EINVAL;
+    }
+    if (!is_delete) {
+        build_actions(rule, dialect, ofpacts);
+    }
+
+    memset(ret_fm, 0, sizeof *ret_fm);
+    if (rule->kind == RULE_FOREIGN) {
+        minimatch_clone(&ret_fm->match, rule->foreign.match);
+    } else {
+        minimatch_init(&ret_fm->match, &match);
+    }
+    ret_fm->priority = rule_priority(rule);
+    ret_fm->table_id = rule_table_id(rule);
+    ret_fm->command = command;
+    ret_fm->buffer_id = UINT32_MAX;
+    ret_fm->out_port = OFPP_ANY;
+    ret_fm->out_group = OFPG_ANY;
+    ret_fm->ofpacts = ofpacts->data;
+    ret_fm->ofpacts_len = ofpacts->size;
+    if (is_delete) {
+        /* The whole cookie: somebody else's flow with this match stays, and so
+         * does ours if it just replaced one of an odd kind. */
+        ret_fm->cookie = htonll(rule_cookie(rule));
+        ret_fm->cookie_mask = OVS_BE64_MAX;
+        ret_fm->new_cookie = OVS_BE64_MAX;
+    } else {
+        ret_fm->new_cookie = htonll(rule_cookie(rule));
+    }
+    return 0;
+}
+
+/* The way back. */
+
+/* Two sets of actions are the same if they print the same; the binary form
+ * differs in what does not matter (ofpact->raw).  Compared member by member,
+ * as printing is slow and switches have many flows. */
+static bool
+same_action(const struct ofpact *a, const struct ofpact *b)
+{
+    if (a->type != b->type) {
+        return false;
+    }
+    switch (a->type) {
+    case OFPACT_OUTPUT:
+        return ofpact_get_OUTPUT(a)->port == ofpact_get_OUTPUT(b)->port
+               && (ofpact_get_OUTPUT(a)->max_len
+                       == ofpact_get_OUTPUT(b)->max_len
+                   || ofpact_get_OUTPUT(a)->port != OFPP_CONTROLLER);
+    case OFPACT_SET_FIELD: {
+        const struct ofpact_set_field *x = ofpact_get_SET_FIELD(a);
+        const struct ofpact_set_field *y = ofpact_get_SET_FIELD(b);
+        return x->field == y->field
+               && !memcmp(x->value, y->value, x->field->n_bytes)
+               && !memcmp(ofpact_set_field_mask(x), ofpact_set_field_mask(y),
+                          x->field->n_bytes);
+    }
+    case OFPACT_REG_MOVE: {
+        const struct ofpact_reg_move *x = ofpact_get_REG_MOVE(a);
+        const struct ofpact_reg_move *y = ofpact_get_REG_MOVE(b);
+        return x->src.field == y->src.field && x->src.ofs == y->src.ofs
+               && x->src.n_bits == y->src.n_bits
+               && x->dst.field == y->dst.field && x->dst.ofs == y->dst.ofs;
+    }
+    case OFPACT_METER:
+        return ofpact_get_METER(a)->meter_id == ofpact_get_METER(b)->meter_id;
+    case OFPACT_GOTO_TABLE:
+        return ofpact_get_GOTO_TABLE(a)->table_id
+               == ofpact_get_GOTO_TABLE(b)->table_id;
+    default:
+        return false;
+    }
+}
+
+static bool
+same_actions(const struct ofpact *a, size_t a_len, const struct ofpact *b,
+             size_t b_len)
+{
+    const struct ofpact *a_end = ofpact_end(a, a_len);
+    const struct ofpact *b_end = ofpact_end(b, b_len);
+
+    while (a < a_end && b < b_end) {
+        if (!same_action(a, b)) {
+            return false;
+        }
+        a = ofpact_next(a);
+        b = ofpact_next(b);
+    }
+    return a >= a_end && b >= b_end;
+}
+
+static bool
+read_prefix_len(const uint8_t mask[SAL_SERVICE_ID_LEN], uint16_t *ret_len)
+{
+    struct service_prefix prefix = {.len = 0};
+    while (prefix.len < SAL_SERVICE_ID_BITS
+           && mask[prefix.len / 8] & 0x80 >> prefix.len % 8) {
+        prefix.len++;
+    }
+    memset(prefix.id.bytes, 0xff, sizeof prefix.id.bytes);
+    service_prefix_normalize(&prefix);
+    *ret_len = prefix.len;
+    return !memcmp(prefix.id.bytes, mask, SAL_SERVICE_ID_LEN);
+}
+
+/* Reads what a kind's match leaves open.  Whether the rest of the match is as
+ * it should be is found out by building it again. */
+static void
+read_key(const struct match *match, struct rule *rule)
+{
+    switch (rule->kind) {
+    case RULE_ARP:
+    case RULE_HOST:
+        rule->address = in6_addr_mapped_ipv4(match->flow.nw_dst);
+        break;
+    case RULE_ND:
+        rule->address = match->flow.nd_target;
+        break;
+    case RULE_HOST6:
+        rule->address = match->flow.ipv6_dst;
+        break;
+    case RULE_SERVICE: {
+        union mf_value value, mask;
+        if (!rules_sal_supported()) {
+            break;
+        }
+        mf_get(sal_fields.proto, match, &value, &mask);
+        rule->protocol = value.u8;
+        mf_get(sal_fields.service, match, &value, &mask);
+        memcpy(rule->service.bytes, &value, SAL_SERVICE_ID_LEN);
+        read_prefix_len((const uint8_t *) &mask, &rule->prefix_len);
+        rule->tile_value = ntohs(match->flow.tp_src);
+        rule->tile_bits = count_1bits(ntohs(match->wc.masks.tp_src));
+        break;
+    }
+    default:
+        break;
+    }
+}
+
+static void
+read_actions(const struct ofpact *ofpacts, size_t len, struct rule *rule)
+{
+    enum mf_field_id mac_field = rule->kind == RULE_SERVICE ? MFF_ETH_DST
+                                                            : MFF_ETH_SRC;
+    const struct ofpact *a;
+
+    OFPACT_FOR_EACH (a, ofpacts, len) {
+        if (a->type == OFPACT_OUTPUT) {
+            ofp_port_t port = ofpact_get_OUTPUT(a)->port;
+            if (ofp_to_u16(port) < ofp_to_u16(OFPP_MAX)) {
+                rule->port = ofp_to_u16(port);
+            }
+        } else if (a->type == OFPACT_SET_FIELD) {
+            const struct ofpact_set_field *set = ofpact_get_SET_FIELD(a);
+            if (set->field->id == mac_field) {
+                rule->mac = set->value->mac;
+            } else if (set->field->id == MFF_IPV4_DST
+                       && rule->kind == RULE_SERVICE) {
+                rule->target_v4 = ntohl(set->value->be32);
+            }
+        }
+    }
+}
+
+int
+rule_from_flow(const struct ofputil_flow_stats *fs,
+               const struct rule_dialect *dialect, struct rule *ret_rule)
+{
+    uint64_t cookie = ntohll(fs->cookie);
+    if ((cookie & SAL_COOKIE_MASK) != SAL_COOKIE_BASE) {
+        return -ENOENT;
+    }
+
+    uint32_t kind = cookie;
+    if (kind <= RULE_NONE || kind >= RULE_N_KINDS) {
+        return -EBADMSG;
+    }
+    struct rule rule = RULE_INIT(kind);
+    read_key(&fs->match, &rule);
+    read_actions(fs->ofpacts, fs->ofpacts_len, &rule);
+
+    struct match match = MATCH_CATCHALL_INITIALIZER;
+    if (fs->table_id != rule_table_id(&rule)
+        || fs->priority != rule_priority(&rule)
+        || build_match(&rule, dialect->config, &match)) {
+        return -EBADMSG;
+    }
+    /* Reading a flow makes "any Ethernet packet" explicit. */
+    if (match_has_default_packet_type(&fs->match)) {
+        match_set_default_packet_type(&match);
+    }
+    if (!match_equal(&match, &fs->match)) {
+        return -EBADMSG;
+    }
+
+    uint64_t stub[1024 / 8];
+    struct ofpbuf ofpacts = OFPBUF_STUB_INITIALIZER(stub);
+    build_actions(&rule, dialect, &ofpacts);
+    rule.stale = cookie != rule_cookie(&rule) || fs->idle_timeout
+                 || fs->hard_timeout
+                 || !same_actions(fs->ofpacts, fs->ofpacts_len, ofpacts.data,
+                                  ofpacts.size);
+    ofpbuf_uninit(&ofpacts);
+    *ret_rule = rule;
+    return 0;
+}
+
+/* Meters. */
+
+struct ofpbuf *
+rules_encode_meter(int i, const struct rule_dialect *dialect, int command)
+{
+    const struct rules_config *config = dialect->config;
+    const struct {
+        uint32_t id;
+        uint32_t pps;
+    } meters[RULES_N_METERS] = {
+        {SAL_METER_HOST_PROBE, config->host_probe_pps},
+        {SAL_METER_SERVICE_MISS, config->service_miss_pps},
+        {SAL_METER_LINK_PROBE, config->link_probe_pps},
+    };
+    struct ofputil_meter_band band = {
+        .type = OFPMBT13_DROP,
+        .rate = meters[i].pps,
+        .burst_size = meters[i].pps,
+    };
+    struct ofputil_meter_mod mod = {
+        .command = command,
+        .meter = {
+            .meter_id = meters[i].id,
+            .flags = OFPMF13_PKTPS | OFPMF13_BURST,
+            .n_bands = 1,
+            .bands = &band,
+        },
+    };
+    return ofputil_encode_meter_mod(
+        ofputil_protocol_to_ofp_version(dialect->protocol), &mod);
+}
