@@ -25,4 +25,5 @@ PURE += proto/frame.c proto/endpoint.c \
         proto/daemon/config_file.c proto/daemon/config_value.c \
         proto/daemon/control_text.c
 UNIT_TESTS += test_frame test_identity test_daemon test_config_file test_endpoint \
-              test_channel test_tls test_control
+              test_channel test_tls test_control \
+              test_api_docs
