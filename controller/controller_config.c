@@ -11,6 +11,9 @@
 
 #define DAY_MS (24LL * 3600 * 1000)
 #define PPS_MAX 1000000
+/* An agent that the network sees sends a PROBE only every so many intervals
+ * (agents/probe.h), to refresh. */
+#define PROBE_REFRESH_FACTOR 16
 
 static void
 replace(char **s, const char *value)
@@ -47,7 +50,7 @@ defaults(void)
         .service_len = ADDRESS_SERVICE_LEN,
         .keepalive_interval_ms = 5000,
         .lease_ms = 16000,
-        .probe_interval_ms = 5000,
+        .probe_interval_ms = 2000,
         .handshake_timeout_ms = 10000,
         .wait_timeout_ms = 10000,
         .max_instances = 100000,
@@ -56,7 +59,7 @@ defaults(void)
     config->hold_ms = 10000; /* Open vSwitch backs off for at most 8 s. */
     config->link_probe_interval_ms = 5000;
     config->link_timeout_ms = 16000;
-    config->host_timeout_ms = 16000;
+    config->host_timeout_ms = 100000;
     config->reset_pps = 1000;
     config->rules = (struct rules_config) RULES_CONFIG_DEFAULT;
     config->routes = (struct routes_config) ROUTES_CONFIG_DEFAULT;
@@ -234,10 +237,11 @@ read_timers(struct config_node *root, struct controller_config *config)
                            "link_probe_interval",
                      "use three times link_probe_interval");
     }
-    if (config->host_timeout_ms <= config->agents.probe_interval_ms) {
-        config_error(root, "host_timeout: must be longer than "
+    if (config->host_timeout_ms
+        <= 2 * PROBE_REFRESH_FACTOR * config->agents.probe_interval_ms) {
+        config_error(root, "host_timeout: must be longer than 32 times "
                            "host_probe_interval",
-                     "use three times host_probe_interval");
+                     "use 50 times host_probe_interval");
     }
 }
 

@@ -115,6 +115,7 @@ controller_hold(struct controller *c, long long now)
         return true;
     }
     hold->over = true;
+    hold->back = back;
     if (hold->rules_found) {
         VLOG_INFO("the hold after the start ends after %lld ms: %s",
                   now - c->started_at,

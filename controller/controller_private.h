@@ -32,6 +32,7 @@ struct hold {
     long long until;
     unsigned int n_read;      /* Switches whose flows were read. */
     bool rules_found;         /* One of them held rules of ours. */
+    bool back;                /* It ended because everything was back. */
 };
 
 struct controller {

@@ -175,7 +175,9 @@ switch_message(struct switch_connection *connection,
     switch (put_message(sw->put, m, controller_now(c))) {
     case PUT_READ:
         controller_hold_read(c, sw->put);
-        plan_remember(c->plan, sw->put->installed);
+        if (!c->hold.over) {
+            plan_remember(c->plan, sw->dpid, sw->put->installed);
+        }
         sw->dirty = true;
         break;
     case PUT_CONFIRMED:
@@ -257,17 +259,17 @@ const struct discovery_ops controller_discovery_ops = {
 static void
 put_one(struct controller *c, struct managed_switch *sw, long long now)
 {
-    const struct rule_table *desired = plan_desired(c->plan, sw->dpid);
     struct put *put = sw->put;
+    /* A switch that comes when the hold of the others is over already. */
     bool hold = now < c->hold.until && put->stats.rules_read
-                && !c->hold.over;
+                && !c->hold.back;
 
     put_check(put, c->config->confirm_timeout_ms, now);
-    if (put->state != PUT_READY || !desired
+    if (put->state != PUT_READY
         || !(sw->dirty || now >= put->retry_at)) {
         return;
     }
-    put_run(put, desired, plan_generation(c->plan), hold, now);
+    put_run(put, c->plan, hold, now);
     if (put->state == PUT_READY && !put->holding) {
         sw->dirty = false;
         sw->settled = plan_generation(c->plan);

@@ -23,6 +23,7 @@ put_create(struct switch_session *session, const struct rules_config *config,
     put->dialect.config = config;
     put->dialect.protocol = openflow_protocol(session->version);
     put->dialect.meters = session->max_meters >= RULES_N_METERS;
+    put->full = true;
     put->bundles = session->bundles;
     put->installed = rule_table_create();
     put->refused = rule_table_create();
@@ -221,6 +222,7 @@ trim_changes(struct put *put, struct rule_changes *changes)
             changes->changes[n++] = *change;
         }
     }
+    put->full |= n != changes->n;
     changes->n = n;
 }
 
@@ -295,28 +297,32 @@ retry_refused(struct put *put, long long now)
     if (now >= put->retry_at) {
         put->n_refusals = 0;
         rule_table_clear(put->refused);
+        put->full = true;
         put->retry_at = LLONG_MAX;
     }
 }
 
 void
-put_run(struct put *put, const struct rule_table *desired,
-        uint64_t generation, bool hold, long long now)
+put_run(struct put *put, struct plan *plan, bool hold, long long now)
 {
-    if (put->state != PUT_READY
+    uint64_t dpid = put->session->datapath_id;
+
+    if (put->state != PUT_READY || !plan_desired(plan, dpid)
         || put->session->state != SWITCH_SESSION_UP) {
         return;
     }
     retry_refused(put, now);
-    rule_diff(desired, put->installed, &put->round);
+    plan_diff(plan, dpid, put->installed, put->full, &put->round);
+    put->full = false;
     trim_changes(put, &put->round);
     put->holding = hold && takes_something_away(&put->round);
     if (put->holding) {
+        put->full = true;
         forget_round(put);
     } else if (!put->round.n) {
-        put->confirmed_generation = generation;
+        put->confirmed_generation = plan_generation(plan);
     } else {
-        start_round(put, generation, now);
+        start_round(put, plan_generation(plan), now);
     }
 }
 
@@ -345,6 +351,7 @@ finish_round(struct put *put)
         }
     }
     put->round.n = n;
+    put->full |= !whole || !put->committed;
     put->stats.rounds++;
     if (!put->committed) {
         /* The switch has undone the bundle.  If it did not say because of

@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include "controller/plan.h"
 #include "controller/rule_table.h"
 #include "controller/switch_session.h"
 
@@ -64,6 +65,7 @@ struct put {
     uint32_t bundle_id, commit_xid, barrier_xid, flows_xid, meters_xid;
     uint32_t meter_xid[RULES_N_METERS];
     bool in_bundle, committed, trimmed;
+    bool full;       /* The next difference must look at everything. */
     bool plain_once; /* No bundle for the next round, to hear all errors. */
     uint64_t round_generation;
     long long started_at, retry_at;
@@ -86,11 +88,10 @@ enum put_event {
 enum put_event put_message(struct put *, const struct openflow_message *,
                            long long now);
 
-/* Starts a round if the switch is READY and differs from 'desired', which is
- * of 'generation'; without a difference that generation is confirmed at once.
- * With 'hold' only a difference that takes nothing away is put. */
-void put_run(struct put *, const struct rule_table *desired,
-             uint64_t generation, bool hold, long long now);
+/* Starts a round if the switch is READY and differs from what 'plan' desires;
+ * without a difference the plan's generation is confirmed at once.  With
+ * 'hold' only a difference that takes nothing away is put. */
+void put_run(struct put *, struct plan *plan, bool hold, long long now);
 
 /* When put_run() or put_check() should be called at the latest. */
 long long put_wakeup(const struct put *, long long timeout_ms);

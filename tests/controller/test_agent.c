@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* An agent without a data plane, for tests of the controller: speaks the
+ * registration API, sends PROBEs and SYNs from the network namespace it runs
+ * in, and says in lines what it hears.
+ *
+ *     test_agent CONTROLLER NAME LOCATOR
+ *
+ * Commands on stdin:
+ *     register NAME PORT WEIGHT [wait]    unregister NAME PORT [wait]
+ *     probe                               syn NAME SOURCE-PORT
+ *     quiet (no PROBE when asked)         quit */
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+#include "agents/probe.h"
+#include "byte-order.h"
+#include "ofp-ext/service_id.h"
+#include "openvswitch/vlog.h"
+#include "proto/channel.h"
+#include "proto/identity.h"
+#include "util.h"
+
+#define KEEPALIVE_MS 1000
+
+static struct {
+    uv_loop_t *loop;
+    struct channel *channel;
+    struct identity identity;
+    const char *name;
+    struct sockaddr_in locator, resolver;
+    uint8_t key[IDENTITY_SESSION_KEY_LEN];
+    bool up, quiet;
+    uint64_t request_id;
+    uint32_t seq;
+    uv_udp_t sal;        /* Bound to the SAL port. */
+    uv_udp_t client;     /* Bound to the source port of the last SYN. */
+    bool client_open;
+    uv_pipe_t input;
+    uv_timer_t keepalive;
+    char line[4096];
+    size_t line_len;
+} agent;
+
+static void
+say(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vprintf(format, args);
+    va_end(args);
+    putchar('\n');
+    fflush(stdout);
+}
+
+static void
+request(Salient__V1__Envelope__BodyCase body_case, void *body)
+{
+    Salient__V1__Envelope envelope = SALIENT__V1__ENVELOPE__INIT;
+
+    envelope.request_id = ++agent.request_id;
+    envelope.body_case = body_case;
+    envelope.hello = body;
+    channel_send(agent.channel, &envelope);
+}
+
+/* Packets. */
+
+static void
+udp_send(uv_udp_t *udp, const void *data, size_t len)
+{
+    uv_buf_t buf = uv_buf_init(CONST_CAST(char *, data), len);
+
+    uv_udp_try_send(udp, &buf, 1, (struct sockaddr *) &agent.resolver);
+}
+
+static void
+send_probe(void)
+{
+    struct probe probe = {
+        .locator_v4 = ntohl(agent.locator.sin_addr.s_addr),
+    };
+    uint8_t packet[PROBE_LEN];
+    uv_timeval64_t now;
+
+    uv_gettimeofday(&now);
+    agent.seq = probe_next_seq(agent.seq,
+                               now.tv_sec * 1000 + now.tv_usec / 1000);
+    probe.seq = agent.seq;
+    memcpy(probe.endpoint_id, agent.identity.endpoint_id,
+           sizeof probe.endpoint_id);
+    probe_build(&probe, agent.key, packet);
+    udp_send(&agent.sal, packet, sizeof packet);
+}
+
+static void
+packet_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    static char buffer[2048];
+
+    *buf = uv_buf_init(buffer, sizeof buffer);
+}
+
+static void
+packet_received(uv_udp_t *udp, ssize_t n, const uv_buf_t *buf,
+                const struct sockaddr *from, unsigned int flags)
+{
+    const struct sal_control_header *sal = (const void *) buf->base;
+    char ip[INET_ADDRSTRLEN];
+
+    if (n < (ssize_t) sizeof *sal || !from) {
+        return;
+    }
+    uv_ip4_name((const struct sockaddr_in *) from, ip, sizeof ip);
+    say("packet type=%#x src_flow=%u dst_flow=%u nonce=%" PRIx64 " from=%s",
+        sal->base.type, ntohl(sal->base.src_flow), ntohl(sal->base.dst_flow),
+        ntohll(sal->nonce), ip);
+}
+
+static void
+open_udp(uv_udp_t *udp, uint16_t port)
+{
+    struct sockaddr_in sin = agent.locator;
+
+    sin.sin_port = htons(port);
+    uv_udp_init(agent.loop, udp);
+    if (uv_udp_bind(udp, (struct sockaddr *) &sin, UV_UDP_REUSEADDR)
+        || uv_udp_recv_start(udp, packet_allocate, packet_received)) {
+        fprintf(stderr, "cannot use UDP port %u\n", port);
+        exit(EXIT_FAILURE);
+    }
+}
+
+static uint16_t
+checksum(const uint8_t *data, size_t len)
+{
+    uint32_t sum = 0;
+
+    for (size_t i = 0; i + 1 < len; i += 2) {
+        sum += data[i] << 8 | data[i + 1];
+    }
+    while (sum >> 16) {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    return htons(~sum);
+}
+
+static void
+send_syn(const char *name, uint16_t source_port)
+{
+    struct sal_service_header syn = {
+        .control.base = {
+            .version = SAL_VERSION << 4,
+            .header_len = sizeof syn / 4,
+            .type = SAL_TYPE_SYN,
+            .proto = IPPROTO_TCP,
+            .src_flow = htonl(0x10000 + source_port),
+            .inner = SAL_INNER_NONE,
+        },
+        .control.nonce = htonll(0x1122334400000000ULL + source_port),
+    };
+    struct service_prefix prefix;
+
+    if (service_prefix_from_name(name, &prefix)) {
+        say("bad name");
+        return;
+    }
+    memcpy(syn.service_id, prefix.id.bytes, sizeof syn.service_id);
+    syn.control.base.checksum = checksum((uint8_t *) &syn, sizeof syn);
+    if (agent.client_open) {
+        uv_close((uv_handle_t *) &agent.client, NULL);
+        uv_run(agent.loop, UV_RUN_NOWAIT);
+    }
+    open_udp(&agent.client, source_port);
+    agent.client_open = true;
+    udp_send(&agent.client, &syn, sizeof syn);
+}
+
+/* The session. */
+
+static void
+take_challenge(const Salient__V1__Challenge *challenge)
+{
+    Salient__V1__Proof proof = SALIENT__V1__PROOF__INIT;
+    uint8_t mac[IDENTITY_PROOF_LEN];
+
+    if (identity_session_key(&agent.identity, challenge->public_key.data,
+                             challenge->nonce.data, true, agent.key)) {
+        say("bad challenge");
+        return;
+    }
+    identity_proof(agent.key, mac);
+    proof.mac.data = mac;
+    proof.mac.len = sizeof mac;
+    request(SALIENT__V1__ENVELOPE__BODY_PROOF, &proof);
+}
+
+static void
+take_welcome(const Salient__V1__Welcome *welcome)
+{
+    agent.resolver.sin_family = AF_INET;
+    agent.resolver.sin_addr.s_addr = htonl(welcome->resolver_v4);
+    agent.resolver.sin_port = htons(welcome->sal_port);
+    if (!agent.up) {
+        open_udp(&agent.sal, welcome->sal_port);
+        agent.up = true;
+    }
+    say("welcome %08x", welcome->identity_v4);
+}
+
+static void
+take_services(const Salient__V1__ServiceTable *table)
+{
+    say("table complete=%d services=%zu removed=%zu", table->complete,
+        table->n_services, table->n_removed);
+    for (size_t i = 0; i < table->n_services; i++) {
+        say("service %s %08x", table->services[i]->name,
+            table->services[i]->service_v4);
+    }
+}
+
+static void
+receive(struct channel *channel, const Salient__V1__Envelope *e, void *aux)
+{
+    switch ((int) e->body_case) {
+    case SALIENT__V1__ENVELOPE__BODY_CHALLENGE:
+        take_challenge(e->challenge);
+        break;
+    case SALIENT__V1__ENVELOPE__BODY_WELCOME:
+        take_welcome(e->welcome);
+        break;
+    case SALIENT__V1__ENVELOPE__BODY_REGISTERED:
+        say("registered confirmed=%d us=%" PRIu64 " v4=%08x",
+            e->registered->confirmed, e->registered->confirm_us,
+            e->registered->service_v4);
+        break;
+    case SALIENT__V1__ENVELOPE__BODY_UNREGISTERED:
+        say("unregistered confirmed=%d us=%" PRIu64,
+            e->unregistered->confirmed, e->unregistered->confirm_us);
+        break;
+    case SALIENT__V1__ENVELOPE__BODY_ERROR:
+        say("error %d %s: %s", e->error->code, e->error->field,
+            e->error->message);
+        break;
+    case SALIENT__V1__ENVELOPE__BODY_ATTACHMENT:
+        say("attachment attached=%d dpid=%" PRIx64 " port=%u",
+            e->attachment->attached, e->attachment->datapath,
+            e->attachment->port);
+        break;
+    case SALIENT__V1__ENVELOPE__BODY_SERVICE_TABLE:
+        take_services(e->service_table);
+        break;
+    case SALIENT__V1__ENVELOPE__BODY_PROBE_REQUEST:
+        if (!agent.quiet) {
+            send_probe();
+        }
+        break;
+    }
+}
+
+static void
+opened(struct channel *channel, void *aux)
+{
+    Salient__V1__Hello hello = SALIENT__V1__HELLO__INIT;
+
+    hello.api_version = 1;
+    hello.name = CONST_CAST(char *, agent.name);
+    hello.software = CONST_CAST(char *, "test_agent");
+    hello.public_key.data = agent.identity.public_key;
+    hello.public_key.len = sizeof agent.identity.public_key;
+    request(SALIENT__V1__ENVELOPE__BODY_HELLO, &hello);
+}
+
+static const char *controller;
+static void try_to_connect(uv_timer_t *);
+
+static void
+channel_ended(struct channel *channel, const char *reason, void *aux)
+{
+    say("closed %s", reason ? reason : "");
+    agent.channel = NULL;
+    uv_timer_start(&agent.keepalive, try_to_connect, 100, 0);
+}
+
+static const struct channel_ops ops = {
+    .open = opened, .receive = receive, .closed = channel_ended};
+
+static void
+keep_alive(uv_timer_t *timer)
+{
+    Salient__V1__Keepalive keepalive = SALIENT__V1__KEEPALIVE__INIT;
+
+    if (agent.channel && agent.up) {
+        request(SALIENT__V1__ENVELOPE__BODY_KEEPALIVE, &keepalive);
+    }
+}
+
+static void
+try_to_connect(uv_timer_t *timer)
+{
+    char *error;
+
+    if (channel_connect(agent.loop, controller, NULL, &ops, NULL,
+                        &agent.channel, &error)) {
+        fprintf(stderr, "%s\n", error);
+        exit(EXIT_FAILURE);
+    }
+    uv_timer_start(timer, keep_alive, KEEPALIVE_MS, KEEPALIVE_MS);
+}
+
+/* Commands. */
+
+static void
+do_register(const char *name, int port, int weight, bool wait)
+{
+    Salient__V1__Register m = SALIENT__V1__REGISTER__INIT;
+
+    m.which_case = SALIENT__V1__REGISTER__WHICH_NAME;
+    m.name = CONST_CAST(char *, name);
+    m.protocol = IPPROTO_TCP;
+    m.service_port = port;
+    m.weight = weight;
+    m.wait = wait;
+    request(SALIENT__V1__ENVELOPE__BODY_REGISTER, &m);
+}
+
+static void
+do_unregister(const char *name, int port, bool wait)
+{
+    Salient__V1__Unregister m = SALIENT__V1__UNREGISTER__INIT;
+
+    m.which_case = SALIENT__V1__UNREGISTER__WHICH_NAME;
+    m.name = CONST_CAST(char *, name);
+    m.protocol = IPPROTO_TCP;
+    m.service_port = port;
+    m.wait = wait;
+    request(SALIENT__V1__ENVELOPE__BODY_UNREGISTER, &m);
+}
+
+static void
+command(const char *line)
+{
+    char name[300], wait[10] = "";
+    int port, weight;
+
+    if (sscanf(line, "register %299s %d %d %9s", name, &port, &weight, wait)
+        >= 3) {
+        do_register(name, port, weight, !strcmp(wait, "wait"));
+    } else if (sscanf(line, "unregister %299s %d %9s", name, &port, wait)
+               >= 2) {
+        do_unregister(name, port, !strcmp(wait, "wait"));
+    } else if (sscanf(line, "syn %299s %d", name, &port) == 2) {
+        send_syn(name, port);
+    } else if (!strcmp(line, "probe")) {
+        send_probe();
+    } else if (!strcmp(line, "quiet")) {
+        agent.quiet = true;
+    } else if (!strcmp(line, "quit")) {
+        exit(EXIT_SUCCESS);
+    } else {
+        say("what? %s", line);
+    }
+}
+
+static void
+input_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    *buf = uv_buf_init(agent.line + agent.line_len,
+                       sizeof agent.line - 1 - agent.line_len);
+}
+
+static void
+input_received(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    char *end;
+
+    if (n < 0) {
+        exit(EXIT_SUCCESS);
+    }
+    agent.line_len += n;
+    while ((end = memchr(agent.line, '\n', agent.line_len)) != NULL) {
+        *end = '\0';
+        command(agent.line);
+        agent.line_len -= end + 1 - agent.line;
+        memmove(agent.line, end + 1, agent.line_len);
+    }
+}
+
+int
+main(int argc, char *argv[])
+{
+    if (argc != 4) {
+        fprintf(stderr, "usage: test_agent CONTROLLER NAME LOCATOR\n");
+        return 2;
+    }
+    vlog_set_levels(NULL, VLF_ANY_DESTINATION, VLL_OFF);
+    controller = argv[1];
+    agent.loop = uv_default_loop();
+    agent.name = argv[2];
+    uv_ip4_addr(argv[3], 0, &agent.locator);
+    identity_generate(&agent.identity);
+    uv_timer_init(agent.loop, &agent.keepalive);
+    uv_pipe_init(agent.loop, &agent.input, 0);
+    uv_pipe_open(&agent.input, STDIN_FILENO);
+    uv_read_start((uv_stream_t *) &agent.input, input_allocate,
+                  input_received);
+    try_to_connect(&agent.keepalive);
+    return uv_run(agent.loop, UV_RUN_DEFAULT);
+}
