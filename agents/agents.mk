@@ -4,8 +4,12 @@
 
 # Everything of sald but main(), so that tests link it.
 AGENT_SRCS := \
+    agents/agent.c \
+    agents/agent_commands.c \
     agents/agent_config.c \
+    agents/agent_show.c \
     agents/agent_state.c \
+    agents/agent_uplinks.c \
     agents/controller_session.c \
     agents/desired.c \
     agents/dns_answer.c \
@@ -13,20 +17,30 @@ AGENT_SRCS := \
     agents/dns_server.c \
     agents/local_services.c \
     agents/names.c \
+    agents/host_netdev.c \
     agents/probe.c \
+    agents/probe_socket.c \
     agents/registrations.c
 LIBAGENT := $(BUILD)/lib/libagent.a
 
 PURE += agents/controller_session.c agents/desired.c agents/dns_answer.c \
-        agents/local_services.c \
-        agents/names.c agents/probe.c agents/registrations.c
+        agents/local_services.c agents/names.c agents/probe.c \
+        agents/registrations.c
 
 AGENT_TESTS := test_names test_probe test_local_services \
                test_controller_session test_agent_config test_agent_state \
                test_dns_answer test_dns_server
 UNIT_TESTS += $(AGENT_TESTS)
+$(AGENT_TESTS:%=$(BUILD)/tests/%): $(LIBAGENT)
 
--include agents/bpf.mk
+# Adds to AGENT_SRCS, so it comes before they are used.
+include agents/bpf.mk
 
 $(LIBAGENT): $(AGENT_SRCS:%.c=$(BUILD)/obj/%.o)
-$(AGENT_TESTS:%=$(BUILD)/tests/%): $(LIBAGENT)
+$(BUILD)/obj/agents/host_netdev.o: CPPFLAGS += -I/usr/include/libnl3
+
+PROGRAMS += $(BUILD)/bin/sald $(BUILD)/bin/salctl
+$(BUILD)/bin/sald: $(BUILD)/obj/agents/sald.o $(LIBAGENT) $(LIBSALIENT)
+	$(call link)
+$(BUILD)/bin/salctl: $(BUILD)/obj/agents/salctl.o $(LIBSALIENT)
+	$(call link)

@@ -672,6 +672,12 @@ controller_session_attached(const struct controller_session *s,
     return false;
 }
 
+bool
+controller_session_is_attached(const struct controller_session *s)
+{
+    return s->n_attached > 0;
+}
+
 const char *
 controller_session_error(const struct controller_session *s)
 {

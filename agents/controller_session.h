@@ -129,6 +129,8 @@ bool controller_session_names_complete(const struct controller_session *);
 /* Does the network see us at 'locator_v4'? */
 bool controller_session_attached(const struct controller_session *,
                                  uint32_t locator_v4);
+/* ... anywhere? */
+bool controller_session_is_attached(const struct controller_session *);
 /* Last reason of failure, or NULL; number of times the session came up. */
 const char *controller_session_error(const struct controller_session *);
 unsigned int controller_session_welcomes(const struct controller_session *);

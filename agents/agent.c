@@ -1,0 +1,697 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agents/agent_private.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "agents/desired.h"
+#include "openvswitch/vlog.h"
+#include "packets.h"
+#include "proto/daemon/daemon.h"
+#include "util.h"
+
+VLOG_DEFINE_THIS_MODULE(agent);
+
+#define SAVE_DELAY_MS 500 /* Names may change in bursts. */
+
+int64_t
+agent_now(const struct agent *agent)
+{
+    return uv_now(agent->loop);
+}
+
+/* State file. */
+
+int
+agent_save_state(struct agent *agent)
+{
+    int error = agent_state_save(agent->state_path, &agent->state);
+
+    if (error) {
+        static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(6, 3);
+        VLOG_ERR_RL(&rl, "%s: %s", agent->state_path, ovs_strerror(-error));
+    }
+    uv_timer_stop(&agent->save_timer);
+    return error;
+}
+
+static void
+save_timer(uv_timer_t *timer)
+{
+    agent_save_state(timer->data);
+}
+
+static void
+save_soon(struct agent *agent)
+{
+    if (!agent->stopping && !uv_is_active((uv_handle_t *)
+                                          &agent->save_timer)) {
+        uv_timer_start(&agent->save_timer, save_timer, SAVE_DELAY_MS, 0);
+    }
+}
+
+/* Desired, installed, diff, apply. */
+
+static int
+read_installed(struct agent *agent)
+{
+    if (agent->installed_known) {
+        return 0;
+    }
+    host_tables_destroy(&agent->installed);
+    host_tables_init(&agent->installed);
+    int error = datapath_installed(agent->datapath, &agent->installed);
+    agent->installed_known = !error;
+    return error;
+}
+
+static int
+apply_tables(struct agent *agent, char **ret_error)
+{
+    const struct desired_input input = {
+        .welcome = &agent->state.welcome,
+        .endpoint_id = agent->identity.endpoint_id,
+        .names = &agent->state.names,
+        .registrations = controller_session_registrations(agent->session),
+    };
+    struct host_tables desired;
+    struct host_tables_diff diff;
+    int error = read_installed(agent);
+
+    if (error) {
+        *ret_error = xasprintf("cannot read the data plane's tables: %s",
+                               ovs_strerror(-error));
+        return error;
+    }
+    desired_compute(&input, &desired);
+    host_tables_diff(&agent->installed, &desired, &diff);
+    if (!agent->state.names_complete) {
+        /* What a predecessor installed may still be right: without the
+         * controller's word nothing is taken away. */
+        host_tables_destroy(&diff.remove);
+        host_tables_init(&diff.remove);
+    }
+    if (!host_tables_diff_is_empty(&diff)) {
+        error = datapath_apply(agent->datapath, &diff, ret_error);
+        if (error) {
+            agent->installed_known = false; /* Some of it may have worked. */
+        } else {
+            host_tables_diff_apply(&diff, &agent->installed);
+        }
+    }
+    host_tables_diff_destroy(&diff);
+    host_tables_destroy(&desired);
+    return error;
+}
+
+static bool
+has_loopback_target(const struct host_tables *tables)
+{
+    for (size_t i = 0; i < tables->n_targets; i++) {
+        if (tables->targets[i].address >> 24 == 127) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int
+apply_netdev(struct agent *agent, char **ret_error)
+{
+    const struct session_welcome *welcome = &agent->state.welcome;
+    struct netdev_desired desired = {
+        .ifindex = datapath_sal_ifindex(agent->datapath),
+        .address = welcome->identity_v4,
+        .routes = {{welcome->service_pool_v4, welcome->service_pool_len},
+                   {welcome->identity_pool_v4, welcome->identity_pool_len}},
+        .n_routes = 2,
+        .route_localnet = has_loopback_target(&agent->installed),
+    };
+    return host_netdev_apply(agent->netdev, &desired, ret_error);
+}
+
+static void
+apply_timer(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+    char *error = NULL;
+
+    if (!agent->state.have_welcome || agent->stopping) {
+        return;
+    }
+    if (!apply_tables(agent, &error)) {
+        apply_netdev(agent, &error);
+    }
+    if (error && (!agent->apply_error || strcmp(error, agent->apply_error))) {
+        VLOG_ERR("%s", error);
+    }
+    free(agent->apply_error);
+    agent->apply_error = error;
+    if (error) {
+        uv_timer_start(&agent->apply_timer, apply_timer, 1000, 0);
+    }
+}
+
+void
+agent_apply_soon(struct agent *agent)
+{
+    if (!uv_is_closing((uv_handle_t *) &agent->apply_timer)) {
+        uv_timer_start(&agent->apply_timer, apply_timer, 0, 0);
+    }
+}
+
+/* The session's connection. */
+
+static void
+channel_opened(struct channel *channel, void *agent_)
+{
+    struct agent *agent = agent_;
+
+    if (channel == agent->channel) {
+        controller_session_connected(agent->session, agent_now(agent));
+        agent_session_changed(agent);
+    }
+}
+
+static void
+channel_received(struct channel *channel,
+                 const Salient__V1__Envelope *envelope, void *agent_)
+{
+    struct agent *agent = agent_;
+
+    if (channel == agent->channel) {
+        controller_session_received(agent->session, envelope,
+                                    agent_now(agent));
+        agent_session_changed(agent);
+    }
+}
+
+static void
+channel_closed(struct channel *channel, const char *reason, void *agent_)
+{
+    struct agent *agent = agent_;
+
+    if (channel == agent->channel) {
+        agent->channel = NULL;
+        controller_session_disconnected(agent->session, reason,
+                                        agent_now(agent));
+        agent_session_changed(agent);
+    }
+}
+
+static const struct channel_ops channel_ops = {
+    .open = channel_opened,
+    .receive = channel_received,
+    .closed = channel_closed,
+};
+
+static void
+session_connect(size_t i, void *agent_)
+{
+    struct agent *agent = agent_;
+    const struct channel_tls *tls = agent->tls.ca ? &agent->tls : NULL;
+
+    /* The session is not to be called back from here: its timer does. */
+    channel_connect(agent->loop, agent->config->controllers[i], tls,
+                    &channel_ops, agent, &agent->channel,
+                    &agent->connect_error);
+}
+
+static void
+session_send(const Salient__V1__Envelope *envelope, void *agent_)
+{
+    struct agent *agent = agent_;
+
+    if (agent->channel) {
+        channel_send(agent->channel, envelope);
+    }
+}
+
+static void
+session_disconnect(void *agent_)
+{
+    struct agent *agent = agent_;
+
+    if (agent->channel) {
+        channel_close(agent->channel);
+        agent->channel = NULL;
+    }
+}
+
+static const struct session_ops session_ops = {
+    .connect = session_connect,
+    .send = session_send,
+    .disconnect = session_disconnect,
+};
+
+static void finish_stop(struct agent *);
+
+static void
+session_timer(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+
+    if (agent->connect_error) {
+        char *reason = agent->connect_error;
+        agent->connect_error = NULL;
+        controller_session_disconnected(agent->session, reason,
+                                        agent_now(agent));
+        free(reason);
+    } else {
+        controller_session_run(agent->session, agent_now(agent));
+    }
+    agent_session_changed(agent);
+}
+
+static void
+arm_session_timer(struct agent *agent)
+{
+    int64_t deadline = controller_session_deadline(agent->session);
+    int64_t now = agent_now(agent);
+
+    if (agent->connect_error) {
+        deadline = now;
+    }
+    if (deadline == INT64_MAX) {
+        uv_timer_stop(&agent->session_timer);
+    } else {
+        uv_timer_start(&agent->session_timer, session_timer,
+                       deadline > now ? deadline - now : 0, 0);
+    }
+}
+
+static void
+take_welcome(struct agent *agent)
+{
+    agent->state.welcome = *controller_session_welcome(agent->session);
+    agent->state.have_welcome = true;
+    agent->zone.pool = agent->state.welcome.service_pool_v4;
+    agent->zone.pool_len = agent->state.welcome.service_pool_len;
+}
+
+void
+agent_session_changed(struct agent *agent)
+{
+    unsigned int events = controller_session_take_events(agent->session);
+
+    if (events & SESSION_EVENT_WELCOME) {
+        take_welcome(agent);
+    }
+    if (events & SESSION_EVENT_NAMES) {
+        agent->state.names_complete
+            |= controller_session_names_complete(agent->session);
+        agent->zone.complete = agent->state.names_complete;
+    }
+    if (events & (SESSION_EVENT_WELCOME | SESSION_EVENT_NAMES)) {
+        save_soon(agent);
+    }
+    if (events & (SESSION_EVENT_WELCOME | SESSION_EVENT_NAMES
+                  | SESSION_EVENT_REGISTRATIONS)) {
+        agent_apply_soon(agent);
+    }
+    if (events & (SESSION_EVENT_WELCOME | SESSION_EVENT_PROBE)) {
+        agent_probe_start(agent);
+    } else if (!controller_session_is_up(agent->session)) {
+        agent_probe_stop(agent);
+    }
+    if (events & (SESSION_EVENT_REGISTRATIONS | SESSION_EVENT_STATE)) {
+        agent_waiters_run(agent);
+    }
+    const struct registrations *registrations
+        = controller_session_registrations(agent->session);
+    if (agent->stopping && hmap_is_empty(&registrations->map)) {
+        finish_stop(agent);
+    } else {
+        arm_session_timer(agent);
+    }
+}
+
+/* Services. */
+
+void
+agent_update_services(struct agent *agent)
+{
+    struct local_services wanted;
+
+    local_services_merge(&agent->config->services, &agent->masked,
+                         &agent->state.commands, &wanted);
+    controller_session_set_services(agent->session, &wanted,
+                                    agent_now(agent));
+    local_services_destroy(&wanted);
+    agent_session_changed(agent);
+}
+
+/* What a predecessor served and nobody wants any more is still registered at
+ * the controller, which cannot know. */
+static void
+unregister_leftovers(struct agent *agent)
+{
+    const struct host_tables *installed = &agent->installed;
+
+    for (size_t i = 0; i < installed->n_targets; i++) {
+        const struct local_target *target = &installed->targets[i];
+        const struct names_entry *entry
+            = names_by_prefix(&agent->state.names, &target->prefix);
+        struct local_service service = {
+            .name = entry ? entry->name : NULL,
+            .prefix = target->prefix,
+            .protocol = target->protocol,
+            .service_port = target->service_port,
+            .target_address = target->address,
+            .target_port = target->port,
+        };
+        if (!registrations_find(
+                controller_session_registrations(agent->session), &service)) {
+            VLOG_INFO("%s port %"PRIu16" is no longer served",
+                      entry ? entry->name : "a service", service.service_port);
+            controller_session_unregister(agent->session, &service,
+                                          agent_now(agent));
+        }
+    }
+}
+
+void
+agent_reload(struct agent *agent)
+{
+    struct agent_config *fresh;
+    char *error = NULL;
+
+    if (agent_config_load(agent->config->path, &fresh, &error)) {
+        VLOG_ERR("not reloaded: %s", error);
+        free(error);
+        return;
+    }
+    const char *key = agent_config_needs_restart(agent->config, fresh);
+    if (key) {
+        VLOG_WARN("%s: %s changed, which takes effect at the next start",
+                  agent->config->path, key);
+    }
+    local_services_destroy(&agent->config->services);
+    agent->config->services = fresh->services;
+    local_services_init(&fresh->services);
+    agent->config->keep_on_stop = fresh->keep_on_stop;
+    agent->config->stop_timeout_ms = fresh->stop_timeout_ms;
+    agent_config_destroy(fresh);
+    local_services_destroy(&agent->masked);
+    agent_update_services(agent);
+    VLOG_INFO("reloaded %s, %zu services", agent->config->path,
+              agent->config->services.n);
+}
+
+/* Start. */
+
+static void
+uplink_changed(const struct netdev_uplink *was, const struct netdev_uplink *is,
+               void *agent_)
+{
+    struct agent *agent = agent_;
+
+    VLOG_INFO("%s: %s, address "IP_FMT, is->name,
+              !is->ifindex ? "gone" : is->up ? "up" : "down",
+              IP_ARGS(htonl(is->address)));
+    agent_uplinks_changed(agent);
+    agent_probe_start(agent);
+}
+
+static int
+make_state_dir(const char *path, char **ret_error)
+{
+    if (mkdir(path, 0700) && errno != EEXIST) {
+        int error = -errno;
+        *ret_error = xasprintf("cannot make state_dir %s: %s", path,
+                               ovs_strerror(-error));
+        return error;
+    }
+    return 0;
+}
+
+static int
+load_identity(struct agent *agent, char **ret_error)
+{
+    const char *path = agent->config->key_file;
+    int error = identity_load(path, &agent->identity);
+
+    if (error) {
+        *ret_error = xasprintf(
+            "key_file %s: %s", path,
+            error == -EPERM
+                ? "others may read it; chmod 600"
+            : error == -EINVAL
+                ? "it holds no key; move it away and a new one is made"
+                : ovs_strerror(-error));
+    }
+    return error;
+}
+
+/* A damaged state file is no reason not to start; it is kept for whoever
+ * wants to know. */
+static void
+load_state(struct agent *agent)
+{
+    int error = agent_state_load(agent->state_path, &agent->state);
+
+    if (error) {
+        char *aside = xasprintf("%s.damaged", agent->state_path);
+        VLOG_ERR("%s: %s; starting without it%s", agent->state_path,
+                 error == -EINVAL ? "damaged" : ovs_strerror(-error),
+                 rename(agent->state_path, aside) ? "" : ", kept as .damaged");
+        free(aside);
+    }
+    agent->zone = (struct dns_zone) {
+        .names = &agent->state.names,
+        .complete = agent->state.names_complete,
+        .suffix = agent->config->dns.suffix,
+        .ttl = agent->config->dns.ttl,
+        .pool = agent->state.welcome.service_pool_v4,
+        .pool_len = agent->state.welcome.service_pool_len,
+        .forward = agent->config->dns.n_upstreams > 0,
+    };
+}
+
+static void
+create_session(struct agent *agent)
+{
+    const struct session_config config = {
+        .name = agent->config->name,
+        .software = "sald " SALIENT_VERSION,
+        .identity = &agent->identity,
+        .n_endpoints = agent->config->n_controllers,
+        .seed = randombytes_random(),
+        .names = &agent->state.names,
+    };
+
+    agent->session = controller_session_create(&config, &session_ops, agent);
+    if (agent->state.have_welcome) {
+        controller_session_set_identity_v4(agent->session,
+                                           agent->state.welcome.identity_v4);
+    }
+    agent->tls.certificate = agent->config->tls_certificate;
+    agent->tls.private_key = agent->config->tls_private_key;
+    agent->tls.ca = agent->config->tls_ca;
+}
+
+static int
+open_datapath(struct agent *agent, char **ret_error)
+{
+    const struct datapath_config config = {
+        .pin_path = agent->config->pin_path,
+        .device = agent->config->device,
+        .max_flows = agent->config->max_flows,
+    };
+    int error = datapath_open(&config, &agent->datapath, ret_error);
+
+    if (!error) {
+        error = read_installed(agent);
+        if (error) {
+            *ret_error = xasprintf("cannot read the data plane's tables: %s",
+                                   ovs_strerror(-error));
+        }
+    }
+    return error;
+}
+
+static int
+open_servers(struct agent *agent, char **ret_error)
+{
+    int error = 0;
+
+    if (agent->config->dns.enabled) {
+        error = dns_server_start(agent->loop, &agent->config->dns,
+                                 &agent->zone, &agent->dns, ret_error);
+    }
+    if (!error) {
+        error = control_server_start(agent->loop,
+                                     agent->config->control_socket,
+                                     agent_commands, agent, &agent->control,
+                                     ret_error);
+    }
+    return error;
+}
+
+static uv_timer_t *
+timer_at(struct agent *agent, size_t i)
+{
+    uv_timer_t *const timers[] = {
+        &agent->session_timer, &agent->probe_timer,  &agent->apply_timer,
+        &agent->save_timer,    &agent->waiter_timer, &agent->stop_timer,
+    };
+    return i < ARRAY_SIZE(timers) ? timers[i] : NULL;
+}
+
+static struct agent *
+create(uv_loop_t *loop, struct agent_config *config)
+{
+    struct agent *agent = xzalloc(sizeof *agent);
+    uv_timer_t *timer;
+
+    agent->loop = loop;
+    agent->config = config;
+    agent->state_path = xasprintf("%s/sald.json", config->state_dir);
+    agent_state_init(&agent->state);
+    local_services_init(&agent->masked);
+    host_tables_init(&agent->installed);
+    ovs_list_init(&agent->waiters);
+    for (size_t i = 0; (timer = timer_at(agent, i)); i++) {
+        uv_timer_init(loop, timer);
+        timer->data = agent;
+    }
+    return agent;
+}
+
+/* Closes everything but the data plane.  Memory stays until
+ * agent_destroy(). */
+static void
+close_all(struct agent *agent)
+{
+    uv_timer_t *timer;
+
+    agent->stopping = true;
+    agent_waiters_fail_all(agent);
+    if (agent->session) {
+        controller_session_stop(agent->session);
+    }
+    session_disconnect(agent);
+    control_server_stop(agent->control);
+    dns_server_stop(agent->dns);
+    probe_socket_close(agent->probe_socket);
+    host_netdev_close(agent->netdev);
+    agent->control = NULL;
+    agent->dns = NULL;
+    agent->probe_socket = NULL;
+    agent->netdev = NULL;
+    for (size_t i = 0; (timer = timer_at(agent, i)); i++) {
+        uv_close((uv_handle_t *) timer, NULL);
+    }
+}
+
+int
+agent_start(uv_loop_t *loop, struct agent_config *config,
+            struct agent **ret_agent, char **ret_error)
+{
+    struct agent *agent = create(loop, config);
+    int error;
+
+    if ((error = make_state_dir(config->state_dir, ret_error))
+        || (error = load_identity(agent, ret_error))) {
+        goto fail;
+    }
+    load_state(agent);
+    create_session(agent);
+    /* The servers before the data plane: their addresses may be taken by an
+     * agent that runs already, which must not be disturbed. */
+    if ((error = open_servers(agent, ret_error))
+        || (error = host_netdev_open(loop, config->uplinks, config->n_uplinks,
+                                uplink_changed, agent, &agent->netdev,
+                                ret_error))
+        || (error = open_datapath(agent, ret_error))) {
+        goto fail;
+    }
+    agent_uplinks_changed(agent);
+    agent_update_services(agent);
+    unregister_leftovers(agent);
+    controller_session_start(agent->session, agent_now(agent));
+    agent_apply_soon(agent);
+    agent_session_changed(agent);
+    *ret_agent = agent;
+    return 0;
+
+fail:
+    close_all(agent);
+    uv_run(loop, UV_RUN_DEFAULT);
+    agent_destroy(agent);
+    return error;
+}
+
+/* Stop. */
+
+static void
+finish_stop(struct agent *agent)
+{
+    close_all(agent);
+    if (agent->config->keep_on_stop) {
+        datapath_close(agent->datapath);
+        VLOG_INFO("stopped; the data plane goes on");
+    } else {
+        datapath_remove(agent->datapath);
+        VLOG_INFO("stopped; everything is removed");
+    }
+    agent->datapath = NULL;
+    agent->stopped(agent->stopped_aux);
+}
+
+static void
+stop_timer(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+
+    VLOG_WARN("the controller did not confirm in time");
+    finish_stop(agent);
+}
+
+void
+agent_stop(struct agent *agent, void (*stopped)(void *aux), void *aux)
+{
+    const struct local_services none = {.n = 0};
+
+    if (agent->stopping) {
+        return;
+    }
+    agent->stopping = true;
+    agent->stopped = stopped;
+    agent->stopped_aux = aux;
+    agent_save_state(agent);
+    if (agent->config->keep_on_stop
+        || !controller_session_is_up(agent->session)) {
+        finish_stop(agent);
+        return;
+    }
+    uv_timer_start(&agent->stop_timer, stop_timer,
+                   agent->config->stop_timeout_ms, 0);
+    controller_session_set_services(agent->session, &none, agent_now(agent));
+    agent_session_changed(agent);
+}
+
+void
+agent_destroy(struct agent *agent)
+{
+    if (!agent) {
+        return;
+    }
+    controller_session_destroy(agent->session);
+    for (size_t i = 0; i < AGENT_MAX_UPLINKS; i++) {
+        free(agent->uplinks[i].error);
+    }
+    datapath_close(agent->datapath);
+    host_tables_destroy(&agent->installed);
+    local_services_destroy(&agent->masked);
+    agent_state_destroy(&agent->state);
+    identity_clear(&agent->identity);
+    free(agent->state_path);
+    free(agent->connect_error);
+    free(agent->apply_error);
+    agent_config_destroy(agent->config);
+    free(agent);
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What agent*.c share. */
+#ifndef SALIENT_AGENT_PRIVATE_H
+#define SALIENT_AGENT_PRIVATE_H 1
+
+#include "agents/agent.h"
+#include "agents/agent_state.h"
+#include "agents/controller_session.h"
+#include "agents/datapath.h"
+#include "agents/dns_server.h"
+#include "agents/host_tables.h"
+#include "agents/host_netdev.h"
+#include "agents/probe.h"
+#include "agents/probe_socket.h"
+#include "openvswitch/list.h"
+#include "proto/channel.h"
+#include "proto/daemon/control.h"
+#include "proto/identity.h"
+
+/* Per uplink of the configuration. */
+struct agent_uplink {
+    int attached; /* ifindex to which the data plane is attached; 0 = none. */
+    struct probe_schedule schedule;
+    uint64_t probes_sent, probes_failed;
+    char *error; /* Why it could not be attached, or NULL. */
+};
+
+struct agent {
+    uv_loop_t *loop;
+    struct agent_config *config;
+    struct identity identity;
+
+    /* What is remembered; the session keeps the names in it up to date. */
+    struct agent_state state;
+    char *state_path;
+    struct local_services masked; /* Of the file, unregistered by salctl. */
+
+    struct controller_session *session;
+    struct channel *channel; /* Of the session's connection, or NULL. */
+    struct channel_tls tls;
+    char *connect_error; /* channel_connect() failed at once. */
+
+    struct datapath *datapath;
+    struct host_tables installed; /* What the data plane holds. */
+    bool installed_known;
+    char *apply_error; /* Of the last apply, or NULL. */
+
+    struct host_netdev *netdev;
+    struct agent_uplink uplinks[AGENT_MAX_UPLINKS];
+    struct probe_socket *probe_socket;
+    uint32_t probe_seq;
+
+    struct dns_zone zone;
+    struct dns_server *dns; /* NULL if disabled. */
+    struct control_server *control;
+    struct ovs_list waiters; /* Commands that wait; agent_commands.c. */
+
+    uv_timer_t session_timer, probe_timer, apply_timer, save_timer;
+    uv_timer_t waiter_timer, stop_timer;
+    bool stopping;
+    void (*stopped)(void *aux); /* agent_stop()'s. */
+    void *stopped_aux;
+};
+
+int64_t agent_now(const struct agent *);
+
+/* To be called after each input to the session: acts on its events and sets
+ * its timer. */
+void agent_session_changed(struct agent *);
+
+/* Computes what is wanted and makes it so, soon: many calls, one run. */
+void agent_apply_soon(struct agent *);
+
+/* Tells the session which services are wanted now. */
+void agent_update_services(struct agent *);
+
+/* Writes the state file at once; logs failure. */
+int agent_save_state(struct agent *);
+
+/* agent_uplinks.c: interfaces and probes. */
+void agent_uplinks_changed(struct agent *);
+void agent_probe_start(struct agent *);
+void agent_probe_stop(struct agent *);
+void agent_probe_timer(uv_timer_t *);
+void agent_probe_arm(struct agent *);
+
+/* agent_commands.c: the control socket. */
+extern const struct control_command agent_commands[];
+void agent_waiters_run(struct agent *);
+void agent_waiters_fail_all(struct agent *);
+
+/* agent_show.c. */
+void agent_show_services(struct agent *, bool json, struct ds *);
+void agent_show_names(struct agent *, bool json, struct ds *);
+void agent_show_status(struct agent *, bool json, struct ds *);
+void agent_show_counters(struct agent *, bool json, struct ds *);
+
+#endif /* agent_private.h */

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* State dumps of the agent, as text for people and as JSON. */
+#include "agents/agent_private.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include "openvswitch/dynamic-string.h"
+#include "openvswitch/json.h"
+#include "packets.h"
+#include "proto/daemon/daemon.h"
+#include "util.h"
+
+static void
+put_address(struct json *json, const char *key, uint32_t address)
+{
+    json_object_put_format(json, key, IP_FMT, IP_ARGS(htonl(address)));
+}
+
+static void
+put_int(struct json *json, const char *key, long long int value)
+{
+    json_object_put(json, key, json_integer_create(value));
+}
+
+static void
+put_bool(struct json *json, const char *key, bool value)
+{
+    json_object_put(json, key, json_boolean_create(value));
+}
+
+/* Takes 'json'. */
+static void
+put_json(struct json *json, struct ds *out)
+{
+    json_to_ds(json, JSSF_SORT, out);
+    ds_put_char(out, '\n');
+    json_destroy(json);
+}
+
+/* What the data plane formats, as a part of ours. */
+static struct json *
+from_datapath(struct agent *agent,
+              void (*format)(struct datapath *, bool json, struct ds *))
+{
+    struct ds s = DS_EMPTY_INITIALIZER;
+    format(agent->datapath, true, &s);
+    struct json *json = json_from_string(ds_cstr(&s));
+    ds_destroy(&s);
+    return json;
+}
+
+static const char *
+source_of(const struct agent *agent, const struct registration *reg)
+{
+    return (local_services_find(&agent->state.commands, &reg->service)
+                ? "salctl"
+            : reg->state < REGISTRATION_UNWANTED ? "file"
+                                                 : "-");
+}
+
+static char *
+target_of(const struct local_service *service)
+{
+    return (service->target_address
+                ? xasprintf(IP_FMT":%"PRIu16,
+                            IP_ARGS(htonl(service->target_address)),
+                            service->target_port)
+                : xasprintf("%"PRIu16, service->target_port));
+}
+
+static struct json *
+service_to_json(const struct agent *agent, const struct registration *reg)
+{
+    const struct local_service *service = &reg->service;
+    struct json *json = json_object_create();
+    char id[SERVICE_PREFIX_STRLEN];
+    char *target = target_of(service);
+
+    json_object_put_string(json, "name", service->name);
+    json_object_put_string(json, "prefix",
+                           service_prefix_format(&service->prefix, id));
+    json_object_put_string(json, "protocol",
+                           local_service_protocol_name(service->protocol));
+    put_int(json, "port", service->service_port);
+    json_object_put_string(json, "target", target);
+    put_int(json, "weight", service->weight);
+    json_object_put_string(json, "source", source_of(agent, reg));
+    json_object_put_string(json, "state", registration_state_name(reg->state));
+    put_bool(json, "confirmed", reg->confirmed);
+    put_address(json, "address", reg->service_v4);
+    if (reg->error) {
+        json_object_put_string(json, "error", reg->error);
+    }
+    free(target);
+    return json;
+}
+
+void
+agent_show_services(struct agent *agent, bool json, struct ds *out)
+{
+    size_t n;
+    const struct registration **regs = registrations_sorted(
+        controller_session_registrations(agent->session), &n);
+
+    if (json) {
+        struct json *array = json_array_create_empty();
+        for (size_t i = 0; i < n; i++) {
+            json_array_add(array, service_to_json(agent, regs[i]));
+        }
+        put_json(array, out);
+    } else {
+        ds_put_format(out, "%-32s %-5s %5s %-21s %6s %-6s %-10s %s\n", "NAME",
+                      "PROTO", "PORT", "TARGET", "WEIGHT", "FROM", "STATE",
+                      "ADDRESS");
+        for (size_t i = 0; i < n; i++) {
+            const struct local_service *service = &regs[i]->service;
+            char *target = target_of(service);
+            ds_put_format(
+                out, "%-32s %-5s %5"PRIu16" %-21s %6"PRIu32" %-6s %-10s "IP_FMT
+                "%s%s\n", service->name[0] ? service->name : "-",
+                local_service_protocol_name(service->protocol),
+                service->service_port, target, service->weight,
+                source_of(agent, regs[i]),
+                registration_state_name(regs[i]->state),
+                IP_ARGS(htonl(regs[i]->service_v4)),
+                regs[i]->error ? "  " : "",
+                regs[i]->error ? regs[i]->error : "");
+            free(target);
+        }
+    }
+    free(regs);
+}
+
+void
+agent_show_names(struct agent *agent, bool json, struct ds *out)
+{
+    size_t n;
+    const struct names_entry **entries = names_sorted(&agent->state.names, &n);
+    struct json *array = json ? json_array_create_empty() : NULL;
+    char id[SERVICE_PREFIX_STRLEN];
+
+    if (!json) {
+        ds_put_format(out, "%-40s %-15s %s\n", "NAME", "ADDRESS", "PREFIX");
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct names_entry *entry = entries[i];
+        service_prefix_format(&entry->prefix, id);
+        if (json) {
+            struct json *object = json_object_create();
+            json_object_put_string(object, "name", entry->name);
+            put_address(object, "address", entry->address);
+            json_object_put_string(object, "prefix", id);
+            json_array_add(array, object);
+        } else {
+            char address[INET_ADDRSTRLEN];
+            struct in_addr in = {htonl(entry->address)};
+            inet_ntop(AF_INET, &in, address, sizeof address);
+            ds_put_format(out, "%-40s %-15s %s\n",
+                          entry->name[0] ? entry->name : "-", address, id);
+        }
+    }
+    if (json) {
+        put_json(array, out);
+    }
+    free(entries);
+}
+
+/* Status. */
+
+static void
+format_hex(const uint8_t *bytes, size_t n, char *hex)
+{
+    for (size_t i = 0; i < n; i++) {
+        sprintf(hex + 2 * i, "%02x", bytes[i]);
+    }
+}
+
+static struct json *
+uplinks_to_json(const struct agent *agent)
+{
+    struct json *array = json_array_create_empty();
+
+    for (size_t i = 0; i < host_netdev_n_uplinks(agent->netdev); i++) {
+        const struct netdev_uplink *netdev
+            = host_netdev_uplink(agent->netdev, i);
+        const struct agent_uplink *uplink = &agent->uplinks[i];
+        struct json *json = json_object_create();
+        json_object_put_string(json, "name", netdev->name);
+        put_int(json, "ifindex", netdev->ifindex);
+        put_bool(json, "up", netdev->up);
+        put_address(json, "locator", netdev->address);
+        put_bool(json, "hooked", uplink->attached);
+        put_bool(json, "attached",
+                 controller_session_attached(agent->session,
+                                             netdev->address));
+        put_int(json, "probes_sent", uplink->probes_sent);
+        put_int(json, "probes_failed", uplink->probes_failed);
+        if (uplink->error) {
+            json_object_put_string(json, "error", uplink->error);
+        }
+        json_array_add(array, json);
+    }
+    return array;
+}
+
+static struct json *
+controller_to_json(const struct agent *agent)
+{
+    const struct controller_session *session = agent->session;
+    struct json *json = json_object_create();
+
+    json_object_put_string(
+        json, "endpoint",
+        agent->config->controllers[controller_session_endpoint(session)]);
+    json_object_put_string(json, "state",
+                           session_state_name(controller_session_state(
+                               session)));
+    put_int(json, "sessions", controller_session_welcomes(session));
+    if (controller_session_error(session)) {
+        json_object_put_string(json, "error",
+                               controller_session_error(session));
+    }
+    return json;
+}
+
+static void
+status_to_json(struct agent *agent, struct ds *out)
+{
+    const struct session_welcome *welcome = &agent->state.welcome;
+    char id[2 * SAL_ENDPOINT_ID_LEN + 1];
+    struct json *json = json_object_create();
+    struct json *dns = json_object_create();
+
+    format_hex(agent->identity.endpoint_id, SAL_ENDPOINT_ID_LEN, id);
+    json_object_put_string(json, "name", agent->config->name);
+    json_object_put_string(json, "version", SALIENT_VERSION);
+    json_object_put_string(json, "endpoint_id", id);
+    put_bool(json, "attached",
+             controller_session_is_attached(agent->session));
+    put_address(json, "identity_address", welcome->identity_v4);
+    put_address(json, "resolver", welcome->resolver_v4);
+    put_int(json, "sal_port", welcome->sal_port);
+    json_object_put(json, "controller", controller_to_json(agent));
+    put_int(json, "names", names_count(&agent->state.names));
+    put_bool(json, "names_complete", agent->state.names_complete);
+    put_bool(json, "services_settled",
+             registrations_settled(
+                 controller_session_registrations(agent->session)));
+    json_object_put(json, "uplinks", uplinks_to_json(agent));
+    put_bool(dns, "enabled", agent->dns);
+    json_object_put_format(dns, "listen", IP_FMT":%"PRIu16,
+                           IP_ARGS(htonl(agent->config->dns.listen.address)),
+                           agent->config->dns.listen.port);
+    json_object_put_string(dns, "suffix", agent->config->dns.suffix);
+    json_object_put(json, "dns", dns);
+    json_object_put(json, "datapath",
+                    from_datapath(agent, datapath_format_status));
+    if (agent->apply_error) {
+        json_object_put_string(json, "error", agent->apply_error);
+    }
+    put_json(json, out);
+}
+
+static void
+format_uplinks(const struct agent *agent, struct ds *out)
+{
+    for (size_t i = 0; i < host_netdev_n_uplinks(agent->netdev); i++) {
+        const struct netdev_uplink *netdev
+            = host_netdev_uplink(agent->netdev, i);
+        const struct agent_uplink *uplink = &agent->uplinks[i];
+        ds_put_format(out, "uplink      %s: %s, locator "IP_FMT", %s, "
+                      "%"PRIu64" probes%s%s\n", netdev->name,
+                      !netdev->ifindex ? "missing"
+                      : netdev->up     ? "up"
+                                       : "down",
+                      IP_ARGS(htonl(netdev->address)),
+                      controller_session_attached(agent->session,
+                                                  netdev->address)
+                          ? "attached"
+                          : "not seen by the network",
+                      uplink->probes_sent, uplink->error ? "; " : "",
+                      uplink->error ? uplink->error : "");
+    }
+}
+
+static void
+format_status(struct agent *agent, struct ds *out)
+{
+    const struct controller_session *session = agent->session;
+    const struct session_welcome *welcome = &agent->state.welcome;
+    const char *error = controller_session_error(session);
+    char id[2 * SAL_ENDPOINT_ID_LEN + 1];
+
+    format_hex(agent->identity.endpoint_id, SAL_ENDPOINT_ID_LEN, id);
+    ds_put_format(out, "agent       %s, sald %s\n", agent->config->name,
+                  SALIENT_VERSION);
+    ds_put_format(out, "endpoint    %s\n", id);
+    ds_put_format(out, "controller  %s: %s%s%s\n",
+                  agent->config->controllers[controller_session_endpoint(
+                      session)],
+                  session_state_name(controller_session_state(session)),
+                  error ? ", " : "", error ? error : "");
+    ds_put_format(out, "identity    "IP_FMT"\n",
+                  IP_ARGS(htonl(welcome->identity_v4)));
+    ds_put_format(out, "resolver    "IP_FMT", SAL port %"PRIu16"\n",
+                  IP_ARGS(htonl(welcome->resolver_v4)), welcome->sal_port);
+    format_uplinks(agent, out);
+    ds_put_format(out, "names       %zu%s\n", names_count(&agent->state.names),
+                  agent->state.names_complete ? "" : ", not complete yet");
+    if (agent->dns) {
+        ds_put_format(out, "dns         "IP_FMT":%"PRIu16", suffix %s\n",
+                      IP_ARGS(htonl(agent->config->dns.listen.address)),
+                      dns_server_port(agent->dns), agent->config->dns.suffix);
+    } else {
+        ds_put_cstr(out, "dns         disabled\n");
+    }
+    if (agent->apply_error) {
+        ds_put_format(out, "error       %s\n", agent->apply_error);
+    }
+    datapath_format_status(agent->datapath, false, out);
+}
+
+void
+agent_show_status(struct agent *agent, bool json, struct ds *out)
+{
+    if (json) {
+        status_to_json(agent, out);
+    } else {
+        format_status(agent, out);
+    }
+}
+
+/* Counters. */
+
+void
+agent_show_counters(struct agent *agent, bool json, struct ds *out)
+{
+    static const struct dns_counters no_dns;
+    const struct dns_counters *dns
+        = agent->dns ? dns_server_counters(agent->dns) : &no_dns;
+    const struct {
+        const char *name;
+        uint64_t value;
+    } counters[] = {
+        {"dns_queries", dns->queries},
+        {"dns_noerror", dns->noerror},
+        {"dns_nxdomain", dns->nxdomain},
+        {"dns_refused", dns->refused},
+        {"dns_servfail", dns->servfail},
+        {"dns_other", dns->other},
+        {"dns_ignored", dns->ignored},
+        {"dns_forwarded", dns->forwarded},
+        {"dns_forward_answered", dns->forward_answered},
+        {"dns_forward_failed", dns->forward_failed},
+        {"dns_tcp_connections", dns->tcp_connections},
+        {"dns_tcp_refused", dns->tcp_refused},
+        {"sal_packets_ignored",
+         agent->probe_socket ? probe_socket_received(agent->probe_socket) : 0},
+        {"controller_sessions", controller_session_welcomes(agent->session)},
+    };
+
+    if (json) {
+        struct json *object = json_object_create();
+        struct json *mine = json_object_create();
+        for (size_t i = 0; i < ARRAY_SIZE(counters); i++) {
+            put_int(mine, counters[i].name, counters[i].value);
+        }
+        json_object_put(object, "agent", mine);
+        json_object_put(object, "datapath",
+                        from_datapath(agent, datapath_format_counters));
+        put_json(object, out);
+    } else {
+        for (size_t i = 0; i < ARRAY_SIZE(counters); i++) {
+            ds_put_format(out, "%-32s %"PRIu64"\n", counters[i].name,
+                          counters[i].value);
+        }
+        datapath_format_counters(agent->datapath, false, out);
+    }
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The uplinks: the data plane's hooks on them, and the probes that tell the
+ * network where we are. */
+#include "agents/agent_private.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "openvswitch/vlog.h"
+#include "packets.h"
+#include "util.h"
+
+VLOG_DEFINE_THIS_MODULE(uplinks);
+
+static size_t
+n_uplinks(const struct agent *agent)
+{
+    return host_netdev_n_uplinks(agent->netdev);
+}
+
+static const struct netdev_uplink *
+uplink_at(const struct agent *agent, size_t i)
+{
+    return host_netdev_uplink(agent->netdev, i);
+}
+
+static void
+detach(struct agent *agent, size_t i)
+{
+    if (agent->uplinks[i].attached) {
+        datapath_detach(agent->datapath, agent->uplinks[i].attached);
+        agent->uplinks[i].attached = 0;
+    }
+}
+
+/* Attaches, or lets the data plane learn the uplink's addresses anew. */
+static void
+attach(struct agent *agent, size_t i)
+{
+    const struct netdev_uplink *netdev = uplink_at(agent, i);
+    struct agent_uplink *uplink = &agent->uplinks[i];
+    char *error = NULL;
+
+    if (datapath_attach(agent->datapath, netdev->ifindex, &error)) {
+        VLOG_WARN("%s: %s", netdev->name, error);
+    } else {
+        if (uplink->attached != netdev->ifindex) {
+            VLOG_INFO("%s is an uplink, address "IP_FMT, netdev->name,
+                      IP_ARGS(htonl(netdev->address)));
+        }
+        uplink->attached = netdev->ifindex;
+    }
+    free(uplink->error);
+    uplink->error = error;
+}
+
+/* New flows leave by the uplink that was attached first: one that is down
+ * makes place as long as another is up. */
+void
+agent_uplinks_changed(struct agent *agent)
+{
+    size_t n = n_uplinks(agent);
+    bool any_up = false;
+
+    for (size_t i = 0; i < n; i++) {
+        any_up |= uplink_at(agent, i)->up;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct netdev_uplink *uplink = uplink_at(agent, i);
+        bool wanted = uplink->ifindex && (uplink->up || !any_up);
+        if (!wanted || uplink->ifindex != agent->uplinks[i].attached) {
+            detach(agent, i);
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct netdev_uplink *uplink = uplink_at(agent, i);
+        if (uplink->ifindex && (uplink->up || !any_up)) {
+            attach(agent, i);
+        }
+    }
+}
+
+/* Probes. */
+
+static int64_t
+unix_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+static bool
+can_probe(const struct netdev_uplink *uplink)
+{
+    return uplink->up && uplink->address;
+}
+
+/* The socket follows the port that Welcome named. */
+static struct probe_socket *
+probe_socket(struct agent *agent, uint16_t port)
+{
+    if (agent->probe_socket
+        && probe_socket_port(agent->probe_socket) != port) {
+        probe_socket_close(agent->probe_socket);
+        agent->probe_socket = NULL;
+    }
+    if (!agent->probe_socket) {
+        int error = probe_socket_open(agent->loop, port,
+                                      &agent->probe_socket);
+        if (error) {
+            static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(6, 3);
+            VLOG_WARN_RL(&rl, "cannot bind UDP port %"PRIu16": %s; nothing "
+                         "else may use the SAL port", port,
+                         ovs_strerror(-error));
+        }
+    }
+    return agent->probe_socket;
+}
+
+static void
+send_probe(struct agent *agent, size_t i)
+{
+    const struct session_welcome *welcome
+        = controller_session_welcome(agent->session);
+    const struct netdev_uplink *uplink = uplink_at(agent, i);
+    const uint8_t *key = controller_session_key(agent->session);
+    struct probe_socket *sock = probe_socket(agent, welcome->sal_port);
+    struct probe_path path = {.ifindex = uplink->ifindex,
+                              .source = uplink->address,
+                              .destination = welcome->resolver_v4};
+    uint8_t packet[PROBE_LEN];
+
+    if (!sock || !key) {
+        return;
+    }
+    agent->probe_seq = probe_next_seq(agent->probe_seq, unix_ms());
+    struct probe probe = {.locator_v4 = uplink->address,
+                          .seq = agent->probe_seq};
+    memcpy(probe.endpoint_id, agent->identity.endpoint_id,
+           sizeof probe.endpoint_id);
+    probe_build(&probe, key, packet);
+
+    int error = probe_socket_send(sock, &path, packet, sizeof packet);
+    if (error) {
+        static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(6, 3);
+        VLOG_WARN_RL(&rl, "%s: cannot send a probe: %s", uplink->name,
+                     ovs_strerror(-error));
+        agent->uplinks[i].probes_failed++;
+    } else {
+        agent->uplinks[i].probes_sent++;
+        VLOG_DBG("%s: probe %"PRIu32, uplink->name, probe.seq);
+    }
+}
+
+void
+agent_probe_arm(struct agent *agent)
+{
+    int64_t deadline = INT64_MAX;
+
+    for (size_t i = 0; i < n_uplinks(agent); i++) {
+        deadline = MIN(deadline,
+                       probe_schedule_deadline(&agent->uplinks[i].schedule));
+    }
+    if (deadline == INT64_MAX || uv_is_closing((uv_handle_t *)
+                                               &agent->probe_timer)) {
+        uv_timer_stop(&agent->probe_timer);
+    } else {
+        int64_t now = agent_now(agent);
+        uv_timer_start(&agent->probe_timer, agent_probe_timer,
+                       deadline > now ? deadline - now : 0, 0);
+    }
+}
+
+void
+agent_probe_timer(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+    const struct session_welcome *welcome
+        = controller_session_welcome(agent->session);
+
+    for (size_t i = 0; welcome && i < n_uplinks(agent); i++) {
+        const struct netdev_uplink *uplink = uplink_at(agent, i);
+        bool attached
+            = controller_session_attached(agent->session, uplink->address);
+        if (probe_schedule_due(&agent->uplinks[i].schedule, attached,
+                               welcome->probe_interval_ms,
+                               agent_now(agent))) {
+            send_probe(agent, i);
+        }
+    }
+    agent_probe_arm(agent);
+}
+
+void
+agent_probe_start(struct agent *agent)
+{
+    for (size_t i = 0; i < n_uplinks(agent); i++) {
+        struct probe_schedule *schedule = &agent->uplinks[i].schedule;
+        if (controller_session_is_up(agent->session)
+            && can_probe(uplink_at(agent, i))) {
+            probe_schedule_start(schedule, agent_now(agent));
+        } else {
+            probe_schedule_stop(schedule);
+        }
+    }
+    /* The first ones at once, not at the loop's next turn. */
+    agent_probe_timer(&agent->probe_timer);
+}
+
+void
+agent_probe_stop(struct agent *agent)
+{
+    for (size_t i = 0; i < n_uplinks(agent); i++) {
+        probe_schedule_stop(&agent->uplinks[i].schedule);
+    }
+    agent_probe_arm(agent);
+}

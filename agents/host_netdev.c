@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agents/host_netdev.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <netlink/netlink.h>
+#include <netlink/route/addr.h>
+#include <netlink/route/link.h>
+#include <netlink/route/nexthop.h>
+#include <netlink/route/route.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "openvswitch/util.h"
+#include "openvswitch/vlog.h"
+#include "util.h"
+
+VLOG_DEFINE_THIS_MODULE(host_netdev);
+
+/* Marks our routes ("ip route" shows "proto 90"), as the routing daemons mark
+ * theirs. */
+#define ROUTE_PROTOCOL 90
+
+#define EVENT_BUFFER_SIZE (1 << 20)
+
+struct host_netdev {
+    struct nl_sock *requests; /* Blocking: one question, one answer. */
+    struct nl_sock *events;
+    uv_poll_t poll;
+    host_netdev_changed_cb *changed;
+    void *aux;
+    size_t n_uplinks;
+    struct netdev_uplink uplinks[];
+};
+
+/* libnl has error numbers of its own. */
+static int
+errno_from_nl(int error)
+{
+    switch (abs(error)) {
+    case 0:
+        return 0;
+    case NLE_PERM:
+    case NLE_NOACCESS:
+        return -EPERM;
+    case NLE_NODEV:
+    case NLE_OBJ_NOTFOUND:
+        return -ENODEV;
+    case NLE_EXIST:
+        return -EEXIST;
+    case NLE_NOMEM:
+        return -ENOMEM;
+    default:
+        return -EIO;
+    }
+}
+
+static int
+fail(char **ret_error, int nl_error, const char *what)
+{
+    int error = errno_from_nl(nl_error);
+
+    *ret_error = xasprintf("%s: %s%s", what, nl_geterror(nl_error),
+                           error == -EPERM ? "; run with CAP_NET_ADMIN" : "");
+    return error;
+}
+
+/* Addresses. */
+
+static uint32_t
+ipv4_of(const struct nl_addr *addr)
+{
+    ovs_be32 address;
+
+    if (!addr || nl_addr_get_family(addr) != AF_INET
+        || nl_addr_get_len(addr) != sizeof address) {
+        return 0;
+    }
+    memcpy(&address, nl_addr_get_binary_addr(addr), sizeof address);
+    return ntohl(address);
+}
+
+static struct nl_addr *
+new_addr(uint32_t address, uint8_t len)
+{
+    ovs_be32 be = htonl(address);
+    struct nl_addr *addr = nl_addr_build(AF_INET, &be, sizeof be);
+
+    nl_addr_set_prefixlen(addr, len);
+    return addr;
+}
+
+/* Calls back for each IPv4 address of 'ifindex'. */
+struct address_walk {
+    int ifindex;
+    void (*each)(struct rtnl_addr *, struct address_walk *);
+    struct nl_sock *sock;
+    uint32_t address; /* In or out. */
+    bool found;
+    int error;
+};
+
+static void
+walk_address(struct nl_object *object, void *walk_)
+{
+    struct address_walk *walk = walk_;
+    struct rtnl_addr *addr = (struct rtnl_addr *) object;
+
+    if (rtnl_addr_get_ifindex(addr) == walk->ifindex
+        && rtnl_addr_get_family(addr) == AF_INET) {
+        walk->each(addr, walk);
+    }
+}
+
+static int
+walk_addresses(struct address_walk *walk)
+{
+    struct nl_cache *cache;
+    int error = rtnl_addr_alloc_cache(walk->sock, &cache);
+
+    if (!error) {
+        nl_cache_foreach(cache, walk_address, walk);
+        nl_cache_free(cache);
+    }
+    return error;
+}
+
+/* Uplinks. */
+
+static void
+take_first_address(struct rtnl_addr *addr, struct address_walk *walk)
+{
+    uint32_t address = ipv4_of(rtnl_addr_get_local(addr));
+
+    if (!walk->address && rtnl_addr_get_scope(addr) == RT_SCOPE_UNIVERSE) {
+        walk->address = address;
+    }
+}
+
+static void
+read_uplink(struct host_netdev *netdev, const char *name,
+            struct netdev_uplink *uplink)
+{
+    struct rtnl_link *link;
+
+    memset(uplink, 0, sizeof *uplink);
+    ovs_strlcpy(uplink->name, name, sizeof uplink->name);
+    if (rtnl_link_get_kernel(netdev->requests, 0, name, &link)) {
+        return;
+    }
+    unsigned int flags = rtnl_link_get_flags(link);
+    uplink->ifindex = rtnl_link_get_ifindex(link);
+    uplink->up = (flags & IFF_UP) && (flags & IFF_RUNNING);
+    uplink->mtu = rtnl_link_get_mtu(link);
+    rtnl_link_put(link);
+
+    struct address_walk walk = {.ifindex = uplink->ifindex,
+                                .each = take_first_address,
+                                .sock = netdev->requests};
+    walk_addresses(&walk);
+    uplink->address = walk.address;
+}
+
+static void
+read_uplinks(struct host_netdev *netdev, bool tell)
+{
+    for (size_t i = 0; i < netdev->n_uplinks; i++) {
+        struct netdev_uplink was = netdev->uplinks[i];
+        struct netdev_uplink *is = &netdev->uplinks[i];
+
+        read_uplink(netdev, was.name, is);
+        if (tell && memcmp(&was, is, sizeof was)) {
+            netdev->changed(&was, is, netdev->aux);
+        }
+    }
+}
+
+/* Events only say that something changed; what, we read: so a lost one does
+ * no harm. */
+static int
+ignore_message(struct nl_msg *msg, void *aux)
+{
+    return NL_OK;
+}
+
+static void
+events_ready(uv_poll_t *poll, int status, int uv_events)
+{
+    struct host_netdev *netdev = poll->data;
+    int error;
+
+    do {
+        error = nl_recvmsgs_default(netdev->events);
+    } while (error > 0);
+    read_uplinks(netdev, true);
+}
+
+static int
+open_events(struct host_netdev *netdev)
+{
+    struct nl_sock *sock = netdev->events;
+
+    nl_socket_disable_seq_check(sock);
+    nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, ignore_message, NULL);
+    int error = nl_connect(sock, NETLINK_ROUTE);
+    if (!error) {
+        error = nl_socket_add_memberships(sock, RTNLGRP_LINK,
+                                          RTNLGRP_IPV4_IFADDR, 0);
+    }
+    if (!error) {
+        nl_socket_set_buffer_size(sock, EVENT_BUFFER_SIZE, 0);
+        error = nl_socket_set_nonblocking(sock);
+    }
+    return error;
+}
+
+int
+host_netdev_open(uv_loop_t *loop, char *const names[], size_t n,
+                 host_netdev_changed_cb *changed, void *aux,
+                 struct host_netdev **ret_netdev, char **ret_error)
+{
+    struct host_netdev *netdev
+        = xzalloc(sizeof *netdev + n * sizeof netdev->uplinks[0]);
+
+    netdev->changed = changed;
+    netdev->aux = aux;
+    netdev->n_uplinks = n;
+    for (size_t i = 0; i < n; i++) {
+        ovs_strlcpy(netdev->uplinks[i].name, names[i],
+                    sizeof netdev->uplinks[i].name);
+    }
+    netdev->requests = nl_socket_alloc();
+    netdev->events = nl_socket_alloc();
+    int error = nl_connect(netdev->requests, NETLINK_ROUTE);
+    if (!error) {
+        error = open_events(netdev);
+    }
+    if (error) {
+        error = fail(ret_error, error, "cannot open rtnetlink");
+        nl_socket_free(netdev->requests);
+        nl_socket_free(netdev->events);
+        free(netdev);
+        return error;
+    }
+    uv_poll_init(loop, &netdev->poll, nl_socket_get_fd(netdev->events));
+    netdev->poll.data = netdev;
+    uv_poll_start(&netdev->poll, UV_READABLE, events_ready);
+    read_uplinks(netdev, false);
+    *ret_netdev = netdev;
+    return 0;
+}
+
+static void
+poll_closed(uv_handle_t *handle)
+{
+    struct host_netdev *netdev = handle->data;
+
+    nl_socket_free(netdev->requests);
+    nl_socket_free(netdev->events);
+    free(netdev);
+}
+
+void
+host_netdev_close(struct host_netdev *netdev)
+{
+    if (netdev) {
+        uv_close((uv_handle_t *) &netdev->poll, poll_closed);
+    }
+}
+
+size_t
+host_netdev_n_uplinks(const struct host_netdev *netdev)
+{
+    return netdev->n_uplinks;
+}
+
+const struct netdev_uplink *
+host_netdev_uplink(const struct host_netdev *netdev, size_t i)
+{
+    return &netdev->uplinks[i];
+}
+
+/* The SAL device's address. */
+
+static void
+find_address(struct rtnl_addr *addr, struct address_walk *walk)
+{
+    struct nl_addr *local = rtnl_addr_get_local(addr);
+
+    walk->found |= (ipv4_of(local) == walk->address
+                    && rtnl_addr_get_prefixlen(addr) == 32);
+}
+
+static int
+add_address(struct nl_sock *sock, const struct netdev_desired *desired)
+{
+    struct address_walk walk = {.ifindex = desired->ifindex,
+                                .each = find_address,
+                                .sock = sock,
+                                .address = desired->address};
+    int error = walk_addresses(&walk);
+
+    if (error || walk.found || !desired->address) {
+        return error;
+    }
+    struct rtnl_addr *addr = rtnl_addr_alloc();
+    struct nl_addr *local = new_addr(desired->address, 32);
+    rtnl_addr_set_ifindex(addr, desired->ifindex);
+    error = rtnl_addr_set_local(addr, local);
+    if (!error) {
+        error = rtnl_addr_add(sock, addr, NLM_F_EXCL);
+    }
+    nl_addr_put(local);
+    rtnl_addr_put(addr);
+    return error == -NLE_EXIST ? 0 : error;
+}
+
+static void
+remove_other_address(struct rtnl_addr *addr, struct address_walk *walk)
+{
+    if (ipv4_of(rtnl_addr_get_local(addr)) != walk->address
+        || rtnl_addr_get_prefixlen(addr) != 32) {
+        int error = rtnl_addr_delete(walk->sock, addr, 0);
+        walk->error = walk->error ? walk->error : error;
+    }
+}
+
+static int
+remove_other_addresses(struct nl_sock *sock,
+                       const struct netdev_desired *desired)
+{
+    struct address_walk walk = {.ifindex = desired->ifindex,
+                                .each = remove_other_address,
+                                .sock = sock,
+                                .address = desired->address};
+    int error = walk_addresses(&walk);
+    return error ? error : walk.error;
+}
+
+/* The SAL device's routes. */
+
+static struct rtnl_route *
+new_route(const struct netdev_desired *desired,
+          const struct netdev_route *wanted)
+{
+    struct rtnl_route *route = rtnl_route_alloc();
+    struct rtnl_nexthop *hop = rtnl_route_nh_alloc();
+    struct nl_addr *dst = new_addr(wanted->address, wanted->len);
+    struct nl_addr *src = new_addr(desired->address, 32);
+
+    rtnl_route_set_family(route, AF_INET);
+    rtnl_route_set_table(route, RT_TABLE_MAIN);
+    rtnl_route_set_protocol(route, ROUTE_PROTOCOL);
+    rtnl_route_set_scope(route, RT_SCOPE_LINK);
+    rtnl_route_set_dst(route, dst);
+    rtnl_route_set_pref_src(route, src);
+    rtnl_route_nh_set_ifindex(hop, desired->ifindex);
+    rtnl_route_add_nexthop(route, hop);
+    nl_addr_put(dst);
+    nl_addr_put(src);
+    return route;
+}
+
+struct route_walk {
+    struct nl_sock *sock;
+    const struct netdev_desired *desired;
+    bool present[HOST_NETDEV_MAX_ROUTES];
+    int error;
+};
+
+/* Index of the wanted route that 'route' is, or n_routes. */
+static size_t
+wanted_route(struct rtnl_route *route, const struct netdev_desired *desired)
+{
+    struct nl_addr *dst = rtnl_route_get_dst(route);
+    size_t i;
+
+    for (i = 0; i < desired->n_routes; i++) {
+        if (ipv4_of(dst) == desired->routes[i].address
+            && nl_addr_get_prefixlen(dst) == desired->routes[i].len
+            && (ipv4_of(rtnl_route_get_pref_src(route))
+                == desired->address)) {
+            break;
+        }
+    }
+    return i;
+}
+
+static void
+walk_route(struct nl_object *object, void *walk_)
+{
+    struct route_walk *walk = walk_;
+    struct rtnl_route *route = (struct rtnl_route *) object;
+
+    if (rtnl_route_get_protocol(route) != ROUTE_PROTOCOL
+        || rtnl_route_get_table(route) != RT_TABLE_MAIN
+        || rtnl_route_get_nnexthops(route) != 1
+        || (rtnl_route_nh_get_ifindex(rtnl_route_nexthop_n(route, 0))
+            != walk->desired->ifindex)) {
+        return;
+    }
+    size_t i = wanted_route(route, walk->desired);
+    if (i < walk->desired->n_routes) {
+        walk->present[i] = true;
+    } else {
+        int error = rtnl_route_delete(walk->sock, route, 0);
+        walk->error = walk->error ? walk->error : error;
+    }
+}
+
+static int
+apply_routes(struct nl_sock *sock, const struct netdev_desired *desired)
+{
+    struct route_walk walk = {.sock = sock, .desired = desired};
+    struct nl_cache *cache;
+    int error = rtnl_route_alloc_cache(sock, AF_INET, 0, &cache);
+
+    if (error) {
+        return error;
+    }
+    nl_cache_foreach(cache, walk_route, &walk);
+    nl_cache_free(cache);
+    error = walk.error;
+    for (size_t i = 0; i < desired->n_routes; i++) {
+        if (!walk.present[i]) {
+            struct rtnl_route *route
+                = new_route(desired, &desired->routes[i]);
+            int error2 = rtnl_route_add(sock, route,
+                                        NLM_F_CREATE | NLM_F_REPLACE);
+            error = error ? error : error2;
+            rtnl_route_put(route);
+        }
+    }
+    return error;
+}
+
+/* The kernel drops packets to and from 127.0.0.0/8 on other interfaces than
+ * lo unless told otherwise. */
+static void
+apply_route_localnet(const struct netdev_desired *desired)
+{
+    char device[IFNAMSIZ], wanted = desired->route_localnet ? '1' : '0';
+
+    if (!if_indextoname(desired->ifindex, device)) {
+        return;
+    }
+    char *path
+        = xasprintf("/proc/sys/net/ipv4/conf/%s/route_localnet", device);
+    FILE *file = fopen(path, "r+e");
+    if (file) {
+        if (getc(file) != wanted) {
+            rewind(file);
+            putc(wanted, file);
+        }
+        if (fclose(file)) {
+            VLOG_WARN("%s: %s", path, ovs_strerror(errno));
+        }
+    } else if (desired->route_localnet) {
+        VLOG_WARN("%s: %s; targets on 127.0.0.0/8 cannot be reached", path,
+                  ovs_strerror(errno));
+    }
+    free(path);
+}
+
+int
+host_netdev_apply(struct host_netdev *netdev,
+                  const struct netdev_desired *desired, char **ret_error)
+{
+    struct nl_sock *sock = netdev->requests;
+    int error;
+
+    /* Routes name the address as their source, so it comes first and goes
+     * last. */
+    if ((error = add_address(sock, desired))) {
+        return fail(ret_error, error, "cannot set the identity address");
+    }
+    if ((error = apply_routes(sock, desired))) {
+        return fail(ret_error, error, "cannot set the routes of the pools");
+    }
+    if ((error = remove_other_addresses(sock, desired))) {
+        return fail(ret_error, error, "cannot remove an old address");
+    }
+    apply_route_localnet(desired);
+    return 0;
+}

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command line of Salient: hands its arguments to the agent's control
+ * socket, or ("controller ...") to the controller's. */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "agents/agent_config.h"
+#include "openvswitch/util.h"
+#include "proto/daemon/control.h"
+#include "proto/daemon/daemon.h"
+#include "util.h"
+
+#define DEFAULT_TIMEOUT_MS 40000 /* More than --wait waits. */
+
+enum { EXIT_USAGE = 2 };
+
+struct command {
+    const char *name; /* One or two words. */
+    const char *usage;
+    const char *help; /* First line short, then what a user must know. */
+};
+
+static const struct command commands[] = {
+    {"status", "",
+     "what the agent does and how it fares\n\n"
+     "Shows the controller's state, the identity address, the uplinks with\n"
+     "their locators and whether the network sees them, the data plane.\n"},
+    {"register",
+     "NAME[:PORT] [--port N] [--protocol tcp|udp] [--target ADDR:PORT]\n"
+     "           [--weight W] [--wait]",
+     "serve NAME on this host\n\n"
+     "  --port N       port that clients connect to; or write NAME:PORT\n"
+     "  --protocol P   tcp (default) or udp\n"
+     "  --target T     where the server listens: ADDR:PORT, or PORT at the\n"
+     "                 identity address; default: the same port\n"
+     "  --weight W     0 to 65535, relative to other hosts, default 1;\n"
+     "                 0 drains: no new connections\n"
+     "  --wait         return when the switches have confirmed\n\n"
+     "It is served until unregistered, also after a restart of the agent.\n"
+     "To change weight or target, register again.\n"},
+    {"unregister", "NAME[:PORT] [--port N] [--protocol tcp|udp] [--wait]",
+     "serve NAME no longer on this host\n\n"
+     "PORT may be left out if NAME is registered with one port only.  A\n"
+     "service of the configuration file is back after a reload or restart.\n"},
+    {"show services", "",
+     "services of this host: targets, weights, state at the controller\n"},
+    {"show names", "",
+     "all services' names, service addresses and service IDs\n"},
+    {"show flows", "", "flows of the data plane\n"},
+    {"show counters", "", "counters of data plane and name server\n"},
+    {"show status", "", "the same as status; also plain \"show\"\n"},
+    {"resolve", "NAME",
+     "service address and service ID of a name\n\n"
+     "NAME with or without the DNS suffix.\n"},
+    {"controller", "COMMAND...",
+     "a command for the controller\n\n"
+     "\"salctl controller help\" lists them.\n"},
+};
+
+static void
+print_help(FILE *file)
+{
+    fprintf(file,
+            "salctl: asks and tells Salient's agent and controller\n\n"
+            "usage: salctl [OPTION]... COMMAND [ARGUMENT]...\n\n"
+            "commands:\n");
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        fprintf(file, "  %-15s %.*s\n", commands[i].name,
+                (int) strcspn(commands[i].help, "\n"), commands[i].help);
+    }
+    fprintf(file,
+            "\noptions, before the command:\n"
+            "  -s, --socket PATH  control socket; default $SALIENT_SOCKET or\n"
+            "                     %s; for \"controller\"\n"
+            "                     $SALIENT_CONTROLLER_SOCKET or\n"
+            "                     %s\n"
+            "  -j, --json         JSON output\n"
+            "  -t, --timeout SEC  patience, default %d\n"
+            "  -h, --help         this text; \"salctl COMMAND --help\" tells "
+            "more\n"
+            "  -V, --version      version\n\n"
+            "exit status: 0 done, 1 failed, 2 wrong usage, 3 daemon not "
+            "reached\n", AGENT_CONTROL_SOCKET, CONTROLLER_CONTROL_SOCKET,
+            DEFAULT_TIMEOUT_MS / 1000);
+}
+
+/* Does argv start with the words of 'name'? */
+static bool
+matches(const char *name, int argc, char *argv[])
+{
+    const char *space = strchr(name, ' ');
+    size_t first = space ? space - name : strlen(name);
+
+    if (argc < 1 || strlen(argv[0]) != first
+        || strncmp(argv[0], name, first)) {
+        return false;
+    }
+    return !space || (argc > 1 && !strcmp(argv[1], space + 1));
+}
+
+static bool
+is_help(const char *arg)
+{
+    return !strcmp(arg, "--help") || !strcmp(arg, "-h");
+}
+
+/* "salctl show --help" tells about all that begin with "show". */
+static int
+print_command_help(int argc, char *argv[])
+{
+    bool found = false;
+
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        const struct command *c = &commands[i];
+        size_t len = strlen(argv[0]);
+        bool family = (!strncmp(c->name, argv[0], len) && c->name[len] == ' '
+                       && (argc < 2 || is_help(argv[1])));
+        if (family || matches(c->name, argc, argv)) {
+            printf("%susage: salctl %s %s\n\n%s", found ? "\n" : "", c->name,
+                   c->usage, c->help);
+            found = true;
+        }
+    }
+    if (!found) {
+        fprintf(stderr, "salctl: no command \"%s\"; see salctl --help\n",
+                argv[0]);
+    }
+    return found ? EXIT_SUCCESS : EXIT_USAGE;
+}
+
+static void OVS_NO_RETURN
+usage_error(const char *what, const char *arg)
+{
+    fprintf(stderr, "salctl: %s%s%s; see salctl --help\n", what,
+            arg ? " " : "", arg ? arg : "");
+    exit(EXIT_USAGE);
+}
+
+struct options {
+    const char *socket;
+    bool json;
+    unsigned int timeout_ms;
+};
+
+static void
+take_value(char option, const char *value, struct options *options)
+{
+    unsigned int seconds;
+
+    if (option == 's') {
+        options->socket = value;
+    } else if (str_to_uint(value, 10, &seconds) && seconds
+               && seconds <= 86400) {
+        options->timeout_ms = seconds * 1000;
+    } else {
+        usage_error("--timeout is not 1 to 86400 seconds:", value);
+    }
+}
+
+/* Our options end where the command begins: those behind it are the
+ * command's.  Returns the index of the command. */
+static int
+parse_options(int argc, char *argv[], struct options *options)
+{
+    static const struct {
+        const char *long_name;
+        char letter;
+        bool value;
+    } known[] = {
+        {"--socket", 's', true},   {"--json", 'j', false},
+        {"--timeout", 't', true},  {"--help", 'h', false},
+        {"--version", 'V', false},
+    };
+    int i = 1;
+
+    for (; i < argc && argv[i][0] == '-'; i++) {
+        char letter = argv[i][1] != '-' && !argv[i][2] ? argv[i][1] : 0;
+        const char *equals = letter ? NULL : strchr(argv[i], '=');
+        size_t len = equals ? equals - argv[i] : strlen(argv[i]);
+        size_t k;
+
+        for (k = 0; k < ARRAY_SIZE(known); k++) {
+            if (letter ? known[k].letter == letter
+                       : (strlen(known[k].long_name) == len
+                          && !strncmp(known[k].long_name, argv[i], len))) {
+                break;
+            }
+        }
+        if (k == ARRAY_SIZE(known) || (equals && !known[k].value)) {
+            usage_error("unknown option", argv[i]);
+        }
+        if (known[k].value) {
+            if (!equals && i + 1 >= argc) {
+                usage_error("a value is missing after", argv[i]);
+            }
+            take_value(known[k].letter, equals ? equals + 1 : argv[++i],
+                       options);
+        } else if (known[k].letter == 'j') {
+            options->json = true;
+        } else if (known[k].letter == 'h') {
+            print_help(stdout);
+            exit(EXIT_SUCCESS);
+        } else {
+            printf("salctl %s\n", SALIENT_VERSION);
+            exit(EXIT_SUCCESS);
+        }
+    }
+    return i;
+}
+
+static const char *
+socket_path(const struct options *options, bool controller)
+{
+    const char *env = getenv(controller ? "SALIENT_CONTROLLER_SOCKET"
+                                        : "SALIENT_SOCKET");
+    return (options->socket ? options->socket
+            : env && env[0] ? env
+            : controller    ? CONTROLLER_CONTROL_SOCKET
+                            : AGENT_CONTROL_SOCKET);
+}
+
+/* An agent's command that does not exist is told from here, even if no agent
+ * runs. */
+static void
+check_command(int argc, char *argv[])
+{
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        if (matches(commands[i].name, argc, argv)) {
+            return;
+        }
+    }
+    if (argc == 1 && !strcmp(argv[0], "show")) {
+        return;
+    }
+    if (!strcmp(argv[0], "help")) {
+        print_help(stdout);
+        exit(EXIT_SUCCESS);
+    }
+    char *words = (argc > 1 && !strcmp(argv[0], "show")
+                       ? xasprintf("\"%s %s\"", argv[0], argv[1])
+                       : xasprintf("\"%s\"", argv[0]));
+    usage_error("no command", words);
+}
+
+int
+main(int argc, char *argv[])
+{
+    struct options options = {.timeout_ms = DEFAULT_TIMEOUT_MS};
+    int i = parse_options(argc, argv, &options);
+
+    argc -= i;
+    argv += i;
+    if (!argc) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    bool controller = !strcmp(argv[0], "controller");
+    for (int k = 1; k < argc && (!controller || k == 1); k++) {
+        if (is_help(argv[k])) {
+            return print_command_help(argc, argv);
+        }
+    }
+    check_command(argc, argv);
+    const char *path = socket_path(&options, controller);
+    if (controller) {
+        if (argc < 2) {
+            usage_error("what shall the controller do? write \"controller "
+                        "help\"", NULL);
+        }
+        argc--;
+        argv++;
+    }
+    return control_call_blocking(path, argc, (const char *const *) argv,
+                                 options.json, options.timeout_ms);
+}
