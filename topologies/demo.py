@@ -28,7 +28,7 @@ def run(report, keep=False):
     except (TooLate, RuntimeError, OSError) as error:
         report.check(False, "the demonstration goes on", str(error))
         if net:
-            _show_logs(net)
+            net.show_logs()
         return 1
     return 0
 
@@ -50,7 +50,7 @@ def _start(report):
     try:
         quickstart.start(net)
     except (TooLate, RuntimeError, OSError):
-        _show_logs(net)
+        net.show_logs()
         raise
     report.check(True, "controller and agents are up, every rule confirmed",
                  f"{time.monotonic() - start:.1f} s")
@@ -160,12 +160,6 @@ def _stop(report, net):
 def _first_error(failed):
     return (f"; first: curl {failed[0]['status']} {failed[0]['error']}"
             if failed else "")
-
-
-def _show_logs(net):
-    title("The last lines of each log (all of it: build/log/)")
-    for daemon in net.daemons():
-        note(f"{daemon.log}\n{daemon.log_tail()}")
 
 
 def _prompt(net):

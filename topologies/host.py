@@ -162,6 +162,24 @@ class SalientHost(Host):
         """A command of the agent's control socket, its JSON answer."""
         return salctl(self.control, *command)
 
+    def register(self, name, weight):
+        """Registers the web server; returns once the switches have it."""
+        return self.must_salctl("register", f"{name}:80", "--target",
+                                str(WEB_PORT), "--weight", str(weight),
+                                "--wait")
+
+    def unregister(self, name):
+        return self.must_salctl("unregister", f"{name}:80", "--wait")
+
+    def must_salctl(self, *command):
+        return sh(f"{BUILD}/bin/salctl", "--socket", self.control, *command)
+
+    def wait_agent(self):
+        """Until the agent has its session and all its registrations."""
+        until(lambda: self.attempt(
+            f"{BUILD}/bin/salctl", "--socket", self.control,
+            "status").returncode == 0, f"sald on {self.name} answers")
+
     def agent_traces(self):
         """What an agent installs on its host, as sentences; [] if nothing of
         it is there."""

@@ -23,6 +23,7 @@ from mininet.node import OVSSwitch
 from topologies.daemon import BUILD, OVS_PREFIX, RUN, Daemon, salctl, sh, write
 from topologies.host import MANAGEMENT, SalientHost
 from topologies.ovs import OpenVSwitch
+from topologies.report import note, title
 from topologies.wait import until
 
 CONTROLLER = f"{MANAGEMENT}.1"
@@ -111,16 +112,39 @@ class SalientNet(Mininet):
             "controller", [f"{BUILD}/bin/salient-controller", "--config",
                            config], self.log_dir)
 
-    def controller(self, *command):
+    def ask_controller(self, *command):
         """A command of the controller's control socket, its JSON answer."""
         return salctl(f"{RUN}/controller.sock", *command)
+
+    def weights(self, service):
+        """{endpoint's name: weight} of a service, as registered."""
+        registry = self.ask_controller("show", "services") or {"services": []}
+        return {instance["endpoint"]: instance["weight"]
+                for known in registry["services"]
+                if known.get("name") == service
+                for instance in known["instances"]}
+
+    def in_sync(self):
+        """Whether all switches and agents are there and every switch has
+        confirmed what the controller wants."""
+        status = self.ask_controller("show", "status")
+        return (status is not None
+                and status["switches_in_sync"] == len(self.switches)
+                and status["agents_connected"] == len(self.hosts)
+                and status["hosts_attached"] == len(self.hosts)
+                and status["pending_puts"] == 0
+                and status["hold_left_ms"] == 0)
+
+    def wait_in_sync(self, timeout=30):
+        until(self.in_sync, "everything is in sync", timeout)
 
     def wait_ready(self, service, servers):
         """Until all switches send clients of 'service' to all 'servers' and
         every host resolves the name."""
+        self.wait_in_sync()
         for server in map(self.get, servers):
             until(lambda: self.in_service_rules(server) == self.switches,
-                  f"{server.name} is in the service rules of every switch", 30)
+                  f"{server.name} is in the service rules of every switch")
         for host in self.hosts:
             until(lambda: host.attempt("getent", "ahostsv4",
                                        f"{service}.sal").returncode == 0,
@@ -134,6 +158,13 @@ class SalientNet(Mininet):
         return [switch for switch in self.switches
                 if re.search(rf"\b{re.escape(host.IP())}\b", self.ovs.flows(
                     switch, self.SERVICE_TABLE))]
+
+    def since_rule_change(self):
+        """Seconds since the latest change of any rule of any switch."""
+        ages = [float(age) for switch in self.switches
+                for age in re.findall(r"duration=([0-9.]+)s", self.ovs.ofctl(
+                    "dump-flows", switch.name))]
+        return min(ages)
 
     @staticmethod
     def set_link(interface, state):
@@ -149,6 +180,12 @@ class SalientNet(Mininet):
         for host in self.hosts:
             every += [host.agent, host.nginx]
         return [daemon for daemon in every if daemon]
+
+    def show_logs(self):
+        """The last lines of each, for a person to read."""
+        title(f"The last lines of each log (all of it: {self.log_dir})")
+        for daemon in self.daemons():
+            note(f"{daemon.log}\n{daemon.log_tail()}")
 
     @staticmethod
     def leftovers():
