@@ -9,7 +9,8 @@ CONTROLLER_PURE := $(addprefix controller/,addresses.c registry.c \
 PURE += $(CONTROLLER_PURE)
 $(LIBCONTROLLER): $(CONTROLLER_PURE:%.c=$(BUILD)/obj/%.o)
 
-CONTROLLER_TESTS := $(addprefix test_,addresses registry tiles topology paths)
+CONTROLLER_TESTS := $(addprefix test_,addresses registry tiles topology paths \
+    packet rule_table)
 UNIT_TESTS += $(CONTROLLER_TESTS)
 $(CONTROLLER_TESTS:%=$(BUILD)/tests/%): $(LIBCONTROLLER)
 

@@ -460,8 +460,8 @@ build_reset_sal(const struct layers *syn, uint8_t *sal)
     sal[SAL_OFS_HEADER_LEN] = SAL_CONTROL_HEADER_LEN / 4;
     sal[SAL_OFS_TYPE] = SAL_TYPE_RESET;
     sal[SAL_OFS_PROTO] = syn->sal[SAL_OFS_PROTO];
-    /* We have no flow, but a source flow ID is never 0. */
-    memcpy(sal + SAL_OFS_SRC_FLOW, syn->sal + SAL_OFS_SRC_FLOW, 4);
+    /* From the flow it was for, which a SYN does not know: 0. */
+    memcpy(sal + SAL_OFS_SRC_FLOW, syn->sal + SAL_OFS_DST_FLOW, 4);
     memcpy(sal + SAL_OFS_DST_FLOW, syn->sal + SAL_OFS_SRC_FLOW, 4);
     sal[SAL_OFS_INNER] = SAL_INNER_NONE;
     memcpy(sal + SAL_OFS_ACK, syn->sal + SAL_OFS_SEQ, 4);
