@@ -527,6 +527,13 @@ open_servers(struct agent *agent, char **ret_error)
                                      agent->config->control_socket,
                                      agent_commands, agent, &agent->control,
                                      ret_error);
+        if (error == -EADDRINUSE) {
+            char *reason = *ret_error;
+            *ret_error = xasprintf("%s; another sald runs already, or "
+                                   "control_socket is another daemon's",
+                                   reason);
+            free(reason);
+        }
     }
     return error;
 }

@@ -29,7 +29,7 @@ PURE += agents/controller_session.c agents/desired.c agents/dns_answer.c \
 
 AGENT_TESTS := test_names test_probe test_local_services \
                test_controller_session test_agent_config test_agent_state \
-               test_dns_answer test_dns_server
+               test_dns_answer test_dns_server test_desired
 UNIT_TESTS += $(AGENT_TESTS)
 $(AGENT_TESTS:%=$(BUILD)/tests/%): $(LIBAGENT)
 
@@ -44,3 +44,6 @@ $(BUILD)/bin/sald: $(BUILD)/obj/agents/sald.o $(LIBAGENT) $(LIBSALIENT)
 	$(call link)
 $(BUILD)/bin/salctl: $(BUILD)/obj/agents/salctl.o $(LIBSALIENT)
 	$(call link)
+
+FUZZ_TARGETS += dns
+FUZZ_SRCS_dns := agents/dns_answer.c agents/names.c ofp-ext/service_id.c

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/unit.h"
+
+#include "agents/desired.h"
+
+static const uint8_t endpoint_id[SAL_ENDPOINT_ID_LEN] = {1, 2, 3};
+static const struct session_welcome welcome = {
+    .identity_v4 = 0x64400001, .resolver_v4 = 0x0afffffe, .sal_port = 6090};
+
+static struct local_service
+service(const char *name, uint16_t port, uint16_t target)
+{
+    struct local_service s = {.name = (char *) name,
+                              .protocol = 6,
+                              .service_port = port,
+                              .target_port = target,
+                              .weight = 1};
+    CU_ASSERT_EQUAL_FATAL(service_prefix_from_name(name, &s.prefix), 0);
+    return s;
+}
+
+static void
+put_name(struct names *names, const char *name, uint32_t address)
+{
+    struct service_prefix prefix;
+    CU_ASSERT_EQUAL_FATAL(service_prefix_from_name(name, &prefix), 0);
+    names_put(names, name, &prefix, address);
+}
+
+static void
+want(struct registrations *registrations, const char *name, uint16_t port,
+     uint16_t target)
+{
+    struct local_service s = service(name, port, target);
+    registrations_want(registrations, &s, false);
+}
+
+/* Action of the rule that a lookup of 'name' would find. */
+static enum service_action
+action_of(const struct host_tables *tables, const char *name)
+{
+    const struct service_rule *best = NULL;
+    struct service_prefix prefix;
+    service_prefix_from_name(name, &prefix);
+    for (size_t i = 0; i < tables->n_rules; i++) {
+        const struct service_rule *rule = &tables->rules[i];
+        if (service_prefix_contains_id(&rule->prefix, &prefix.id)
+            && (!best || rule->prefix.len > best->prefix.len)) {
+            best = rule;
+        }
+    }
+    CU_ASSERT_PTR_NOT_NULL_FATAL(best);
+    return best->action;
+}
+
+static void
+test_compute(void)
+{
+    struct names names;
+    struct registrations registrations;
+    struct host_tables tables;
+    names_init(&names);
+    registrations_init(&registrations);
+    put_name(&names, "web.shop.acme", 1);
+    put_name(&names, "db.shop.acme", 2);
+    put_name(&names, "nothing.acme", 0);
+    want(&registrations, "web.shop.acme", 80, 8080);
+    want(&registrations, "web.shop.acme", 443, 8443);
+
+    const struct desired_input input = {&welcome, endpoint_id, &names,
+                                        &registrations};
+    desired_compute(&input, &tables);
+    CU_ASSERT_EQUAL(tables.settings.identity_v4, welcome.identity_v4);
+    CU_ASSERT_EQUAL(tables.settings.resolver_v4, welcome.resolver_v4);
+    CU_ASSERT_EQUAL(tables.settings.sal_port, 6090);
+    CU_ASSERT_EQUAL(memcmp(tables.settings.endpoint_id, endpoint_id,
+                           sizeof endpoint_id), 0);
+    CU_ASSERT_EQUAL(tables.n_addresses, 2); /* Not the one without. */
+    CU_ASSERT_EQUAL(tables.n_targets, 2);
+    CU_ASSERT_EQUAL(tables.targets[0].port, 8080);
+    CU_ASSERT_EQUAL(tables.targets[1].port, 8443);
+    CU_ASSERT_EQUAL(action_of(&tables, "web.shop.acme"), SERVICE_DEMUX);
+    CU_ASSERT_EQUAL(action_of(&tables, "db.shop.acme"), SERVICE_FORWARD);
+    CU_ASSERT_EQUAL(action_of(&tables, "who.knows"), SERVICE_FORWARD);
+    host_tables_destroy(&tables);
+
+    /* Unregistered, but not yet confirmed: still served. */
+    struct local_service gone = service("web.shop.acme", 80, 8080);
+    registrations_unwant(&registrations, &gone);
+    desired_compute(&input, &tables);
+    CU_ASSERT_EQUAL(tables.n_targets, 2);
+    host_tables_destroy(&tables);
+    names_destroy(&names);
+    registrations_destroy(&registrations);
+}
+
+/* We serve all below shop.acme that has nothing more specific. */
+static void
+test_catch_all(void)
+{
+    struct names names;
+    struct registrations registrations;
+    struct host_tables tables;
+    names_init(&names);
+    registrations_init(&registrations);
+    put_name(&names, "shop.acme", 1);
+    put_name(&names, "web.shop.acme", 2);
+    put_name(&names, "web.other.acme", 3);
+    want(&registrations, "shop.acme", 80, 80);
+
+    const struct desired_input input = {&welcome, endpoint_id, &names,
+                                        &registrations};
+    desired_compute(&input, &tables);
+    CU_ASSERT_EQUAL(action_of(&tables, "shop.acme"), SERVICE_DEMUX);
+    CU_ASSERT_EQUAL(action_of(&tables, "cart.shop.acme"), SERVICE_DEMUX);
+    CU_ASSERT_EQUAL(action_of(&tables, "web.shop.acme"), SERVICE_FORWARD);
+    CU_ASSERT_EQUAL(action_of(&tables, "7.web.shop.acme"), SERVICE_FORWARD);
+    CU_ASSERT_EQUAL(action_of(&tables, "web.other.acme"), SERVICE_FORWARD);
+    CU_ASSERT_EQUAL(tables.n_rules, 3); /* No more than needed. */
+    host_tables_destroy(&tables);
+    names_destroy(&names);
+    registrations_destroy(&registrations);
+}
+
+/* What a predecessor left, known without its target, harms nothing. */
+static void
+test_no_target(void)
+{
+    struct names names;
+    struct registrations registrations;
+    struct host_tables tables;
+    struct local_service old = service("old.acme", 80, 0);
+    names_init(&names);
+    registrations_init(&registrations);
+    registrations_unwant(&registrations, &old);
+
+    const struct desired_input input = {&welcome, endpoint_id, &names,
+                                        &registrations};
+    desired_compute(&input, &tables);
+    CU_ASSERT_EQUAL(tables.n_targets, 0);
+    CU_ASSERT_EQUAL(tables.n_rules, 1);
+    host_tables_destroy(&tables);
+    names_destroy(&names);
+    registrations_destroy(&registrations);
+}
+
+UNIT_MAIN("desired", UNIT_TEST(test_compute), UNIT_TEST(test_catch_all),
+          UNIT_TEST(test_no_target))
