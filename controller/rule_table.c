@@ -180,26 +180,15 @@ rule_table_next(const struct rule_table *table, size_t *position)
 struct rule_table *
 rule_table_clone(const struct rule_table *table)
 {
-    struct rule_table *clone = xmalloc(sizeof *clone);
-    *clone = *table;
-    clone->slots = xmemdup(table->slots,
-                           (table->mask + 1) * sizeof *table->slots);
-    size_t n_foreign = 0;
-    for (size_t i = 0; i <= table->mask; i++) {
-        n_foreign += clone->slots[i].kind == RULE_FOREIGN;
-    }
-    if (n_foreign) {
-        /* Their keys are pointers, so they get other places. */
-        rule_table_clear(clone);
-        size_t i = 0;
-        for (const struct rule *r; (r = rule_table_next(table, &i));) {
-            struct rule copy = *r;
-            if (r->kind == RULE_FOREIGN) {
-                copy.foreign.match = xmalloc(sizeof *copy.foreign.match);
-                minimatch_clone(copy.foreign.match, r->foreign.match);
-            }
-            rule_table_put(clone, &copy);
+    struct rule_table *clone = rule_table_create();
+    size_t i = 0;
+    for (const struct rule *r; (r = rule_table_next(table, &i));) {
+        struct rule copy = *r;
+        if (r->kind == RULE_FOREIGN) {
+            copy.foreign.match = xmalloc(sizeof *copy.foreign.match);
+            minimatch_clone(copy.foreign.match, r->foreign.match);
         }
+        rule_table_put(clone, &copy);
     }
     return clone;
 }

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/unit.h"
+
+#include <errno.h>
+#include "controller/paths.h"
+#include "controller/rule_table.h"
+#include "controller/rules.h"
+#include "controller/topology.h"
+#include "openvswitch/dynamic-string.h"
+#include "openvswitch/list.h"
+#include "openvswitch/ofp-actions.h"
+#include "openvswitch/ofp-meter.h"
+#include "openvswitch/ofp-msgs.h"
+#include "openvswitch/ofpbuf.h"
+#include "tests/unit/topology_builder.h"
+#include "byte-order.h"
+#include "packets.h"
+
+static const struct rules_config config = RULES_CONFIG_DEFAULT;
+static const struct rule_dialect of15
+    = {&config, OFPUTIL_P_OF15_OXM, true};
+static const struct rule_dialect of13
+    = {&config, OFPUTIL_P_OF13_OXM, true};
+
+/* The flow as a switch would hold it, from the bytes of a flow_mod; and as we
+ * read it from the switch, from the bytes of its answer. */
+struct read {
+    struct ofpbuf *reply;
+    struct ofputil_flow_stats fs;
+    struct ofpbuf ofpacts;
+};
+
+static void
+flow_destroy(struct read *flow)
+{
+    ofpbuf_delete(flow->reply);
+    ofpbuf_uninit(&flow->ofpacts);
+}
+
+static void
+read_flow(const struct rule *rule, const struct rule_dialect *dialect,
+          struct read *flow)
+{
+    struct rule_change change = {RULE_ADD, *rule};
+    struct ofpbuf *message = rule_change_encode(&change, dialect);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(message);
+
+    struct ofpbuf ofpacts;
+    struct ofputil_flow_mod fm;
+    ofpbuf_init(&ofpacts, 0);
+    enum ofperr error = ofputil_decode_flow_mod(
+        &fm, message->data, dialect->protocol, NULL, NULL, &ofpacts,
+        OFPP_MAX, 255);
+    CU_ASSERT_EQUAL_FATAL(error, 0);
+    ofpbuf_delete(message);
+
+    struct ofputil_flow_stats fs = {
+        .cookie = fm.new_cookie,
+        .table_id = fm.table_id,
+        .priority = fm.priority,
+        .ofpacts = fm.ofpacts,
+        .ofpacts_len = fm.ofpacts_len,
+    };
+    minimatch_expand(&fm.match, &fs.match);
+    minimatch_destroy(&fm.match);
+
+    struct ofputil_flow_stats_request request = {
+        .table_id = 0xff, .out_port = OFPP_ANY, .out_group = OFPG_ANY};
+    struct ofpbuf *asked = ofputil_encode_flow_stats_request(
+        &request, dialect->protocol);
+    struct ovs_list replies;
+    ofpmp_init(&replies, asked->data);
+    ofputil_append_flow_stats_reply(&fs, &replies, NULL);
+    ofpbuf_delete(asked);
+    ofpbuf_uninit(&ofpacts);
+
+    struct ofpbuf *reply = ofpbuf_from_list(ovs_list_pop_front(&replies));
+    ofpmsg_update_length(reply);
+    flow->reply = ofpbuf_clone_data(reply->data, reply->size);
+    ofpbuf_delete(reply);
+    ofpbuf_init(&flow->ofpacts, 0);
+    CU_ASSERT_EQUAL_FATAL(ofputil_decode_flow_stats_reply(
+        &flow->fs, flow->reply, false, &flow->ofpacts), 0);
+}
+
+static struct rule
+service_rule(void)
+{
+    struct rule rule = RULE_INIT(RULE_SERVICE);
+    struct service_prefix prefix;
+    service_prefix_from_name("web.shop.acme", &prefix);
+    rule.service = prefix.id;
+    rule.prefix_len = prefix.len;
+    rule.protocol = 6;
+    rule.tile_value = 2;
+    rule.tile_bits = 2;
+    rule.target_v4 = 0x0a000002;
+    rule.mac = (struct eth_addr) {{{2, 0, 0, 0, 0, 2}}};
+    rule.port = 3;
+    return rule;
+}
+
+static struct rule
+random_rule(void)
+{
+    struct rule rule = RULE_INIT(1 + unit_random_below(RULE_N_KINDS - 1));
+    uint32_t v4 = unit_random() | 1;
+
+    switch (rule.kind) {
+    case RULE_ARP:
+    case RULE_ND:
+        rule.mac = (struct eth_addr) {{{2, v4, v4 >> 8, 1, 2, 3}}};
+        break;
+    case RULE_HOST:
+    case RULE_HOST6:
+    case RULE_UPLINK:
+        rule.port = 1 + unit_random_below(0xfeff);
+        break;
+    case RULE_SERVICE:
+        rule = service_rule();
+        rule.port = 1 + unit_random_below(0xfeff);
+        rule.protocol = unit_random_below(3) ? 6 : 0;
+        rule.target_v4 = v4;
+        rule.tile_bits = unit_random_below(15);
+        rule.tile_value = unit_random() & ((1 << rule.tile_bits) - 1);
+        rule.prefix_len = unit_random_below(257);
+        struct service_prefix prefix = {rule.service, rule.prefix_len};
+        service_prefix_normalize(&prefix);
+        rule.service = prefix.id;
+        return rule;
+    }
+    if (rule.kind == RULE_ARP || rule.kind == RULE_HOST) {
+        rule.address = locator_from_v4(v4);
+    } else if (rule.kind == RULE_ND || rule.kind == RULE_HOST6) {
+        rule.address.s6_addr[0] = 0xfd;
+        rule.address.s6_addr[15] = v4;
+    }
+    return rule;
+}
+
+static bool
+can_express(const struct rule *rule)
+{
+    return rules_sal_supported()
+           || (rule->kind != RULE_SERVICE && rule->kind != RULE_RESOLVE
+               && rule->kind != RULE_HOST_PROBE);
+}
+
+/* Every rule survives its way to a switch and back. */
+static void
+test_random_round_trip(void)
+{
+    for (int round = 0; round < 5000; round++) {
+        struct rule rule = random_rule(), back;
+        if (!can_express(&rule)) {
+            continue;
+        }
+        const struct rule_dialect *dialect = round % 2 ? &of15 : &of13;
+        struct read flow;
+        read_flow(&rule, dialect, &flow);
+        memset(&back, 0xff, sizeof back);
+        CU_ASSERT_EQUAL(rule_from_flow(&flow.fs, dialect, &back), 0);
+        CU_ASSERT(rule_equal(&rule, &back));
+        if (!rule_equal(&rule, &back)) {
+            struct ds s = DS_EMPTY_INITIALIZER;
+            rule_format(&rule, &s);
+            ds_put_cstr(&s, " came back as ");
+            rule_format(&back, &s);
+            fprintf(stderr, "%s\n", ds_cstr(&s));
+            ds_destroy(&s);
+        }
+        flow_destroy(&flow);
+    }
+}
+
+/* What a person sees with ovs-ofctl. */
+static char *
+flow_text(const struct rule *rule)
+{
+    uint64_t stub[128];
+    struct ofpbuf ofpacts = OFPBUF_STUB_INITIALIZER(stub);
+    struct ofputil_flow_mod fm;
+    struct ds s = DS_EMPTY_INITIALIZER;
+
+    CU_ASSERT_EQUAL_FATAL(rule_to_flow_mod(rule, &of15, OFPFC_ADD, &ofpacts,
+                                           &fm), 0);
+    ds_put_format(&s, "%u ", fm.table_id);
+    minimatch_format(&fm.match, NULL, NULL, &s, fm.priority);
+    ds_put_char(&s, ' ');
+    struct ofpact_format_params fp = {.s = &s};
+    ofpacts_format(fm.ofpacts, fm.ofpacts_len, &fp);
+    minimatch_destroy(&fm.match);
+    ofpbuf_uninit(&ofpacts);
+    return ds_steal_cstr(&s);
+}
+
+static void
+check_text(const struct rule *rule, const char *expected)
+{
+    char *text = flow_text(rule);
+    CU_ASSERT_STRING_EQUAL(text, expected);
+    if (strcmp(text, expected)) {
+        fprintf(stderr, "is:     %s\nshould: %s\n", text, expected);
+    }
+    free(text);
+}
+
+static void
+test_text(void)
+{
+    struct rule rule = RULE_INIT(RULE_LINK_PROBE);
+    check_text(&rule, "0 priority=60000,dl_type=0x88cc "
+                      "meter:3,CONTROLLER:65535");
+    rule = RULE_INIT(RULE_ARP);
+    rule.address = locator_from_v4(0x0a000002);
+    rule.mac = (struct eth_addr) {{{2, 0, 0, 0, 0, 2}}};
+    check_text(&rule, "0 priority=40000,arp,arp_tpa=10.0.0.2,arp_op=1 "
+        "move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],"
+        "set_field:02:00:00:00:00:02->eth_src,set_field:2->arp_op,"
+        "move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],"
+        "set_field:02:00:00:00:00:02->arp_sha,"
+        "move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[],"
+        "set_field:10.0.0.2->arp_spa,IN_PORT");
+    rule = RULE_INIT(RULE_DEFAULT);
+    check_text(&rule, "0 priority=0 goto_table:20");
+    rule = RULE_INIT(RULE_GUARD);
+    check_text(&rule, "0 priority=20000,ip,nw_dst=10.255.255.254 drop");
+    rule = RULE_INIT(RULE_STOCK_PROBE);
+    check_text(&rule, "0 priority=50000,udp,nw_dst=10.255.255.254,"
+                      "tp_src=6090,tp_dst=6090 meter:1,CONTROLLER:65535");
+    rule = RULE_INIT(RULE_HOST);
+    rule.address = locator_from_v4(0x0a000002);
+    rule.port = 7;
+    check_text(&rule, "20 priority=1000,ip,nw_dst=10.0.0.2 output:7");
+    rule = RULE_INIT(RULE_SERVICE_MISS);
+    check_text(&rule, "10 priority=1 meter:2,CONTROLLER:65535");
+    if (!rules_sal_supported()) {
+        return;
+    }
+    rule = RULE_INIT(RULE_HOST_PROBE);
+    check_text(&rule, "0 priority=50000,udp,nw_dst=10.255.255.254,"
+                      "tp_dst=6090,sal_type=0x15 meter:1,CONTROLLER:65535");
+    rule = service_rule();
+    char *text = flow_text(&rule);
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "priority=1192,udp,"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "tp_src=0x2/0x3,tp_dst=6090"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "sal_type=0x10/0x10"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "sal_service=0x"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text,
+        "set_field:02:00:00:00:00:02->eth_dst,"
+        "set_field:10.0.0.2->ip_dst,set_field:ANY->in_port,output:3"));
+    free(text);
+}
+
+/* What is not as we would install it is noticed. */
+static void
+test_stale(void)
+{
+    struct rule rule = RULE_INIT(RULE_HOST), back;
+    struct read flow;
+
+    rule.address = locator_from_v4(0x0a000002);
+    rule.port = 7;
+    read_flow(&rule, &of15, &flow);
+
+    flow.fs.cookie = htonll(0x1234);
+    CU_ASSERT_EQUAL(rule_from_flow(&flow.fs, &of15, &back), -ENOENT);
+    flow.fs.cookie = htonll(SAL_COOKIE(77, 78));
+    CU_ASSERT_EQUAL(rule_from_flow(&flow.fs, &of15, &back), -EBADMSG);
+    flow.fs.cookie = htonll(rule_cookie(&rule));
+    flow.fs.priority++;
+    CU_ASSERT_EQUAL(rule_from_flow(&flow.fs, &of15, &back), -EBADMSG);
+    flow.fs.priority--;
+    flow.fs.table_id++;
+    CU_ASSERT_EQUAL(rule_from_flow(&flow.fs, &of15, &back), -EBADMSG);
+    flow.fs.table_id--;
+    flow.fs.idle_timeout = 5;
+    CU_ASSERT_EQUAL(rule_from_flow(&flow.fs, &of15, &back), 0);
+    CU_ASSERT(back.stale && rule_same_key(&rule, &back));
+    flow.fs.idle_timeout = 0;
+    match_set_nw_ttl(&flow.fs.match, 4);
+    CU_ASSERT_EQUAL(rule_from_flow(&flow.fs, &of15, &back), -EBADMSG);
+    flow_destroy(&flow);
+
+    /* Other actions: our match, to be modified. */
+    read_flow(&rule, &of15, &flow);
+    ofpact_put_OUTPUT(&flow.ofpacts)->port = 8;
+    flow.fs.ofpacts = flow.ofpacts.data;
+    flow.fs.ofpacts_len = flow.ofpacts.size;
+    CU_ASSERT_EQUAL(rule_from_flow(&flow.fs, &of15, &back), 0);
+    CU_ASSERT(back.stale && rule_same_key(&rule, &back));
+    flow_destroy(&flow);
+}
+
+/* A controller starts and finds flows: its own stay, strange ones with its
+ * cookie go, others' are ignored. */
+static void
+test_read_flows(void)
+{
+    struct rule_table *desired = rule_table_create();
+    struct rule_table *installed = rule_table_create();
+    struct rule host = RULE_INIT(RULE_HOST);
+    struct read flow;
+
+    host.address = locator_from_v4(0x0a000002);
+    host.port = 7;
+    rule_table_put(desired, &host);
+    read_flow(&host, &of15, &flow);
+    CU_ASSERT(rule_table_read_flow(installed, &flow.fs, &of15));
+    CU_ASSERT(rule_table_equal(desired, installed));
+
+    flow.fs.cookie = 0;
+    CU_ASSERT(!rule_table_read_flow(installed, &flow.fs, &of15));
+    flow.fs.cookie = htonll(SAL_COOKIE(77, 78));
+    CU_ASSERT(rule_table_read_flow(installed, &flow.fs, &of15));
+    flow_destroy(&flow);
+    CU_ASSERT_EQUAL(rule_table_count(installed), 2);
+
+    struct rule_table *clone = rule_table_clone(installed);
+    CU_ASSERT_EQUAL(rule_table_count(clone), 2);
+    rule_table_destroy(clone);
+
+    /* The strange one has the match of the good one: the deletion must name
+     * its very cookie, or it would hit both. */
+    struct rule_changes changes = RULE_CHANGES_INITIALIZER;
+    rule_diff(desired, installed, &changes);
+    CU_ASSERT_EQUAL_FATAL(changes.n, 1);
+    CU_ASSERT_EQUAL(changes.changes[0].op, RULE_DELETE);
+    struct ofpbuf *message = rule_change_encode(&changes.changes[0], &of15);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(message);
+    struct ofpbuf ofpacts;
+    struct ofputil_flow_mod fm;
+    ofpbuf_init(&ofpacts, 0);
+    CU_ASSERT_EQUAL(ofputil_decode_flow_mod(&fm, message->data,
+                                            of15.protocol, NULL, NULL,
+                                            &ofpacts, OFPP_MAX, 255), 0);
+    CU_ASSERT_EQUAL(fm.command, OFPFC_DELETE_STRICT);
+    CU_ASSERT_EQUAL(fm.table_id, SAL_TABLE_FORWARD);
+    CU_ASSERT_EQUAL(fm.priority, SAL_PRIORITY_HOST);
+    CU_ASSERT_EQUAL(ntohll(fm.cookie), SAL_COOKIE(77, 78));
+    CU_ASSERT_EQUAL(fm.cookie_mask, OVS_BE64_MAX);
+    minimatch_destroy(&fm.match);
+    ofpbuf_uninit(&ofpacts);
+    ofpbuf_delete(message);
+
+    rule_changes_apply(&changes, changes.n, installed);
+    CU_ASSERT(rule_table_equal(desired, installed));
+    rule_changes_destroy(&changes);
+    rule_table_destroy(desired);
+    rule_table_destroy(installed);
+}
+
+static bool
+has(const struct rule_table *table, enum rule_kind kind, uint32_t address,
+    uint32_t port)
+{
+    struct rule rule = RULE_INIT(kind);
+    if (address) {
+        rule.address = locator_from_v4(address);
+    }
+    const struct rule *found = rule_table_find(table, &rule);
+    return found && found->port == port;
+}
+
+/* 1 (SAL) -- 2 (stock) -- 3 (SAL), hosts 5 at 1 and 6 at 2. */
+static void
+test_forwarding(void)
+{
+    struct topology *topology = topology_create();
+    build_switch(topology, 1, 4, true);
+    build_switch(topology, 2, 4, false);
+    build_switch(topology, 3, 4, true);
+    build_link(topology, 1, 1, 2, 1);
+    build_link(topology, 2, 2, 3, 2);
+    struct topology_probe probe = build_probe(5, 1, 4, 1);
+    CU_ASSERT_EQUAL(topology_attach(topology, &probe, BUILDER_NEVER), 1);
+    probe = build_probe(6, 2, 3, 1);
+    CU_ASSERT_EQUAL(topology_attach(topology, &probe, BUILDER_NEVER), 1);
+    /* This one claims to be the resolver. */
+    probe = build_probe(7, 2, 4, 1);
+    probe.locator = locator_from_v4(config.resolver_v4);
+    CU_ASSERT_EQUAL(topology_attach(topology, &probe, BUILDER_NEVER), 1);
+    struct paths *paths = paths_compute(topology);
+
+    struct rule_table *table = rule_table_create();
+    rules_compute_forwarding(&config, topology, paths, 1, table);
+    CU_ASSERT(has(table, RULE_LINK_PROBE, 0, 0));
+    CU_ASSERT(has(table, RULE_HOST_PROBE, 0, 0));
+    CU_ASSERT(has(table, RULE_GUARD, 0, 0));
+    CU_ASSERT(has(table, RULE_SERVICE_MISS, 0, 0));
+    CU_ASSERT(!has(table, RULE_UPLINK, 0, 1));
+    CU_ASSERT(has(table, RULE_HOST, 0x0a000005, 4));
+    CU_ASSERT(has(table, RULE_HOST, 0x0a000006, 1));
+    CU_ASSERT(has(table, RULE_ARP, 0x0a000006, 0));
+    CU_ASSERT(!has(table, RULE_HOST, config.resolver_v4, 1));
+    struct rule arp = RULE_INIT(RULE_ARP);
+    arp.address = locator_from_v4(config.resolver_v4);
+    CU_ASSERT(eth_addr_equals(rule_table_find(table, &arp)->mac,
+                              config.resolver_mac));
+
+    rule_table_clear(table);
+    rules_compute_forwarding(&config, topology, paths, 2, table);
+    CU_ASSERT(has(table, RULE_UPLINK, 0, 1));
+    CU_ASSERT(has(table, RULE_STOCK_PROBE, 0, 0));
+    CU_ASSERT(!has(table, RULE_HOST_PROBE, 0, 0));
+    CU_ASSERT(!has(table, RULE_GUARD, 0, 0));
+    CU_ASSERT(has(table, RULE_HOST, 0x0a000005, 1));
+
+    rule_table_clear(table);
+    rules_compute_forwarding(&config, topology, paths, 9, table);
+    CU_ASSERT_EQUAL(rule_table_count(table), 0);
+
+    /* Cut off: no route, no ARP. */
+    paths_destroy(paths);
+    build_port(topology, 1, 1, false);
+    paths = paths_compute(topology);
+    rules_compute_forwarding(&config, topology, paths, 1, table);
+    CU_ASSERT(has(table, RULE_HOST, 0x0a000005, 4));
+    CU_ASSERT(!has(table, RULE_ARP, 0x0a000006, 0));
+    rule_table_destroy(table);
+    paths_destroy(paths);
+    topology_destroy(topology);
+}
+
+static void
+test_meters(void)
+{
+    for (int i = 0; i < RULES_N_METERS; i++) {
+        struct ofpbuf *message = rules_encode_meter(i, &of15, OFPMC13_ADD);
+        struct ofpbuf bands;
+        struct ofputil_meter_mod mod;
+        ofpbuf_init(&bands, 0);
+        CU_ASSERT_EQUAL(ofputil_decode_meter_mod(message->data, &mod, &bands),
+                        0);
+        CU_ASSERT(mod.meter.meter_id >= 1 && mod.meter.meter_id <= 3);
+        CU_ASSERT_EQUAL(mod.meter.bands[0].rate, 1000);
+        ofpbuf_uninit(&bands);
+        ofpbuf_delete(message);
+    }
+}
+
+UNIT_MAIN("rules", UNIT_TEST(test_text), UNIT_TEST(test_random_round_trip),
+          UNIT_TEST(test_stale), UNIT_TEST(test_read_flows),
+          UNIT_TEST(test_forwarding), UNIT_TEST(test_meters))
