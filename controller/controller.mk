@@ -10,7 +10,7 @@ PURE += $(CONTROLLER_PURE)
 $(LIBCONTROLLER): $(CONTROLLER_PURE:%.c=$(BUILD)/obj/%.o)
 
 CONTROLLER_TESTS := $(addprefix test_,addresses registry tiles topology paths \
-    packet rule_table rules)
+    packet rule_table rules routes plan)
 UNIT_TESTS += $(CONTROLLER_TESTS)
 $(CONTROLLER_TESTS:%=$(BUILD)/tests/%): $(LIBCONTROLLER)
 

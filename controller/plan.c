@@ -284,8 +284,14 @@ update_switch(struct plan *plan, uint64_t dpid)
     }
     struct rule_table *desired = compute_switch(plan, plan->paths,
                                                 plan->routes, dpid);
-    replace(sw, sw->desired, desired);
-    rule_table_destroy(desired);
+    struct rule_changes changes = RULE_CHANGES_INITIALIZER;
+    rule_diff(desired, sw->desired, &changes);
+    for (size_t i = 0; i < changes.n; i++) {
+        touch(sw, &changes.changes[i].rule);
+    }
+    rule_changes_destroy(&changes);
+    rule_table_destroy(sw->desired);
+    sw->desired = desired;
 }
 
 static void

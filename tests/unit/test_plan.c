@@ -1,0 +1,612 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The plan: incremental equals full recompute, installed follows desired, and
+ * packets that follow the rules arrive.  STEPS=n in the environment sets the
+ * length of the random walk. */
+#include "tests/unit/unit.h"
+
+#include "controller/addresses.h"
+#include "controller/paths.h"
+#include "controller/plan.h"
+#include "controller/rule_table.h"
+#include "openvswitch/dynamic-string.h"
+#include "tests/unit/topology_builder.h"
+
+enum { SWITCHES = 6, PORTS = 12, HOSTS = 12, SERVICES = 5, HOST_PORT = 7 };
+
+static const char *const names[SERVICES] = {
+    "acme", "shop.acme", "web.shop.acme", "a.web.shop.acme", "db.acme"};
+
+static struct address_pool *identities, *services;
+static struct registry *registry;
+static struct topology *topology;
+static struct plan *plan;
+static struct rule_table *installed[SWITCHES];
+static bool reconnected[SWITCHES]; /* The next diff must be a full one. */
+static uint32_t seq;
+
+static void
+start_plan(void)
+{
+    const struct rules_config rules_config = RULES_CONFIG_DEFAULT;
+    const struct routes_config routes_config = ROUTES_CONFIG_DEFAULT;
+    plan = plan_create(&rules_config, &routes_config, registry, topology);
+}
+
+static void
+start(void)
+{
+    identities = address_pool_create(ADDRESS_IDENTITY_NETWORK, 10);
+    services = address_pool_create(ADDRESS_SERVICE_NETWORK, 15);
+    registry = registry_create(identities, services);
+    topology = topology_create();
+    start_plan();
+    for (int i = 0; i < SWITCHES; i++) {
+        installed[i] = rule_table_create();
+    }
+    seq = 0;
+}
+
+static void
+stop(void)
+{
+    plan_destroy(plan);
+    topology_destroy(topology);
+    registry_destroy(registry);
+    address_pool_destroy(identities);
+    address_pool_destroy(services);
+    for (int i = 0; i < SWITCHES; i++) {
+        rule_table_destroy(installed[i]);
+    }
+}
+
+/* What put does: brings the installed rules up to date.  Returns the number of
+ * rules written. */
+static size_t
+put_all(bool full)
+{
+    struct rule_changes changes = RULE_CHANGES_INITIALIZER;
+    uint64_t dpid;
+    size_t n = 0;
+
+    plan_run(plan, NULL);
+    while (plan_pop_changed(plan, &dpid)) {
+        plan_diff(plan, dpid, installed[dpid - 1],
+                  full || reconnected[dpid - 1], &changes);
+        reconnected[dpid - 1] = false;
+        rule_changes_apply(&changes, changes.n, installed[dpid - 1]);
+        CU_ASSERT(rule_table_equal(plan_desired(plan, dpid),
+                                   installed[dpid - 1]));
+        n += changes.n;
+    }
+    rule_changes_destroy(&changes);
+    return n;
+}
+
+static void
+check(void)
+{
+    struct ds why = DS_EMPTY_INITIALIZER;
+    bool same = plan_check(plan, &why);
+    CU_ASSERT(same);
+    if (!same) {
+        fprintf(stderr, "%s", ds_cstr(&why));
+    }
+    ds_destroy(&why);
+}
+
+static void
+session(int i)
+{
+    struct endpoint_id id = build_endpoint_id(i);
+    uint64_t number;
+    CU_ASSERT_EQUAL(registry_session_begin(registry, &id, "h", 0,
+                                           BUILDER_NEVER, &number), 0);
+}
+
+static void
+attach(int i, uint64_t dpid, uint32_t port)
+{
+    struct topology_probe probe = build_probe(i, dpid, port, ++seq);
+    topology_attach(topology, &probe, BUILDER_NEVER);
+}
+
+static struct registry_key
+key_of(int i, int service, int port)
+{
+    struct registry_key key;
+    memset(&key, 0, sizeof key);
+    key.endpoint = build_endpoint_id(i);
+    service_prefix_from_name(names[service], &key.prefix);
+    key.protocol = port % 2 ? 6 : 17;
+    key.port = port;
+    return key;
+}
+
+static void
+serve(int i, int service, int port, int weight)
+{
+    struct registry_key key = key_of(i, service, port);
+    registry_register(registry, &key, names[service], weight, NULL);
+}
+
+/* A ring of switches, every second pair also linked across; 5 is stock. */
+static void
+build_fabric(void)
+{
+    for (int i = 1; i <= SWITCHES; i++) {
+        build_switch(topology, i, PORTS, i != 5);
+    }
+    for (int i = 1; i <= SWITCHES; i++) {
+        build_link(topology, i, 1, i % SWITCHES + 1, 2);
+    }
+    for (int i = 1; i <= SWITCHES / 2; i++) {
+        build_link(topology, i, 3, i + SWITCHES / 2, 3);
+    }
+}
+
+/* Follows a packet to 'address' from 'dpid'.  Returns where it comes out:
+ * dpid * 1000 + port, 0 if it is dropped or loops. */
+static uint32_t
+follow_host(uint64_t dpid, uint32_t address)
+{
+    for (int hops = 0; hops < 2 * SWITCHES; hops++) {
+        struct rule key = RULE_INIT(RULE_HOST);
+        struct topology_end far;
+        key.address = locator_from_v4(address);
+        const struct rule *rule = rule_table_find(installed[dpid - 1], &key);
+        if (!rule) {
+            return 0;
+        }
+        const struct topology_switch *sw = topology_switch(topology, dpid);
+        const struct topology_port *port = topology_port(topology, dpid,
+                                                         rule->port);
+        if (!port || !topology_port_link(topology, sw, port, &far)) {
+            return dpid * 1000 + rule->port;
+        }
+        dpid = far.dpid;
+    }
+    return 0;
+}
+
+/* Follows a SYN: to the first SAL switch, through its service table by longest
+ * prefix, on to the instance.  Stores the locator it was resolved to (0 if
+ * nobody serves). */
+static uint32_t
+follow_syn(uint64_t dpid, const struct service_id *id, uint8_t protocol,
+           uint16_t source_port, uint32_t *ret_locator)
+{
+    *ret_locator = 0;
+    for (int hops = 0; !topology_switch(topology, dpid)->has_sal; hops++) {
+        struct rule key = RULE_INIT(RULE_UPLINK);
+        struct topology_end far;
+        const struct rule *rule = rule_table_find(installed[dpid - 1], &key);
+        const struct topology_switch *sw = topology_switch(topology, dpid);
+        if (!rule || hops > SWITCHES
+            || !topology_port_link(topology, sw,
+                                   topology_port(topology, dpid, rule->port),
+                                   &far)) {
+            return 0;
+        }
+        dpid = far.dpid;
+    }
+
+    const struct rule *best = NULL;
+    size_t i = 0;
+    for (const struct rule *r;
+         (r = rule_table_next(installed[dpid - 1], &i));) {
+        struct service_prefix prefix = {r->service, r->prefix_len};
+        if (r->kind == RULE_SERVICE && r->protocol == protocol
+            && service_prefix_contains_id(&prefix, id)
+            && !((source_port ^ r->tile_value)
+                 & ((1u << r->tile_bits) - 1))) {
+            /* Tiles are disjoint, so no two of one length match. */
+            CU_ASSERT(!best || best->prefix_len != r->prefix_len);
+            if (!best || r->prefix_len > best->prefix_len) {
+                best = r;
+            }
+        }
+    }
+    if (!best) {
+        return 0;
+    }
+    *ret_locator = best->target_v4;
+    struct topology_end far;
+    const struct topology_switch *sw = topology_switch(topology, dpid);
+    if (!topology_port_link(topology, sw,
+                            topology_port(topology, dpid, best->port),
+                            &far)) {
+        return dpid * 1000 + best->port;
+    }
+    return follow_host(far.dpid, best->target_v4);
+}
+
+/* Oracle: which hosts can be reached, over links, by flooding. */
+static void
+flood(uint64_t from, bool reached[SWITCHES + 1])
+{
+    reached[from] = true;
+    for (uint32_t p = 1; p <= PORTS; p++) {
+        struct topology_end far;
+        const struct topology_port *port = topology_port(topology, from, p);
+        if (port && topology_port_link(topology,
+                                       topology_switch(topology, from), port,
+                                       &far) && !reached[far.dpid]) {
+            flood(far.dpid, reached);
+        }
+    }
+}
+
+static void
+check_hosts(uint64_t from, const bool reached[SWITCHES + 1])
+{
+    for (int i = 0; i < HOSTS; i++) {
+        struct in6_addr locator = locator_from_v4(0x0a000000 + i);
+        const struct topology_attachment *host = topology_attachment(topology,
+                                                                     &locator);
+        uint32_t expected = host && reached[host->dpid]
+                            ? host->dpid * 1000 + host->port : 0;
+        CU_ASSERT_EQUAL(follow_host(from, 0x0a000000 + i), expected);
+    }
+}
+
+/* Does 'i' serve exactly prefix 's' for 'protocol', as the SAL switch that
+ * resolves for 'reached' should see it? */
+static bool
+is_instance(int i, int s, uint8_t protocol, const bool reached[])
+{
+    struct in6_addr locator = locator_from_v4(0x0a000000 + i);
+    const struct topology_attachment *host = topology_attachment(topology,
+                                                                 &locator);
+    if (!host || !reached[host->dpid]) {
+        return false;
+    }
+    for (int port = 1; port <= 3; port++) {
+        struct registry_key key = key_of(i, s, port);
+        const struct registry_instance *instance = registry_instance(registry,
+                                                                     &key);
+        if (instance && instance->weight && instance->protocol == protocol) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A SYN for names[s] must reach an instance of the longest prefix that has
+ * one. */
+static void
+check_service(uint64_t from, int s, uint8_t protocol,
+              const bool reached[SWITCHES + 1])
+{
+    struct service_prefix wanted;
+    service_prefix_from_name(names[s], &wanted);
+    uint32_t locator;
+    uint32_t end = follow_syn(from, &wanted.id, protocol,
+                              SAL_ENTROPY_BASE | (unit_random()
+                                                  & SAL_ENTROPY_MASK),
+                              &locator);
+    int best = -1, best_len = -1;
+    for (int t = 0; t < SERVICES; t++) {
+        struct service_prefix prefix;
+        service_prefix_from_name(names[t], &prefix);
+        if (service_prefix_contains(&prefix, &wanted)
+            && prefix.len > best_len) {
+            for (int i = 0; i < HOSTS; i++) {
+                if (is_instance(i, t, protocol, reached)) {
+                    best = t;
+                    best_len = prefix.len;
+                }
+            }
+        }
+    }
+    if (best < 0) {
+        CU_ASSERT_EQUAL(locator, 0);
+        return;
+    }
+    int i = locator - 0x0a000000;
+    CU_ASSERT_FATAL(i >= 0 && i < HOSTS);
+    CU_ASSERT(is_instance(i, best, protocol, reached));
+    struct in6_addr where = locator_from_v4(locator);
+    const struct topology_attachment *host = topology_attachment(topology,
+                                                                 &where);
+    CU_ASSERT_EQUAL(end, host->dpid * 1000 + host->port);
+}
+
+static bool
+has_sal_nearby(const bool reached[SWITCHES + 1])
+{
+    for (int i = 1; i <= SWITCHES; i++) {
+        const struct topology_switch *sw = topology_switch(topology, i);
+        if (reached[i] && sw && sw->has_sal) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Packets arrive where they should, from everywhere. */
+static void
+check_delivery(void)
+{
+    for (uint64_t from = 1; from <= SWITCHES; from++) {
+        if (!topology_switch(topology, from)) {
+            continue;
+        }
+        bool reached[SWITCHES + 1] = {false};
+        flood(from, reached);
+        check_hosts(from, reached);
+        if (has_sal_nearby(reached)) {
+            for (int s = 0; s < SERVICES; s++) {
+                check_service(from, s, unit_random_below(2) ? 6 : 17,
+                              reached);
+            }
+        }
+    }
+}
+
+static void
+test_quickstart(void)
+{
+    start();
+    for (int i = 1; i <= 3; i++) {
+        build_switch(topology, i, 4, true);
+    }
+    build_link(topology, 1, 1, 2, 1);
+    build_link(topology, 2, 2, 3, 1);
+    build_link(topology, 3, 2, 1, 2);
+    CU_ASSERT(put_all(false) > 0);
+    CU_ASSERT_EQUAL(plan_generation(plan), 1);
+    CU_ASSERT_EQUAL(put_all(false), 0);
+    CU_ASSERT_EQUAL(plan_generation(plan), 1);
+
+    for (int i = 0; i < 4; i++) {
+        session(i);
+        attach(i, i ? i : 1, i ? 3 : 4);
+    }
+    serve(1, 2, 1, 1);
+    serve(2, 2, 1, 1);
+    serve(3, 2, 1, 2);
+    struct plan_result result;
+    plan_run(plan, &result);
+    CU_ASSERT_EQUAL(result.n_services, 1);
+    CU_ASSERT_EQUAL(result.topology.n_hosts, 4);
+    CU_ASSERT_EQUAL(result.n_switches, 3);
+    plan_result_destroy(&result);
+    put_all(false);
+    check();
+    check_delivery();
+
+    /* Exact weights over all source ports, as switch 1 resolves. */
+    struct service_prefix web;
+    service_prefix_from_name(names[2], &web);
+    uint32_t counts[4] = {0};
+    for (int port = SAL_ENTROPY_BASE; port <= UINT16_MAX; port++) {
+        uint32_t locator;
+        CU_ASSERT_NOT_EQUAL(follow_syn(1, &web.id, 6, port, &locator), 0);
+        counts[locator & 3]++;
+    }
+    CU_ASSERT_EQUAL(counts[0], 0);
+    CU_ASSERT_EQUAL(counts[1], 4096);
+    CU_ASSERT_EQUAL(counts[2], 4096);
+    CU_ASSERT_EQUAL(counts[3], 8192);
+
+    /* A server's link goes down: nobody is sent there any more. */
+    build_port(topology, 3, 3, false);
+    CU_ASSERT(put_all(false) > 0);
+    check();
+    check_delivery();
+    stop();
+}
+
+/* A flap within one round writes nothing. */
+static void
+test_flap(void)
+{
+    start();
+    build_fabric();
+    session(1);
+    attach(1, 1, HOST_PORT);
+    serve(1, 0, 1, 5);
+    put_all(false);
+    struct registry_key key = key_of(1, 0, 1);
+    registry_unregister(registry, &key);
+    serve(1, 0, 1, 5);
+    CU_ASSERT_EQUAL(put_all(false), 0);
+    serve(1, 0, 1, 6);
+    CU_ASSERT_EQUAL(put_all(false), 0); /* Alone it has all anyway. */
+    stop();
+}
+
+/* One instance more changes the rules of its service, nothing else. */
+static void
+test_only_what_is_concerned(void)
+{
+    start();
+    build_fabric();
+    for (int i = 0; i < 5; i++) {
+        session(i);
+        attach(i, 1 + i, HOST_PORT);
+        serve(i, 2, 1, 1);
+        serve(i, 4, 1, 1);
+    }
+    put_all(false);
+    serve(4, 2, 1, 0);
+    put_all(false);
+
+    serve(4, 2, 1, 1);
+    struct rule_changes changes = RULE_CHANGES_INITIALIZER;
+    struct service_prefix web;
+    service_prefix_from_name(names[2], &web);
+    uint64_t dpid;
+    plan_run(plan, NULL);
+    int n = 0;
+    while (plan_pop_changed(plan, &dpid)) {
+        plan_diff(plan, dpid, installed[dpid - 1], false, &changes);
+        /* Four tiles become three each, and those of the newcomer. */
+        CU_ASSERT(changes.n > 0 && changes.n < 40);
+        for (size_t i = 0; i < changes.n; i++) {
+            CU_ASSERT_EQUAL(changes.changes[i].rule.kind, RULE_SERVICE);
+            CU_ASSERT_EQUAL(changes.changes[i].rule.prefix_len, web.len);
+        }
+        n++;
+    }
+    CU_ASSERT_EQUAL(n, SWITCHES - 1); /* The stock one has none. */
+    rule_changes_destroy(&changes);
+    stop();
+}
+
+/* The controller is killed; the next one finds rules, waits until everybody is
+ * back, and has nothing to write. */
+static void
+test_restart(void)
+{
+    start();
+    for (int incarnation = 0; incarnation < 2; incarnation++) {
+        if (incarnation) {
+            plan_destroy(plan);
+            topology_destroy(topology);
+            registry_destroy(registry);
+            topology = topology_create();
+            registry = registry_create(identities, services);
+            start_plan();
+            for (int i = 0; i < SWITCHES; i++) {
+                plan_remember(plan, i + 1, installed[i]);
+            }
+        }
+        build_fabric();
+        for (int i = 0; i < HOSTS; i++) {
+            int host = incarnation ? HOSTS - 1 - i : i;
+            session(host);
+            attach(host, 1 + host % SWITCHES, HOST_PORT + host / SWITCHES);
+            for (int s = 0; s < SERVICES; s++) {
+                serve(host, s, 1, 1 + (host + s) % 4);
+                if (!incarnation) {
+                    put_all(false); /* A long history of tilings. */
+                }
+            }
+        }
+        size_t written = put_all(incarnation);
+        CU_ASSERT_EQUAL(written, 0);
+        check();
+        check_delivery();
+    }
+    stop();
+}
+
+static void
+random_topology_event(void)
+{
+    uint64_t dpid = 1 + unit_random_below(SWITCHES);
+    uint32_t port = 1 + unit_random_below(PORTS);
+
+    switch (unit_random_below(8)) {
+    case 0:
+        if (!unit_random_below(10)) {
+            topology_switch_remove(topology, dpid);
+            rule_table_clear(installed[dpid - 1]);
+            reconnected[dpid - 1] = true;
+        }
+        break;
+    case 1:
+        if (!topology_switch(topology, dpid)) {
+            build_switch(topology, dpid, PORTS, unit_random_below(4));
+        }
+        break;
+    case 2:
+        if (topology_switch(topology, dpid)) {
+            build_port(topology, dpid, port, unit_random_below(2));
+        }
+        break;
+    case 3: {
+        struct topology_end a = {dpid, port};
+        struct topology_end b = {1 + unit_random_below(SWITCHES),
+                                 1 + unit_random_below(3)};
+        a.port = 1 + a.port % 3;
+        topology_link_seen(topology, &a, &b, BUILDER_NEVER);
+        topology_link_seen(topology, &b, &a, BUILDER_NEVER);
+        break;
+    }
+    case 4: {
+        struct topology_end a = {dpid, 1 + port % 3};
+        topology_link_set_cost(topology, &a, 1 + unit_random_below(3));
+        break;
+    }
+    default: {
+        struct in6_addr locator
+            = locator_from_v4(0x0a000000 + unit_random_below(HOSTS));
+        topology_detach(topology, &locator);
+        break;
+    }
+    }
+}
+
+static void
+random_host_event(void)
+{
+    int i = unit_random_below(HOSTS), s = unit_random_below(SERVICES);
+    int port = 1 + unit_random_below(3);
+    struct endpoint_id id = build_endpoint_id(i);
+    struct registry_key key = key_of(i, s, port);
+
+    switch (unit_random_below(12)) {
+    case 0:
+        registry_remove_endpoint(registry, &id);
+        topology_detach_endpoint(topology, &id);
+        break;
+    case 1:
+    case 2:
+        session(i);
+        break;
+    case 3:
+        registry_unregister(registry, &key);
+        break;
+    case 4:
+    case 5:
+    case 6:
+        attach(i, 1 + unit_random_below(SWITCHES),
+               4 + unit_random_below(PORTS - 3));
+        break;
+    case 7:
+        registry_renew(registry, &id, 1); /* Its lease ends. */
+        registry_run(registry, 1);
+        break;
+    default:
+        serve(i, s, port, unit_random_below(5));
+        break;
+    }
+}
+
+static void
+test_random(void)
+{
+    const char *steps_text = getenv("STEPS");
+    int steps = steps_text ? atoi(steps_text) : 20000;
+    unsigned int failures = CU_get_number_of_failures();
+    size_t written = 0;
+
+    start();
+    build_fabric();
+    for (int step = 0; step < steps; step++) {
+        for (int i = unit_random_below(3); i >= 0; i--) {
+            if (!unit_random_below(5)) {
+                random_topology_event();
+            } else {
+                random_host_event();
+            }
+        }
+        written += put_all(!unit_random_below(50));
+        if (step % 10 == 0) {
+            check();
+            check_delivery();
+        }
+        if (CU_get_number_of_failures() > failures) {
+            fprintf(stderr, "first failure at step %d\n", step);
+            break;
+        }
+    }
+    CU_ASSERT(written > (size_t) steps / 2);
+    stop();
+}
+
+UNIT_MAIN("plan", UNIT_TEST(test_quickstart), UNIT_TEST(test_flap),
+          UNIT_TEST(test_only_what_is_concerned), UNIT_TEST(test_restart),
+          UNIT_TEST(test_random))
