@@ -160,6 +160,17 @@ packet_in(struct controller *c, struct managed_switch *sw,
                         m->packet_in.len, !c->hold.over, controller_now(c));
 }
 
+/* From now on the switch hands in what it receives of probes. */
+static void
+switch_ready(struct controller *c, struct managed_switch *sw)
+{
+    if (!sw->ready) {
+        sw->ready = true;
+        discovery_switch_ready(c->discovery, sw->dpid, controller_now(c));
+        controller_ask_for_probes(c);
+    }
+}
+
 static void
 switch_message(struct switch_connection *connection,
                const struct openflow_message *m, void *c_)
@@ -179,14 +190,12 @@ switch_message(struct switch_connection *connection,
             plan_remember(c->plan, sw->dpid, sw->put->installed);
         }
         sw->dirty = true;
+        if (sw->put->stats.rules_read) {
+            switch_ready(c, sw);
+        }
         break;
     case PUT_CONFIRMED:
-        if (!sw->ready) {
-            sw->ready = true;
-            discovery_switch_ready(c->discovery, sw->dpid,
-                                   controller_now(c));
-            controller_ask_for_probes(c);
-        }
+        switch_ready(c, sw);
         break;
     case PUT_NOTHING:
         break;

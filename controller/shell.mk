@@ -26,3 +26,18 @@ $(BUILD)/bin/salient-controller: $(BUILD)/obj/controller/main.o \
 SHELL_TESTS := test_switch_session
 UNIT_TESTS += $(SHELL_TESTS)
 $(SHELL_TESTS:%=$(BUILD)/tests/%): $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER)
+
+# An agent without a data plane, and the controller against real switches.
+$(BUILD)/tests/test_agent: $(BUILD)/obj/tests/controller/test_agent.o \
+    $(BUILD)/obj/agents/probe.o $(LIBSALIENT)
+	$(link)
+
+check-controller: $(BUILD)/bin/salient-controller $(BUILD)/tests/test_agent ## the controller against real switches (ONLY=name)
+	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
+	    $(PYTHON) -B tests/controller/check_controller.py
+
+.PHONY: check-controller
+CHECKS += check-controller
+FUZZ_TARGETS += openflow
+FUZZ_SRCS_openflow := controller/openflow_codec.c \
+    controller/openflow_error.c controller/switch_session.c

@@ -43,6 +43,12 @@ static struct {
     uv_timer_t keepalive;
     char line[4096];
     size_t line_len;
+    /* What is registered, to say it again after a reconnect. */
+    struct wanted {
+        char name[300];
+        int port, weight;
+    } wanted[16];
+    size_t n_wanted;
 } agent;
 
 static void
@@ -62,6 +68,10 @@ request(Salient__V1__Envelope__BodyCase body_case, void *body)
 {
     Salient__V1__Envelope envelope = SALIENT__V1__ENVELOPE__INIT;
 
+    if (!agent.channel) {
+        say("not connected");
+        return;
+    }
     envelope.request_id = ++agent.request_id;
     envelope.body_case = body_case;
     envelope.hello = body;
@@ -199,6 +209,8 @@ take_challenge(const Salient__V1__Challenge *challenge)
     request(SALIENT__V1__ENVELOPE__BODY_PROOF, &proof);
 }
 
+static void do_register(const char *, int port, int weight, bool wait);
+
 static void
 take_welcome(const Salient__V1__Welcome *welcome)
 {
@@ -210,6 +222,10 @@ take_welcome(const Salient__V1__Welcome *welcome)
         agent.up = true;
     }
     say("welcome %08x", welcome->identity_v4);
+    for (size_t i = 0; i < agent.n_wanted; i++) {
+        do_register(agent.wanted[i].name, agent.wanted[i].port,
+                    agent.wanted[i].weight, false);
+    }
 }
 
 static void
@@ -342,6 +358,32 @@ do_unregister(const char *name, int port, bool wait)
 }
 
 static void
+forget(const char *name, int port)
+{
+    for (size_t i = 0; i < agent.n_wanted; i++) {
+        if (!strcmp(agent.wanted[i].name, name)
+            && agent.wanted[i].port == port) {
+            agent.wanted[i] = agent.wanted[--agent.n_wanted];
+            return;
+        }
+    }
+}
+
+static void
+remember(const char *name, int port, int weight)
+{
+    forget(name, port);
+    if (port && weight <= UINT16_MAX
+        && agent.n_wanted < ARRAY_SIZE(agent.wanted)) {
+        struct wanted *wanted = &agent.wanted[agent.n_wanted++];
+
+        ovs_strlcpy(wanted->name, name, sizeof wanted->name);
+        wanted->port = port;
+        wanted->weight = weight;
+    }
+}
+
+static void
 command(const char *line)
 {
     char name[300], wait[10] = "";
@@ -350,9 +392,11 @@ command(const char *line)
     if (sscanf(line, "register %299s %d %d %9s", name, &port, &weight, wait)
         >= 3) {
         do_register(name, port, weight, !strcmp(wait, "wait"));
+        remember(name, port, weight);
     } else if (sscanf(line, "unregister %299s %d %9s", name, &port, wait)
                >= 2) {
         do_unregister(name, port, !strcmp(wait, "wait"));
+        forget(name, port);
     } else if (sscanf(line, "syn %299s %d", name, &port) == 2) {
         send_syn(name, port);
     } else if (!strcmp(line, "probe")) {

@@ -1,0 +1,449 @@
+# SPDX-License-Identifier: Apache-2.0
+"""salient-controller against real switches of the private Open vSwitch.
+
+                     controller -- agents (test_agent, over a Unix socket)
+                    /     |     \\
+    h1, w1 ------ s1 ---- s2 ---- s3 ------ w3
+                   |      |       |
+                   +------|-------+
+                          w2
+
+Each step needs what the ones before it left.  ONLY=name runs up to the step
+of that name."""
+
+import os
+import random
+import re
+import socket
+import sys
+import time
+import traceback
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+sys.path.insert(0, ROOT)
+
+# pylint: disable=wrong-import-position
+from topologies import sandbox
+from topologies.daemon import sh
+from topologies.wait import until
+from tests.controller import control
+from tests.controller.network import CONTROL, OPENFLOW_PORT, Network
+from tests.controller.stock_switch import StockSwitch
+
+SEED = int(os.environ.get("SEED", "20120425"))
+SERVICE = "web.shop.acme"
+SWITCHES = ("s1", "s2", "s3")
+HOSTS = (("h1", "s1"), ("w1", "s1"), ("w2", "s2"), ("w3", "s3"))
+ADDRESS = {name: f"10.0.0.{i}" for i, (name, _) in enumerate(HOSTS, 1)}
+OURS = "cookie=0x53414c"
+
+
+def expect(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+def targets(net, switch):
+    """{server address: its share of 16384 source ports} in table 10."""
+    shares = {}
+    for flow in net.flows(switch, 10):
+        target = re.search(r"set_field:([0-9.]+)->ip_dst", flow)
+        if target:
+            mask = re.search(r"tp_src=0x[0-9a-f]+/0x([0-9a-f]+)", flow)
+            bits = bin(int(mask[1], 16)).count("1") if mask else 0
+            shares[target[1]] = shares.get(target[1], 0) + (16384 >> bits)
+    return shares
+
+
+def switch_of(net, number):
+    for switch in net.ask("show", "switches"):
+        if switch["dpid"] == f"{number:016x}":
+            return switch
+    return None
+
+
+def check_recompute(net):
+    answer = net.ask("recompute", "--check")
+    expect(answer and answer["equal"], "a full recompute differs")
+
+
+# The steps.
+
+
+def switches_and_links(net):
+    for number in range(1, 4):
+        net.add_switch(number)
+    for a, b in (("s1", "s2"), ("s2", "s3"), ("s3", "s1")):
+        net.add_link(a, b)
+    for name, switch in HOSTS:
+        net.add_host(name, switch, ADDRESS[name])
+    net.start_controller()
+    status = net.wait_in_sync(3, links=3, switches_stock=0)
+    for switch in net.ask("show", "switches"):
+        expect(switch["openflow"] == "1.5" and switch["sal"]
+               and switch["bundles"] and not switch["malformed"],
+               f"{switch}")
+    check_recompute(net)
+    return f"{status['uptime_ms']} ms after its start"
+
+
+def registrations_are_confirmed(net):
+    net.hosts = {name: net.add_agent(name, ADDRESS[name])
+                 for name, _ in HOSTS}
+    for agent in net.hosts.values():
+        agent.hear("welcome")
+        agent.hear("attachment attached=1")
+    times = []
+    for name, weight in (("w1", 1), ("w2", 1), ("w3", 2)):
+        heard = net.hosts[name].ask(f"register {SERVICE} 80 {weight} wait",
+                                    r"registered confirmed=1 us=(\d+)|error")
+        expect(heard[1], heard.string)
+        times.append(int(heard[1]))
+        expect(ADDRESS[name] in targets(net, "s1"),
+               f"{name} was confirmed but is not in s1")
+    wanted = {ADDRESS["w1"]: 4096, ADDRESS["w2"]: 4096, ADDRESS["w3"]: 8192}
+    for switch in SWITCHES:
+        expect(targets(net, switch) == wanted, f"{targets(net, switch)}")
+    net.wait_in_sync(3, hosts_attached=4, registrations=3, services=1)
+    net.hosts["h1"].hear(rf"service {SERVICE} c612|service {SERVICE} c613")
+    check_recompute(net)
+    return "register to last barrier: " + ", ".join(f"{t} us" for t in times)
+
+
+def a_syn_reaches_its_instance(net):
+    """The tile of the source port decides: 1x -> w3, 00 -> w1, 10 -> w2 in
+    the two low bits, whatever the assignment of tiles is."""
+    h1, seen = net.hosts["h1"], set()
+    for port in range(50000, 50004):
+        h1.say(f"syn {SERVICE} {port}")
+        def arrived():
+            for name in ("w1", "w2", "w3"):
+                try:
+                    net.hosts[name].hear(
+                        rf"packet type=0x11 src_flow={0x10000 + port} ", 0.05)
+                    return name
+                except Exception:  # Not this one.
+                    pass
+            return None
+        seen.add((port & 3, until(arrived, f"the SYN from port {port}")))
+    counts = {name: sum(1 for _, n in seen if n == name)
+              for name in ("w1", "w2", "w3")}
+    expect(counts == {"w1": 1, "w2": 1, "w3": 2}, f"{counts}")
+    return f"{counts}"
+
+
+def nobody_serves_it_so_reset(net):
+    """Flow ID and nonce come back; the controller answers."""
+    start = time.monotonic()
+    heard = net.hosts["h1"].ask(
+        "syn nobody.shop.acme 51000",
+        r"packet type=0x4 src_flow=(\d+) dst_flow=(\d+) nonce=([0-9a-f]+) "
+        r"from=(\S+)")
+    took = (time.monotonic() - start) * 1e3
+    expect(int(heard[2]) == 0x10000 + 51000, heard.string)
+    expect(heard[3] == f"{0x1122334400000000 + 51000:x}", heard.string)
+    return f"after {took:.0f} ms"
+
+
+def a_port_goes_down_and_up(net):
+    w3 = net.hosts["w3"]
+    start = time.monotonic()
+    sh("ip", "link", "set", "w3", "down")
+    until(lambda: ADDRESS["w3"] not in targets(net, "s1"), "w3 is withdrawn")
+    took = (time.monotonic() - start) * 1e3
+    w3.hear("attachment attached=0")
+    net.wait_in_sync(3, hosts_attached=3, registrations=3)
+    wanted = {ADDRESS["w1"]: 8192, ADDRESS["w2"]: 8192}
+    expect(targets(net, "s2") == wanted, f"{targets(net, 's2')}")
+    event = [e for e in net.ask("show", "events")
+             if "w3" in e["event"] and "is down" in e["event"]][-1]
+    expect(event["state"] == "confirmed", f"{event}")
+    sh("ip", "link", "set", "w3", "up")
+    w3.hear("attachment attached=1")
+    net.wait_in_sync(3, hosts_attached=4)
+    expect(targets(net, "s1")[ADDRESS["w3"]] == 8192, "w3 is not back")
+    check_recompute(net)
+    return (f"seen withdrawn after {took:.0f} ms, of which port status to "
+            f"last barrier {event['confirm_us']} us")
+
+
+def a_link_goes_down_and_up(net):
+    sh("ip", "link", "set", "s1-l3", "down")
+    net.wait_in_sync(3, links=2)
+    expect(any("nw_dst=10.0.0.4" in flow
+               and f"output:{net.port('s1-l1')}" in flow
+               for flow in net.flows("s1", 20)), "no way around")
+    check_recompute(net)
+    sh("ip", "link", "set", "s1-l3", "up")
+    net.wait_in_sync(3, links=3)
+    check_recompute(net)
+    return "and the way around it was used"
+
+
+def unregistering_is_confirmed(net):
+    w2 = net.hosts["w2"]
+    heard = w2.ask(f"unregister {SERVICE} 80 wait",
+                   r"unregistered confirmed=1 us=(\d+)|error")
+    expect(heard[1], heard.string)
+    expect(ADDRESS["w2"] not in targets(net, "s3"), "confirmed, but there")
+    again = w2.ask(f"unregister {SERVICE} 80", r"error (\d) (\S+):")
+    expect(again[1] == "4", again.string)
+    w2.ask(f"register {SERVICE} 80 1 wait", "registered confirmed=1")
+    w2.ask(f"register {SERVICE} 80 0 wait", "registered confirmed=1")
+    expect(ADDRESS["w2"] not in targets(net, "s3"), "drained, but there")
+    w2.ask(f"register {SERVICE} 80 1 wait", "registered confirmed=1")
+    return f"after {heard[1]} us; and drained, and back"
+
+
+def bad_requests_are_explained(net):
+    w1 = net.hosts["w1"]
+    for command, code, field in (
+            ("register Web.shop 80 1", 2, "register.name"),
+            (f"register {SERVICE} 0 1", 2, "register.service_port"),
+            (f"register {SERVICE} 80 70000", 2, "register.weight"),
+            ("unregister no.such 80", 4, "unregister.name")):
+        heard = w1.ask(command, r"error (\d+) (\S+): (.*)")
+        expect((int(heard[1]), heard[2]) == (code, field) and heard[3],
+               f"{command}: {heard.string}")
+    w1.ask(f"register {SERVICE} 80 1 wait", "registered confirmed=1")
+    return "four of them"
+
+
+def a_wait_without_a_network_times_out(net):
+    """An endpoint that no switch has seen: the wait ends with a reason."""
+    net.add_host("dark", "s2", "10.0.0.9")
+    sh("ip", "link", "set", "dark", "down")
+    dark = net.add_agent("dark", "10.0.0.9")
+    dark.hear("welcome")
+    heard = dark.ask("register dark.shop.acme 80 1 wait", r"error (\d+) (.*)")
+    expect(heard[1] == "8" and "PROBE" in heard[2], heard.string)
+    dark.stop()
+    net.wait_status(endpoints=4, timeout=20)
+    return heard[2]
+
+
+def a_foreign_flow_is_left_alone(net):
+    net.ovs.ofctl("add-flow", "s1", "table=5,priority=7,cookie=0x1234,"
+                  "udp,tp_dst=7 actions=drop")
+    sh("ip", "link", "set", "w3", "down")
+    net.wait_in_sync(3, hosts_attached=3)
+    sh("ip", "link", "set", "w3", "up")
+    net.wait_in_sync(3, hosts_attached=4)
+    expect(any("cookie=0x1234" in flow for flow in net.flows("s1")),
+           "it is gone")
+    return ""
+
+
+def durations(net, switch):
+    """{flow: seconds since it was installed}."""
+    out = net.ovs.ofctl("--no-names", "dump-flows", switch)
+    return {re.sub(r"duration=\S+ |n_\w+=\d+, |idle_age=\d+, ", "",
+                   line.strip()): float(re.search(r"duration=([0-9.]+)s",
+                                                  line)[1])
+            for line in out.splitlines() if "duration=" in line}
+
+
+def the_controller_dies_and_returns(net):
+    """kill -9; nothing is rewritten."""
+    before = {switch: durations(net, switch) for switch in SWITCHES}
+    time_before = time.monotonic()
+    net.daemon.kill()
+    start = time.monotonic()
+    net.start_controller()
+    status = net.wait_in_sync(3, hosts_attached=4, registrations=3, links=3,
+                              hold_left_ms=0, timeout=25)
+    took = time.monotonic() - start
+    for number, switch in enumerate(SWITCHES, 1):
+        known = switch_of(net, number)
+        wrote = known["adds"] + known["modifies"] + known["deletes"]
+        expect(wrote == 0 and known["rounds"] == 0,
+               f"{switch}: {wrote} rules written in {known['rounds']} rounds")
+        after = durations(net, switch)
+        elapsed = time.monotonic() - time_before
+        expect(after.keys() == before[switch].keys(), "rules differ")
+        expect(all(after[f] >= before[switch][f] for f in after),
+               f"{switch}: a flow is younger than before ({elapsed:.1f} s)")
+    check_recompute(net)
+    return f"in sync after {took:.1f} s, 0 rules written ({status['links']} links)"
+
+
+def a_host_is_gone_when_the_controller_returns(net):
+    """The hold time ends it."""
+    net.daemon.kill()
+    net.hosts["w3"].stop()
+    net.start_controller("hold_time: 3s\n")
+    expect(net.ask("show", "status")["hold_left_ms"] > 0, "no hold")
+    expect(ADDRESS["w3"] in targets(net, "s1"), "withdrawn at once")
+    net.wait_in_sync(3, hosts_attached=3, hold_left_ms=0, timeout=20)
+    expect(targets(net, "s1") == {ADDRESS["w1"]: 8192, ADDRESS["w2"]: 8192},
+           f"{targets(net, 's1')}")
+    net.hosts["w3"] = net.add_agent("w3", ADDRESS["w3"])
+    net.hosts["w3"].hear("attachment attached=1")
+    net.hosts["w3"].ask(f"register {SERVICE} 80 2 wait",
+                        "registered confirmed=1")
+    expect(targets(net, "s1")[ADDRESS["w3"]] == 8192, "not back")
+    return ""
+
+
+def a_switch_loses_its_rules(net):
+    """Its connection breaks meanwhile, so that it is read again."""
+    net.ovs.vsctl("del-controller", "s2")
+    net.wait_status(switches_connected=2)
+    net.ovs.ofctl("del-flows", "s2")
+    net.ovs.vsctl("set-controller", "s2", f"tcp:127.0.0.1:{OPENFLOW_PORT}",
+                  "--", "set", "controller", "s2", "max_backoff=1000")
+    net.wait_in_sync(3, links=3, hosts_attached=4)
+    expect(len(targets(net, "s2")) == 3, f"{targets(net, 's2')}")
+    check_recompute(net)
+    return ""
+
+
+def a_duplicate_datapath_is_refused(net):
+    net.add_switch(4, dpid=1)
+    until(lambda: net.ask("show", "status")
+          ["switches_refused_as_duplicates"] > 0, "it is refused")
+    net.wait_in_sync(3)
+    net.ovs.vsctl("del-br", "s4")
+    expect(switch_of(net, 1)["connected"], "the first one is gone")
+    return ""
+
+
+def openflow_13_works_too(net):
+    net.ovs.vsctl("set", "bridge", "s2", "protocols=OpenFlow13")
+    until(lambda: (switch_of(net, 2) or {}).get("openflow") == "1.3",
+          "s2 speaks 1.3")
+    net.wait_in_sync(3, links=3)
+    known = switch_of(net, 2)
+    expect(known["sal"] and not known["bundles"], f"{known}")
+    w1 = net.hosts["w1"]
+    w1.ask("register old.shop.acme 80 1 wait", "registered confirmed=1")
+    w1.ask("unregister old.shop.acme 80 wait", "unregistered confirmed=1")
+    check_recompute(net)
+    net.ovs.vsctl("set", "bridge", "s2", "protocols=OpenFlow15")
+    until(lambda: (switch_of(net, 2) or {}).get("openflow") == "1.5",
+          "s2 speaks 1.5")
+    net.wait_in_sync(3, links=3, hosts_attached=4)
+    return ""
+
+
+def a_stock_switch_forwards_plainly(net):
+    stock = StockSwitch(OPENFLOW_PORT, 0x99)
+    net.wait_in_sync(4, switches_stock=1)
+    known = switch_of(net, 0x99)
+    expect(not known["sal"] and known["openflow"] == "1.3"
+           and known["hardware"] == "Make", f"{known}")
+    expect(stock.flow_mods and not stock.meter_mods and not stock.bundles,
+           f"{len(stock.flow_mods)} flow_mods, {stock.meter_mods} meter_mods")
+    tables = {flow_mod[16] for flow_mod in stock.flow_mods}
+    expect(10 not in tables, f"service rules for a stock switch: {tables}")
+    with open(net.daemon.log, encoding="utf-8") as log:
+        expect("no SAL fields" in log.read(), "the log does not tell")
+    stock.stop()
+    net.wait_status(switches_known=3, timeout=15)
+    check_recompute(net)
+    return f"{len(stock.flow_mods)} rules"
+
+
+def hostile_bytes_are_survived(net):
+    """Random, truncated, oversized; half of it after a good HELLO."""
+    rng = random.Random(SEED)
+    hello = bytes([6, 0, 0, 8, 0, 0, 0, 1])
+    path = f"{os.path.dirname(CONTROL)}/api.sock"
+    for i in range(200):
+        if i % 2:
+            sock = socket.create_connection(("127.0.0.1", OPENFLOW_PORT))
+            data = hello if rng.random() < 0.5 else b""
+            for _ in range(rng.randrange(20)):
+                body = rng.randbytes(rng.randrange(64))
+                data += bytes([6, rng.randrange(36)]) + (
+                    8 + len(body) + rng.choice((0, 0, 0, 1, -1, 60000))
+                ).__and__(0xffff).to_bytes(2, "big") + rng.randbytes(4) + body
+        else:
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(path)
+            body = rng.randbytes(rng.randrange(200))
+            data = b"SL\1\0" + rng.choice(
+                (len(body), 0, 1 << 30)).to_bytes(4, "big") + body
+        try:
+            sock.sendall(data)
+            sock.settimeout(0.01)
+            sock.recv(65536)
+        except OSError:
+            pass
+        sock.close()
+    expect(net.daemon.alive(), f"SEED={SEED}: the controller died")
+    net.wait_in_sync(3, links=3, hosts_attached=4, switches_known=3)
+    check_recompute(net)
+    return "200 connections"
+
+
+def a_silent_agent_lapses(net):
+    """SIGSTOP: its lease ends, its instances go, the switch stays quiet."""
+    w2 = net.hosts["w2"]
+    sh("kill", "-STOP", str(w2.process.pid))
+    net.wait_in_sync(3, registrations=2, timeout=30)
+    expect(ADDRESS["w2"] not in targets(net, "s1"), "still there")
+    w2.forget()
+    sh("kill", "-CONT", str(w2.process.pid))
+    w2.hear("closed")
+    w2.hear("welcome")
+    w2.ask(f"register {SERVICE} 80 1 wait", "registered confirmed=1")
+    return ""
+
+
+def dumps_are_readable(net):
+    for what in ("status", "switches", "topology", "hosts", "services",
+                 "routes", "rules", "events"):
+        status, text, error = control.call_raw(CONTROL, "show", what,
+                                               as_json=False)
+        expect(status == 0 and text.strip(), f"show {what}: {error}")
+        expect(net.ask("show", what) is not None, f"show {what} --json")
+    status, _, error = control.call_raw(CONTROL, "show", "rules", "77")
+    expect(status == 1 and "show switches" in error, error)
+    return ""
+
+
+STEPS = (switches_and_links, registrations_are_confirmed,
+         a_syn_reaches_its_instance, nobody_serves_it_so_reset,
+         a_port_goes_down_and_up, a_link_goes_down_and_up,
+         unregistering_is_confirmed, bad_requests_are_explained,
+         a_foreign_flow_is_left_alone, the_controller_dies_and_returns,
+         a_host_is_gone_when_the_controller_returns, a_switch_loses_its_rules,
+         a_duplicate_datapath_is_refused, openflow_13_works_too,
+         a_stock_switch_forwards_plainly, hostile_bytes_are_survived,
+         a_silent_agent_lapses, a_wait_without_a_network_times_out,
+         dumps_are_readable)
+
+
+def run_steps(net):
+    """(passed, failed, skipped); a failure ends it."""
+    only = os.environ.get("ONLY")
+    for passed, step in enumerate(STEPS):
+        try:
+            said = step(net)
+        except BaseException as error:
+            traceback.print_exc()
+            print(f"  FAIL    {step.__name__}: {error}", flush=True)
+            print(f"          log: {net.daemon.log if net.daemon else ''}")
+            return passed, 1, len(STEPS) - passed - 1
+        print(f"  PASS    {step.__name__.replace('_', ' ')}"
+              f"{': ' + said if said else ''}", flush=True)
+        if only == step.__name__:
+            return passed + 1, 0, len(STEPS) - passed - 1
+    return len(STEPS), 0, 0
+
+
+def inside():
+    net = Network("check-controller")
+    passed, failed, skipped = run_steps(net)
+    status = net.down()
+    if status != 0:
+        print(f"  FAIL    the controller's exit status was {status}")
+        failed += 1
+    print(f"controller: {passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(sandbox.run(inside))
