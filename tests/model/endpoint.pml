@@ -98,29 +98,26 @@ inline clear_peer_outstanding(me)
     fi
 }
 
-/* The locator to use is 'l', not 0. */
+/* The locator to use is 'l', not 0: another one, or the same announced again
+ * (behind a NAT that forgot us, say). */
 inline on_locator(me, l)
 {
-    if
-    :: l == loc[me] -> skip
-    :: else ->
-        loc[me] = l;
+    loc[me] = l;
 #ifdef MUTANT_SAME_NONCE
-        if
-        :: own_outstanding(me) -> skip
-        :: else -> txn[me]++
-        fi;
+    if
+    :: own_outstanding(me) -> skip
+    :: else -> txn[me]++
+    fi;
 #else
-        txn[me]++;
+    txn[me]++;
 #endif
-        if
-        :: st[me] == ESTABLISHED || st[me] == NOADDRESS -> st[me] = RSYN_SENT
-        :: st[me] == RSYN_RCVD || st[me] == NOADDRESS_RSYN_RCVD ->
-            st[me] = RSYN_SENT_RCVD
-        :: else
-        fi;
-        send_rsyn(me)
-    fi
+    if
+    :: st[me] == ESTABLISHED || st[me] == NOADDRESS -> st[me] = RSYN_SENT
+    :: st[me] == RSYN_RCVD || st[me] == NOADDRESS_RSYN_RCVD ->
+        st[me] = RSYN_SENT_RCVD
+    :: else
+    fi;
+    send_rsyn(me)
 }
 
 /* The last locator is gone. */

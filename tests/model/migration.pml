@@ -294,7 +294,14 @@ inline move()
     :: held[me] = 1 << a_
     :: held[me] = held[me] | 1 << a_
     fi;
-    on_locator(me, a_)
+    if
+#ifndef ANNOUNCE_AGAIN
+    :: a_ == loc[me] -> skip
+    :: a_ != loc[me] -> on_locator(me, a_)
+#else
+    :: on_locator(me, a_)
+#endif
+    fi
 }
 
 inline lose_all()

@@ -8,7 +8,8 @@
 # as skipped unless it has found something: it tells how far it came.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-out=$1 set=$2
+mkdir -p "$1"
+out=$(cd "$1" && pwd) set=$2
 shift 2
 names=" $* "
 memory=${MEMORY_MB:-1900} limit=${LIMIT_S:-600}
