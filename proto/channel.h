@@ -21,7 +21,7 @@ struct channel_listener;
  * who connects also checks that the certificate names HOST.  Needed for "tls:"
  * endpoints, ignored for others; read once, within the call. */
 struct channel_tls {
-    const char *certificate; /* PEM files; the certificate's may hold a chain. */
+    const char *certificate; /* PEM files; this one may hold a chain. */
     const char *private_key;
     const char *ca;
 };
@@ -73,8 +73,9 @@ void channel_set_patience(unsigned int ms);
 
 /* Sends a copy.  Before ops->open and after channel_close() nothing is sent.
  * A message above FRAME_BODY_MAX is a fault of the caller; it closes the
- * channel, because the peer may wait for it.  A peer that does not read is closed once
- * CHANNEL_QUEUE_MAX bytes wait for it; the envelope is then dropped. */
+ * channel, because the peer may wait for it.  A peer that does not read is
+ * closed once CHANNEL_QUEUE_MAX bytes wait for it.  Who has more to say than
+ * that sends the next part from ops->drained. */
 #define CHANNEL_QUEUE_MAX (8 * 1024 * 1024)
 void channel_send(struct channel *, const Salient__V1__Envelope *);
 
@@ -86,8 +87,8 @@ void channel_send_error(struct channel *, uint64_t request_id,
 /* Flushes what is queued (bounded by a second), then closes.  Idempotent. */
 void channel_close(struct channel *);
 
-/* For log messages: "tcp:10.0.0.1:40000", "unix:/run/...", or the endpoint that
- * was connected to.  Owned by the channel. */
+/* For log messages: "tcp:10.0.0.1:40000", "unix:/run/...", or the endpoint
+ * that was connected to.  Owned by the channel. */
 const char *channel_peer(const struct channel *);
 
 #endif /* channel.h */

@@ -21,7 +21,7 @@ struct tls_session {
     BIO *in, *out; /* Owned by 'ssl'. */
 };
 
-/* What OpenSSL met first, which is the cause of the rest; empties its queue. */
+/* What OpenSSL met first, the cause of the rest; empties its queue. */
 static const char *
 first_error(void)
 {
@@ -238,5 +238,5 @@ tls_session_pending(const struct tls_session *session)
 void
 tls_session_output(struct tls_session *session, void *buf, size_t n)
 {
-    ovs_assert(n <= INT_MAX && BIO_read(session->out, buf, n) == n);
+    ovs_assert(!n || (n <= INT_MAX && BIO_read(session->out, buf, n) == n));
 }

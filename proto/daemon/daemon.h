@@ -17,7 +17,8 @@ void daemon_log_init(const char *program);
 char *daemon_log_level(const char *spec);
 
 /* Calls 'stop' once on SIGINT or SIGTERM and 'reload' (may be NULL) on each
- * SIGHUP; a second SIGINT or SIGTERM ends the process at once.  SIGPIPE is ignored. */
+ * SIGHUP; a second SIGINT or SIGTERM ends the process at once.  SIGPIPE is
+ * ignored. */
 struct daemon_signals;
 struct daemon_signals *daemon_signals_start(uv_loop_t *,
                                             void (*stop)(void *aux),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What every fuzz target is: one function that takes any bytes and returns 0.
- * It must not crash, leak, hang, or keep state from one call to the next.  What
- * must hold is said with FUZZ_CHECK(). */
+ * It must not crash, leak, hang, or keep state from one call to the next.
+ * What must hold is said with FUZZ_CHECK(). */
 #ifndef SALIENT_FUZZ_H
 #define SALIENT_FUZZ_H 1
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any text as a configuration file: it is read, or refused with a sentence that
- * names the file; every value is within its range. */
+/* Any text as a configuration file: it is read, or refused with a sentence
+ * that names the file; every value is within its range. */
 #include "tests/fuzz/fuzz.h"
 
 #include "proto/daemon/config_file.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* From the network to a message: frames, then protobuf.  An odd first byte: the
- * rest is a stream.  An even one: the rest is the body of one frame, so that
+/* From the network to a message: frames, then protobuf.  An odd first byte:
+ * the rest is a stream.  An even one: the rest is the body of one frame, so that
  * mutations reach the messages and do not all die in the framing.
  *
  * A message that was understood says the same after it was packed. */
@@ -33,8 +33,8 @@ check_message(const uint8_t *body, size_t len)
     uint8_t *first_bytes = pack(first, &first_len);
     Salient__V1__Envelope *second =
         salient__v1__envelope__unpack(NULL, first_len, first_bytes);
-    /* protobuf-c takes an unknown field of number 0 if the number is written in
-     * two octets, packs it into one, and takes that no more. */
+    /* protobuf-c takes an unknown field of number 0 if the number is written
+     * in two octets, packs it into one, and takes that no more. */
     if (second) {
         FUZZ_CHECK(second->request_id == first->request_id);
         FUZZ_CHECK(second->body_case == first->body_case);

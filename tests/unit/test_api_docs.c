@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* docs/registration-api.md is true: it has every message, every field and every
- * error of salient.proto, and its bytes are what the code makes.  Run from the
+/* docs/registration-api.md is true: it has every message, every field and
+ * every error of salient.proto, and its bytes are what the code makes.  Run from the
  * top folder. */
 #include "tests/unit/unit.h"
 

@@ -242,11 +242,16 @@ test_server_checks_client(void)
     end_test();
 }
 
-/* A client of OpenSSL's own, without a certificate or with old TLS. */
+/* A client of OpenSSL's own, perhaps without a certificate or with old TLS. */
 static void
-check_raw_client(int max_version, int expected)
+check_raw_client(bool certificate, int max_version, int expected)
 {
     SSL_CTX *ssl_ctx = SSL_CTX_new(TLS_client_method());
+    if (certificate) {
+        SSL_CTX_use_certificate_chain_file(ssl_ctx, client_party.certificate);
+        SSL_CTX_use_PrivateKey_file(ssl_ctx, client_party.key,
+                                    SSL_FILETYPE_PEM);
+    }
     SSL_CTX_set_max_proto_version(ssl_ctx, max_version);
     SSL *ssl = SSL_new(ssl_ctx);
     BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
@@ -281,8 +286,9 @@ static void
 test_strangers(void)
 {
     begin();
-    check_raw_client(TLS1_3_VERSION, -EPROTO); /* No certificate. */
-    check_raw_client(TLS1_2_VERSION, -EPROTO);
+    check_raw_client(true, TLS1_3_VERSION, 1);
+    check_raw_client(false, TLS1_3_VERSION, -EPROTO);
+    check_raw_client(true, TLS1_2_VERSION, -EPROTO);
 
     for (int i = 0; i < 300; i++) {
         struct tls_session *server = session(&server_party, &ca, NULL);
