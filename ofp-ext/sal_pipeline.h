@@ -5,12 +5,14 @@
 #define SALIENT_SAL_PIPELINE_H 1
 
 #define SAL_TABLE_CLASSIFY 0 /* Probes, ARP/ND, SYNs to the resolver -> 10. */
+#define SAL_TABLE_ND 5       /* Second half of a neighbour advertisement. */
 #define SAL_TABLE_SERVICE 10 /* Service ID -> instance; rewrites, outputs. */
 #define SAL_TABLE_FORWARD 20 /* Host routes by locator and path class. */
 
 /* Priorities of SAL_TABLE_CLASSIFY. */
 #define SAL_PRIORITY_LINK_PROBE 60000 /* LLDP among switches -> controller. */
 #define SAL_PRIORITY_HOST_PROBE 50000 /* PROBE to the resolver -> controller. */
+#define SAL_PRIORITY_ARP_PROBE 40001  /* Address conflict detection: drop. */
 #define SAL_PRIORITY_ARP 40000        /* ARP and ND, answered here. */
 #define SAL_PRIORITY_RESOLVE 30000    /* SYN, RSYN, DATAGRAM -> service. */
 #define SAL_PRIORITY_GUARD 20000      /* What else claims the resolver: drop. */
@@ -19,6 +21,9 @@
 /* Priority of a prefix of length N (0..256) in SAL_TABLE_SERVICE. */
 #define SAL_PRIORITY_SERVICE(N) (1000 + (N))
 #define SAL_PRIORITY_SERVICE_MISS 1 /* Metered to the controller. */
+
+/* Priority in SAL_TABLE_ND. */
+#define SAL_PRIORITY_ND 1000
 
 /* Priorities of SAL_TABLE_FORWARD. */
 #define SAL_PRIORITY_HOST_CLASS 2000 /* Host route of one path class. */
