@@ -118,7 +118,7 @@ packet_build_link_probe(const uint8_t key[PACKET_LINK_KEY_LEN],
     value[3] = ORGANISATION_SUBTYPE;
     memcpy(value + 4, &tlv, sizeof tlv);
     p = put_tlv(p, LLDP_ORGANISATION, value, sizeof value);
-    p = put_tlv(p, LLDP_END, NULL, 0);
+    p = put_tlv(p, LLDP_END, "", 0);
     return MAX(p - buf, ETH_TOTAL_MIN);
 }
 

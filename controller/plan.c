@@ -6,6 +6,7 @@
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/util.h"
 #include "hash.h"
+#include "packets.h"
 #include "util.h"
 
 struct plan_switch {
@@ -190,20 +191,24 @@ replace(struct plan_switch *sw, const struct rule_table *before,
 static void
 replace_host(struct plan *plan, const struct in6_addr *locator)
 {
+    static const enum rule_kind kinds4[] = {RULE_ARP, RULE_HOST};
+    static const enum rule_kind kinds6[] = {RULE_ND, RULE_ND_ANSWER,
+                                            RULE_HOST6};
     bool is_v4 = IN6_IS_ADDR_V4MAPPED(locator);
-    struct rule neighbour = RULE_INIT(is_v4 ? RULE_ARP : RULE_ND);
-    struct rule route = RULE_INIT(is_v4 ? RULE_HOST : RULE_HOST6);
     const struct topology_attachment *host
         = topology_attachment(plan->topology, locator);
 
     /* Its rules are the switches' own. */
-    if (locator_get_v4(locator) == plan->rules_config.resolver_v4) {
+    if (locator_get_v4(locator) == plan->rules_config.resolver_v4
+        || ipv6_addr_equals(locator, &plan->rules_config.resolver_v6)) {
         return;
     }
-    neighbour.address = route.address = *locator;
     rule_table_clear(plan->before);
-    rule_table_put(plan->before, &neighbour);
-    rule_table_put(plan->before, &route);
+    for (size_t i = 0; i < (is_v4 ? 2 : 3); i++) {
+        struct rule key = RULE_INIT(is_v4 ? kinds4[i] : kinds6[i]);
+        key.address = *locator;
+        rule_table_put(plan->before, &key);
+    }
 
     struct plan_switch *sw;
     HMAP_FOR_EACH (sw, node, &plan->switches) {

@@ -23,9 +23,13 @@ static const struct kind {
                          SAL_PRIORITY_LINK_PROBE, SAL_COOKIE_CLASSIFY},
     [RULE_ARP] = {"arp", SAL_TABLE_CLASSIFY, SAL_PRIORITY_ARP,
                   SAL_COOKIE_ARP},
-    [RULE_ARP_PROBE] = {"arp-probe", SAL_TABLE_CLASSIFY, SAL_PRIORITY_ARP + 1,
+    [RULE_ARP_PROBE] = {"arp-probe", SAL_TABLE_CLASSIFY, SAL_PRIORITY_ARP_PROBE,
                         SAL_COOKIE_ARP},
     [RULE_ND] = {"nd", SAL_TABLE_CLASSIFY, SAL_PRIORITY_ARP, SAL_COOKIE_ARP},
+    [RULE_ND_PROBE] = {"nd-probe", SAL_TABLE_CLASSIFY, SAL_PRIORITY_ARP_PROBE,
+                       SAL_COOKIE_ARP},
+    [RULE_ND_ANSWER] = {"nd-answer", SAL_TABLE_ND, SAL_PRIORITY_ND,
+                        SAL_COOKIE_ARP},
     [RULE_DEFAULT] = {"default", SAL_TABLE_CLASSIFY, SAL_PRIORITY_DEFAULT,
                       SAL_COOKIE_CLASSIFY},
     [RULE_HOST_PROBE] = {"host-probe", SAL_TABLE_CLASSIFY,
@@ -129,6 +133,19 @@ port_towards(const struct paths *paths, uint32_t from, uint64_t dpid,
     return n ? ports[(mix >> 32) % n] : 0;
 }
 
+/* The rules that answer who has 'address'. */
+static void
+put_neighbour(struct rule_table *table, const struct in6_addr *address,
+              const struct eth_addr *mac)
+{
+    if (IN6_IS_ADDR_V4MAPPED(address)) {
+        put_address(table, RULE_ARP, address, mac, 0);
+    } else {
+        put_address(table, RULE_ND, address, mac, 0);
+        put_address(table, RULE_ND_ANSWER, address, mac, 0);
+    }
+}
+
 void
 rules_compute_host(const struct rules_config *config,
                    const struct paths *paths,
@@ -147,7 +164,7 @@ rules_compute_host(const struct rules_config *config,
     if (!port) {
         return;
     }
-    put_address(table, v4 ? RULE_ARP : RULE_ND, &host->locator, &host->mac, 0);
+    put_neighbour(table, &host->locator, &host->mac);
     put_address(table, v4 ? RULE_HOST : RULE_HOST6, &host->locator, NULL,
                 port);
 }
@@ -164,6 +181,7 @@ rules_compute_base(const struct rules_config *config,
     put_simple(table, RULE_LINK_PROBE);
     put_simple(table, RULE_DEFAULT);
     put_simple(table, RULE_ARP_PROBE);
+    put_simple(table, RULE_ND_PROBE);
 
     struct in6_addr resolver = locator_from_v4(config->resolver_v4);
     uint32_t sal = paths_nearest_sal(paths, index);
@@ -179,7 +197,10 @@ rules_compute_base(const struct rules_config *config,
             put_address(table, RULE_UPLINK, &in6addr_any, NULL, port);
         }
     }
-    put_address(table, RULE_ARP, &resolver, &config->resolver_mac, 0);
+    put_neighbour(table, &resolver, &config->resolver_mac);
+    if (!IN6_IS_ADDR_UNSPECIFIED(&config->resolver_v6)) {
+        put_neighbour(table, &config->resolver_v6, &config->resolver_mac);
+    }
 }
 
 void
@@ -267,6 +288,7 @@ rule_format(const struct rule *rule, struct ds *s)
     switch (rule->kind) {
     case RULE_ARP:
     case RULE_ND:
+    case RULE_ND_ANSWER:
         ds_put_char(s, ' ');
         format_address(rule, s);
         ds_put_format(s, " is at "ETH_ADDR_FMT, ETH_ADDR_ARGS(rule->mac));

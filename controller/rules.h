@@ -60,7 +60,8 @@ enum rule_kind {
     RULE_ARP,         /* ARP for 'address' is answered: it is at 'mac'. */
     RULE_ARP_PROBE,   /* "Is this address free?" (RFC 5227): drop.  Answering
                        * would make a host think its own address taken. */
-    RULE_ND,          /* The same for IPv6. */
+    RULE_ND,          /* The same for IPv6 -> SAL_TABLE_ND. */
+    RULE_ND_PROBE,    /* Duplicate address detection (RFC 4862): drop. */
     RULE_DEFAULT,     /* -> SAL_TABLE_FORWARD. */
     /* SAL_TABLE_CLASSIFY, on SAL switches. */
     RULE_HOST_PROBE,  /* PROBE to the resolver -> controller. */
@@ -71,6 +72,10 @@ enum rule_kind {
                        * -> controller. */
     RULE_UPLINK,      /* To the resolver: out of 'port', towards the nearest
                        * SAL switch. */
+    /* SAL_TABLE_ND. */
+    RULE_ND_ANSWER,   /* The target's address is an option that a packet has
+                       * only once it is an advertisement, so Open vSwitch
+                       * wants another table to set it. */
     /* SAL_TABLE_SERVICE. */
     RULE_SERVICE,     /* A tile of a service -> the instance 'target' at 'mac',
                        * out of 'port'. */

@@ -75,6 +75,15 @@ match_arp_request(struct match *match)
 }
 
 static void
+match_nd(struct match *match, uint8_t type)
+{
+    match_set_dl_type(match, htons(ETH_TYPE_IPV6));
+    match_set_nw_proto(match, IPPROTO_ICMPV6);
+    match_set_icmp_type(match, type);
+    match_set_icmp_code(match, 0);
+}
+
+static void
 match_to_resolver(struct match *match, const struct rules_config *config)
 {
     match_set_dl_type(match, htons(ETH_TYPE_IP));
@@ -138,10 +147,15 @@ build_match(const struct rule *rule, const struct rules_config *config,
         match_set_nw_src(match, 0);
         return 0;
     case RULE_ND:
-        match_set_dl_type(match, htons(ETH_TYPE_IPV6));
-        match_set_nw_proto(match, IPPROTO_ICMPV6);
-        match_set_icmp_type(match, ND_NEIGHBOR_SOLICIT);
-        match_set_icmp_code(match, 0);
+        match_nd(match, ND_NEIGHBOR_SOLICIT);
+        match_set_nd_target(match, &rule->address);
+        return 0;
+    case RULE_ND_PROBE:
+        match_nd(match, ND_NEIGHBOR_SOLICIT);
+        match_set_ipv6_src(match, &in6addr_any);
+        return 0;
+    case RULE_ND_ANSWER:
+        match_nd(match, ND_NEIGHBOR_ADVERT);
         match_set_nd_target(match, &rule->address);
         return 0;
     case RULE_HOST_PROBE:
@@ -245,7 +259,15 @@ answer_arp(struct ofpbuf *ofpacts, const struct rule *rule)
 }
 
 static void
-answer_nd(struct ofpbuf *ofpacts, const struct rule *rule)
+goto_table(struct ofpbuf *ofpacts, uint8_t table)
+{
+    ofpact_put_GOTO_TABLE(ofpacts)->table_id = table;
+}
+
+/* Turns the solicitation into an advertisement (RFC 4861), but for the
+ * address itself. */
+static void
+prepare_nd(struct ofpbuf *ofpacts, const struct rule *rule)
 {
     const uint8_t advertisement = ND_NEIGHBOR_ADVERT;
     const uint8_t target_option = ND_OPT_TARGET_LINKADDR;
@@ -257,8 +279,14 @@ answer_nd(struct ofpbuf *ofpacts, const struct rule *rule)
     set_field(ofpacts, MFF_IPV6_SRC, &rule->address);
     set_field(ofpacts, MFF_ND_RESERVED, &flags);
     set_field(ofpacts, MFF_ND_OPTIONS_TYPE, &target_option);
-    set_field(ofpacts, MFF_ND_SLL, &rule->mac);
     set_field(ofpacts, MFF_ICMPV6_TYPE, &advertisement);
+    goto_table(ofpacts, SAL_TABLE_ND);
+}
+
+static void
+answer_nd(struct ofpbuf *ofpacts, const struct rule *rule)
+{
+    set_field(ofpacts, MFF_ND_TLL, &rule->mac);
     output(ofpacts, OFPP_IN_PORT);
 }
 
@@ -274,12 +302,6 @@ deliver(struct ofpbuf *ofpacts, const struct rule *rule)
      * may well be there: make it forget. */
     set_field(ofpacts, MFF_IN_PORT, &no_port);
     output_to(ofpacts, rule->port);
-}
-
-static void
-goto_table(struct ofpbuf *ofpacts, uint8_t table)
-{
-    ofpact_put_GOTO_TABLE(ofpacts)->table_id = table;
 }
 
 static void
@@ -301,6 +323,9 @@ build_actions(const struct rule *rule, const struct rule_dialect *dialect,
         answer_arp(ofpacts, rule);
         break;
     case RULE_ND:
+        prepare_nd(ofpacts, rule);
+        break;
+    case RULE_ND_ANSWER:
         answer_nd(ofpacts, rule);
         break;
     case RULE_RESOLVE:
@@ -318,6 +343,7 @@ build_actions(const struct rule *rule, const struct rule_dialect *dialect,
         output_to(ofpacts, rule->port);
         break;
     case RULE_ARP_PROBE:
+    case RULE_ND_PROBE:
     case RULE_GUARD: /* No action: drop. */
     case RULE_NONE:
     case RULE_N_KINDS:
@@ -456,6 +482,7 @@ read_key(const struct match *match, struct rule *rule)
         rule->address = in6_addr_mapped_ipv4(match->flow.nw_dst);
         break;
     case RULE_ND:
+    case RULE_ND_ANSWER:
         rule->address = match->flow.nd_target;
         break;
     case RULE_HOST6:
@@ -483,8 +510,9 @@ read_key(const struct match *match, struct rule *rule)
 static void
 read_actions(const struct ofpact *ofpacts, size_t len, struct rule *rule)
 {
-    enum mf_field_id mac_field = rule->kind == RULE_SERVICE ? MFF_ETH_DST
-                                                            : MFF_ETH_SRC;
+    enum mf_field_id mac_field
+        = rule->kind == RULE_SERVICE ? MFF_ETH_DST
+          : rule->kind == RULE_ND_ANSWER ? MFF_ND_TLL : MFF_ETH_SRC;
     const struct ofpact *a;
 
     OFPACT_FOR_EACH (a, ofpacts, len) {

@@ -109,6 +109,7 @@ random_rule(void)
     switch (rule.kind) {
     case RULE_ARP:
     case RULE_ND:
+    case RULE_ND_ANSWER:
         rule.mac = (struct eth_addr) {{{2, v4, v4 >> 8, 1, 2, 3}}};
         break;
     case RULE_HOST:
@@ -131,7 +132,8 @@ random_rule(void)
     }
     if (rule.kind == RULE_ARP || rule.kind == RULE_HOST) {
         rule.address = locator_from_v4(v4);
-    } else if (rule.kind == RULE_ND || rule.kind == RULE_HOST6) {
+    } else if (rule.kind == RULE_ND || rule.kind == RULE_ND_ANSWER
+               || rule.kind == RULE_HOST6) {
         rule.address.s6_addr[0] = 0xfd;
         rule.address.s6_addr[15] = v4;
     }
