@@ -235,18 +235,10 @@ show_services(struct control_call *call, int argc, const char *const argv[],
     }
 }
 
-/* Until the core has them. */
-#pragma weak routes_to_json
-#pragma weak routes_format
-
 static void
 show_routes(struct control_call *call, int argc, const char *const argv[],
             void *c_)
 {
-    if (!routes_to_json) {
-        control_fail(call, "not there yet");
-        return;
-    }
     const struct controller *c = c_;
     struct ds ds = DS_EMPTY_INITIALIZER;
 
