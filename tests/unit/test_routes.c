@@ -6,6 +6,8 @@
 #include "controller/registry.h"
 #include "controller/routes.h"
 #include "controller/topology.h"
+#include "openvswitch/dynamic-string.h"
+#include "openvswitch/json.h"
 #include "tests/unit/topology_builder.h"
 
 /* A line of three SAL switches 1 - 2 - 3; host i may be anywhere. */
@@ -272,6 +274,30 @@ test_memory(void)
     }
 }
 
+static void
+test_show(void)
+{
+    start(ROUTE_SPREAD);
+    session(1);
+    attach(1, 2);
+    serve(1, "web", 6, 80, 3);
+    CU_ASSERT(update("web"));
+    struct ds s = DS_EMPTY_INITIALIZER;
+    routes_format(routes, &s);
+    CU_ASSERT_PTR_NOT_NULL(strstr(ds_cstr(&s),
+        "    protocol 6 at 0000000000000001 0000000000000002 "
+        "0000000000000003, 1 tiles\n"
+        "        10.0.0.1 at 0000000000000002 port 11 weight 3: 100.0 % "
+        "in 1 tiles\n"));
+    ds_destroy(&s);
+    struct json *json = routes_to_json(routes);
+    char *text = json_to_string(json, JSSF_SORT);
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "\"share_permille\":1000"));
+    free(text);
+    json_destroy(json);
+    stop();
+}
+
 /* Random registrations and moves: shares against a naive count. */
 enum { HOSTS = 8 };
 
@@ -343,4 +369,5 @@ test_random(void)
 
 UNIT_MAIN("routes", UNIT_TEST(test_spread), UNIT_TEST(test_protocols),
           UNIT_TEST(test_nearest), UNIT_TEST(test_partition),
-          UNIT_TEST(test_memory), UNIT_TEST(test_random))
+          UNIT_TEST(test_memory), UNIT_TEST(test_show),
+          UNIT_TEST(test_random))
