@@ -33,8 +33,9 @@ AGENT_TESTS := test_names test_probe test_local_services \
 UNIT_TESTS += $(AGENT_TESTS)
 $(AGENT_TESTS:%=$(BUILD)/tests/%): $(LIBAGENT)
 
-# Adds to AGENT_SRCS, so it comes before they are used.
+# These add to AGENT_SRCS, so they come before it is used.
 include agents/bpf.mk
+include agents/migration.mk
 
 $(LIBAGENT): $(AGENT_SRCS:%.c=$(BUILD)/obj/%.o)
 $(BUILD)/obj/agents/host_netdev.o: CPPFLAGS += -I/usr/include/libnl3

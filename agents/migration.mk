@@ -1,3 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 # Flow migration: the state machine, its messages, and the protocol's model.
 include tests/model/model.mk
+
+MIGRATION_SRCS := agents/migration.c
+AGENT_SRCS += $(MIGRATION_SRCS)
+PURE += $(MIGRATION_SRCS)
+
+MIGRATION_TESTS := test_migration_model
+UNIT_TESTS += $(MIGRATION_TESTS)
+$(MIGRATION_TESTS:%=$(BUILD)/tests/%): $(LIBAGENT)
+
+$(BUILD)/tests/test_migration_model: | $(MODEL_TRANSITIONS)
+$(BUILD)/obj/tests/unit/test_migration_model.o: $(MODEL_TRANSITIONS)
+$(BUILD)/obj/tests/unit/test_migration_model.o: \
+    CPPFLAGS += -DTRANSITIONS_FILE='"$(abspath $(MODEL_TRANSITIONS))"'
