@@ -143,13 +143,18 @@ discovery_switch_gone(struct discovery *d, uint64_t dpid)
     }
 }
 
+/* Both ends have heard each other.  To have heard is not enough: our own probe
+ * may have been lost before the far switch handed in probes. */
 static bool
-has_peer(const struct discovery *d, const struct topology_end *end)
+has_link(const struct discovery *d, const struct topology_end *end)
 {
+    const struct topology_switch *sw = topology_switch(d->topology,
+                                                       end->dpid);
     const struct topology_port *port
         = topology_port(d->topology, end->dpid, end->port);
+    struct topology_end far;
 
-    return port && port->peer_dpid;
+    return sw && port && topology_port_link(d->topology, sw, port, &far);
 }
 
 void
@@ -159,7 +164,7 @@ discovery_switch_ready(struct discovery *d, uint64_t dpid, long long now)
 
     /* Any port may lead there; those with a link need not hurry. */
     HMAP_FOR_EACH (port, node, &d->ports) {
-        if (port->up && !has_peer(d, &port->end)) {
+        if (port->up && !has_link(d, &port->end)) {
             hurry(d, port, now);
         }
     }
@@ -189,7 +194,7 @@ schedule_next(struct discovery *d, struct probed_port *port, long long now)
 {
     uint32_t interval = d->config.link_probe_interval_ms;
 
-    if (has_peer(d, &port->end)) {
+    if (has_link(d, &port->end)) {
         port->delay = interval;
     }
     port->due = now + MIN(port->delay, interval);
@@ -242,7 +247,7 @@ take_link_probe(struct discovery *d, const struct topology_end *at,
     d->stats.link_probes_seen++;
 
     struct probed_port *port = find_port(d, at->dpid, at->port);
-    if (port && port->up && !has_peer(d, at)) {
+    if (port && port->up && !has_link(d, at)) {
         hurry(d, port, now);
     }
 }
