@@ -23,7 +23,7 @@ $(BUILD)/bin/salient-controller: $(BUILD)/obj/controller/main.o \
     $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER) $(LIBSALIENT)
 	$(link)
 
-SHELL_TESTS := test_switch_session
+SHELL_TESTS := test_switch_session test_put test_agent_session
 UNIT_TESTS += $(SHELL_TESTS)
 $(SHELL_TESTS:%=$(BUILD)/tests/%): $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER)
 
