@@ -36,3 +36,5 @@ check-dissector: $(BUILD)/tests/sal_layout ## the Wireshark dissector against of
 	    $(BUILD)/log/check-quickstart/quickstart.pcap
 
 .PHONY: check-dissector
+
+include tests/bench/switch/bench.mk
