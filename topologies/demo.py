@@ -171,7 +171,7 @@ def _prompt(net):
 h1 curl {URL}
 h1 dig +short {SERVICE}.{quickstart.SUFFIX} @127.0.0.55     (if you have dig)
 h1 {BUILD}/bin/salctl --socket {RUN}/h1/sald.sock show
-sh {BUILD}/bin/salctl --socket {RUN}/controller.sock show
+sh {BUILD}/bin/salctl --socket {RUN}/controller.sock controller show events
 sh ovs-ofctl -O OpenFlow15 dump-flows s1 table=10
 sh ovs-appctl dpctl/dump-flows
 sh ip link set s3-eth3 down

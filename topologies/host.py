@@ -16,6 +16,7 @@ MANAGEMENT = "172.30.0"
 WEB_PORT = 8080
 
 NGINX = """\
+user root;
 daemon off;
 worker_processes 1;
 pid {run}/nginx.pid;

@@ -24,7 +24,7 @@ from topologies.daemon import BUILD, OVS_PREFIX, RUN, Daemon, salctl, sh, write
 from topologies.host import MANAGEMENT, SalientHost
 from topologies.ovs import OpenVSwitch
 from topologies.report import note, title
-from topologies.wait import until
+from topologies.wait import TooLate, until
 
 CONTROLLER = f"{MANAGEMENT}.1"
 OPENFLOW_PORT = 6653
@@ -114,7 +114,7 @@ class SalientNet(Mininet):
 
     def ask_controller(self, *command):
         """A command of the controller's control socket, its JSON answer."""
-        return salctl(f"{RUN}/controller.sock", *command)
+        return salctl(f"{RUN}/controller.sock", "controller", *command)
 
     def weights(self, service):
         """{endpoint's name: weight} of a service, as registered."""
@@ -187,9 +187,17 @@ class SalientNet(Mininet):
         for daemon in self.daemons():
             note(f"{daemon.log}\n{daemon.log_tail()}")
 
+    def leftovers(self):
+        """Processes and interfaces of the sandbox that should be gone, a
+        moment after down(): the kernel takes down namespaces at leisure."""
+        try:
+            until(lambda: not self._leftovers(), "nothing is left", 3)
+        except TooLate:
+            pass
+        return self._leftovers()
+
     @staticmethod
-    def leftovers():
-        """Processes and interfaces of the sandbox that should be gone."""
+    def _leftovers():
         found = []
         for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
             if pid not in (1, os.getpid()):

@@ -86,6 +86,7 @@ class LinkFailure:
         until(lambda: self.load.by_body().get(self.server.name, 0) >= 5,
               f"{self.server.name} answers under load")
 
+
     def down(self):
         """Returns milliseconds to: rules withdrawn, withdrawal effective."""
         start = time.monotonic()
