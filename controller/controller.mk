@@ -14,4 +14,12 @@ CONTROLLER_TESTS := $(addprefix test_,addresses registry tiles topology paths \
 UNIT_TESTS += $(CONTROLLER_TESTS)
 $(CONTROLLER_TESTS:%=$(BUILD)/tests/%): $(LIBCONTROLLER)
 
+$(BUILD)/tests/bench_plan: $(BUILD)/obj/tests/bench/bench_plan.o \
+    $(LIBCONTROLLER) $(LIBSALIENT)
+	$(link)
+
+bench-plan: $(BUILD)/tests/bench_plan ## speed of the controller's core (ARGS="K SERVICES INSTANCES")
+	@$< $(ARGS)
+.PHONY: bench-plan
+
 -include controller/shell.mk

@@ -16,6 +16,8 @@ struct edge {
 struct node {
     uint64_t dpid;
     bool has_sal;
+    bool has_hosts;     /* May have. */
+    bool resolves;
     struct edge *edges; /* In order of port. */
     size_t n_edges;
 };
@@ -74,6 +76,7 @@ read_graph(struct paths *paths, const struct topology *topology)
         struct node *node = &paths->nodes[paths->n++];
         node->dpid = sw->dpid;
         node->has_sal = sw->has_sal;
+        node->has_hosts = sw->n_host_ports != 0;
     }
     qsort(paths->nodes, paths->n, sizeof *paths->nodes, compare_nodes);
     for (uint32_t i = 0; i < paths->n; i++) {
@@ -203,6 +206,10 @@ paths_compute(const struct topology *topology)
     paths->nearest_sal = xmalloc((paths->n + 1) * sizeof *paths->nearest_sal);
     for (uint32_t i = 0; i < paths->n; i++) {
         paths->nearest_sal[i] = find_nearest_sal(paths, i);
+        if (paths->nodes[i].has_hosts
+            && paths->nearest_sal[i] != PATHS_NO_SWITCH) {
+            paths->nodes[paths->nearest_sal[i]].resolves = true;
+        }
     }
     return paths;
 }
@@ -256,6 +263,12 @@ bool
 paths_has_sal(const struct paths *paths, uint32_t index)
 {
     return paths->nodes[index].has_sal;
+}
+
+bool
+paths_resolves(const struct paths *paths, uint32_t index)
+{
+    return paths->nodes[index].resolves;
 }
 
 uint32_t

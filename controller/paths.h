@@ -31,6 +31,10 @@ uint32_t paths_index(const struct paths *, uint64_t dpid); /* or NO_SWITCH */
 uint64_t paths_dpid(const struct paths *, uint32_t index);
 bool paths_has_sal(const struct paths *, uint32_t index);
 
+/* True if the switch needs service rules: it has SAL, and hosts may be behind
+ * it or behind a stock switch whose nearest SAL switch it is. */
+bool paths_resolves(const struct paths *, uint32_t index);
+
 /* Sum of link costs, PATHS_UNREACHABLE if there is no way. */
 uint32_t paths_distance(const struct paths *, uint32_t from, uint32_t to);
 

@@ -296,7 +296,8 @@ add_route(struct service_routes *service, struct route *route)
     service->routes[service->n_routes++] = route;
 }
 
-/* Routes of one protocol for all SAL switches; equal choices share one. */
+/* Routes of one protocol for all switches that resolve; equal choices share
+ * one. */
 static void
 compute_protocol(const struct routes_config *config, const struct paths *paths,
                  const struct candidate candidates[], size_t n,
@@ -306,7 +307,7 @@ compute_protocol(const struct routes_config *config, const struct paths *paths,
     bool *chosen = xmalloc(n * sizeof *chosen);
 
     for (uint32_t from = 0; from < paths_n_switches(paths); from++) {
-        if (!paths_has_sal(paths, from)) {
+        if (!paths_resolves(paths, from)) {
             continue;
         }
         size_t n_chosen = choose(config, paths, from, candidates, n, chosen);

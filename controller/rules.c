@@ -248,7 +248,7 @@ rules_compute_service(const struct service_routes *service,
                       struct rule_table *table)
 {
     uint32_t from = paths_index(paths, dpid);
-    if (from == PATHS_NO_SWITCH || !paths_has_sal(paths, from)) {
+    if (from == PATHS_NO_SWITCH || !paths_resolves(paths, from)) {
         return;
     }
     for (size_t i = 0; i < service->n_routes; i++) {

@@ -185,7 +185,7 @@ void rules_compute_forwarding(const struct rules_config *,
                               uint64_t dpid, struct rule_table *table);
 
 /* Adds to 'table' the rules of one service's routes on switch 'dpid'.
- * Nothing on stock switches. */
+ * Nothing on switches that do not resolve. */
 void rules_compute_service(const struct service_routes *,
                            const struct paths *, uint64_t dpid,
                            struct rule_table *table);

@@ -156,6 +156,23 @@ topology_generation(const struct topology *topology)
     return topology->generation;
 }
 
+/* Counts the host ports again after a change.  Whether there are any is news:
+ * only such switches need to resolve. */
+static void
+count_host_ports(struct topology *topology, struct topology_switch *sw)
+{
+    const struct topology_port *port;
+    uint32_t n = 0;
+
+    HMAP_FOR_EACH (port, node, &sw->ports) {
+        n += port->up && topology_is_host_port(port);
+    }
+    if (!n != !sw->n_host_ports) {
+        topology_note_graph(topology);
+    }
+    sw->n_host_ports = n;
+}
+
 /* Sets where probes at 'port' come from (dpid 0: nowhere), and notes it if a
  * usable link thereby came or went. */
 static void
@@ -171,6 +188,7 @@ set_peer(struct topology *topology, uint64_t dpid, struct topology_port *port,
     if (was || is_link(topology, dpid, port)) {
         topology_note_graph(topology);
     }
+    count_host_ports(topology, find_switch(topology, dpid));
 }
 
 static void
@@ -228,6 +246,7 @@ remove_port(struct topology *topology, struct topology_switch *sw,
     withdraw_port(topology, sw, port);
     hmap_remove(&sw->ports, &port->node);
     free(port);
+    count_host_ports(topology, sw);
 }
 
 void
@@ -276,6 +295,7 @@ topology_port_set(struct topology *topology, uint64_t dpid, uint32_t number,
         withdraw_port(topology, sw, port);
     }
     port->up = up;
+    count_host_ports(topology, sw);
     return 0;
 }
 

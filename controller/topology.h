@@ -57,6 +57,7 @@ struct topology_switch {
     bool has_sal;              /* Understands the SAL match fields. */
     bool connected;            /* Its OpenFlow session is open. */
     struct hmap ports;         /* struct topology_port. */
+    uint32_t n_host_ports;     /* That are up. */
 };
 
 struct topology_attachment {
@@ -168,7 +169,8 @@ const struct hmap *topology_attachments(const struct topology *);
 
 /* What changed since the changes were last taken. */
 struct topology_changes {
-    bool graph;                    /* Switches, their kind, usable links. */
+    bool graph;                    /* Switches, their kind, usable links,
+                                    * whether a switch has host ports. */
     struct topology_change {
         struct endpoint_id endpoint;
         struct in6_addr locator;

@@ -57,6 +57,33 @@ test_diamond(void)
     topology_destroy(topology);
 }
 
+/* Only switches that hosts may be behind resolve; a stock one has the nearest
+ * SAL switch resolve for it. */
+static void
+test_resolves(void)
+{
+    struct topology *topology = topology_create();
+    build_switch(topology, 1, 2, false); /* stock - SAL - SAL - SAL */
+    build_switch(topology, 2, 2, true);
+    build_switch(topology, 3, 2, true);
+    build_switch(topology, 4, 2, true);
+    build_link(topology, 1, 2, 2, 1);
+    build_link(topology, 2, 2, 3, 1);
+    build_link(topology, 3, 2, 4, 1);
+    struct paths *paths = paths_compute(topology);
+    CU_ASSERT(!paths_resolves(paths, 0));
+    CU_ASSERT(paths_resolves(paths, 1));
+    CU_ASSERT(!paths_resolves(paths, 2));
+    CU_ASSERT(paths_resolves(paths, 3));
+    paths_destroy(paths);
+
+    build_port(topology, 1, 1, false);
+    paths = paths_compute(topology);
+    CU_ASSERT(!paths_resolves(paths, 1));
+    paths_destroy(paths);
+    topology_destroy(topology);
+}
+
 static void
 test_costs(void)
 {
@@ -256,5 +283,6 @@ test_random(void)
     }
 }
 
-UNIT_MAIN("paths", UNIT_TEST(test_diamond), UNIT_TEST(test_costs),
+UNIT_MAIN("paths", UNIT_TEST(test_diamond), UNIT_TEST(test_resolves),
+          UNIT_TEST(test_costs),
           UNIT_TEST(test_empty), UNIT_TEST(test_random))
