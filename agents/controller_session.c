@@ -21,6 +21,10 @@ VLOG_DEFINE_THIS_MODULE(session);
 
 #define MAX_ATTACHMENTS 16 /* Locators of one endpoint. */
 
+/* A large ServiceTable comes in several messages, of which the first is the
+ * "complete" one: what it lacks is forgotten only if it does not follow. */
+#define STALE_NAMES_MS 1000
+
 struct controller_session {
     struct session_config config; /* Strings are owned. */
     const struct session_ops *ops;
@@ -42,6 +46,8 @@ struct controller_session {
     int64_t last_received_ms, next_keepalive_ms;
 
     bool names_complete;
+    struct names stale;      /* Not in the last complete ServiceTable, */
+    int64_t stale_ms;        /* to be forgotten then. */
     uint32_t attached[MAX_ATTACHMENTS]; /* Locators. */
     size_t n_attached;
     struct registrations registrations;
@@ -82,6 +88,7 @@ controller_session_create(const struct session_config *config,
     s->backoff_ms = BACKOFF_MIN_MS;
     s->random = config->seed ? config->seed : 1;
     registrations_init(&s->registrations);
+    names_init(&s->stale);
     return s;
 }
 
@@ -91,6 +98,7 @@ controller_session_destroy(struct controller_session *s)
     if (s) {
         sodium_memzero(s->key, sizeof s->key);
         registrations_destroy(&s->registrations);
+        names_destroy(&s->stale);
         free(CONST_CAST(char *, s->config.name));
         free(CONST_CAST(char *, s->config.software));
         free(s->error);
@@ -142,6 +150,7 @@ enter_backoff(struct controller_session *s, const char *reason, int64_t now)
     s->n_attached = 0;
     sodium_memzero(s->key, sizeof s->key);
     registrations_reset(&s->registrations);
+    names_clear(&s->stale); /* The next session's table says it again. */
     if (was_up) {
         s->events |= SESSION_EVENT_STATE | SESSION_EVENT_REGISTRATIONS;
     }
@@ -340,31 +349,44 @@ parse_service(const Salient__V1__Service *in, struct service_prefix *prefix)
                     && service_prefix_equal(&of_name, prefix))));
 }
 
-static bool
-forget_others(struct names *names, struct names *kept)
+/* Everything is stale until it is heard of again. */
+static void
+mark_stale(struct controller_session *s, int64_t now)
 {
-    struct names_entry *entry;
-    bool changed = false;
+    const struct names_entry *entry;
 
-    HMAP_FOR_EACH_SAFE (entry, prefix_node, &names->by_prefix) {
-        if (!names_by_prefix(kept, &entry->prefix)) {
-            struct service_prefix prefix = entry->prefix;
-            changed |= names_remove(names, &prefix);
+    names_clear(&s->stale);
+    HMAP_FOR_EACH (entry, prefix_node, &s->config.names->by_prefix) {
+        names_put(&s->stale, NULL, &entry->prefix, 0);
+    }
+    s->stale_ms = now + STALE_NAMES_MS;
+}
+
+static void
+forget_stale(struct controller_session *s)
+{
+    const struct names_entry *entry;
+
+    HMAP_FOR_EACH (entry, prefix_node, &s->stale.by_prefix) {
+        if (names_remove(s->config.names, &entry->prefix)) {
+            s->events |= SESSION_EVENT_NAMES;
         }
     }
-    return changed;
+    names_clear(&s->stale);
 }
 
 static void
 receive_service_table(struct controller_session *s,
-                      const Salient__V1__ServiceTable *table)
+                      const Salient__V1__ServiceTable *table, int64_t now)
 {
     struct names *names = s->config.names;
     struct service_prefix prefix;
     bool changed = !s->names_complete && table->complete;
-    struct names kept;
 
-    names_init(&kept);
+    if (table->complete) {
+        mark_stale(s, now);
+        s->names_complete = true;
+    }
     for (size_t i = 0; i < table->n_removed; i++) {
         if (parse_prefix(table->removed[i], &prefix)) {
             changed |= names_remove(names, &prefix);
@@ -380,15 +402,8 @@ receive_service_table(struct controller_session *s,
         }
         changed |= names_put(names, service->name, &prefix,
                              service->service_v4);
-        if (table->complete) {
-            names_put(&kept, NULL, &prefix, 0);
-        }
+        names_remove(&s->stale, &prefix);
     }
-    if (table->complete) {
-        changed |= forget_others(names, &kept);
-        s->names_complete = true;
-    }
-    names_destroy(&kept);
     if (changed) {
         s->events |= SESSION_EVENT_NAMES;
     }
@@ -442,6 +457,9 @@ receive_reply(struct controller_session *s,
                      reg->service_v4)) {
         s->events |= SESSION_EVENT_NAMES;
     }
+    if (reg) {
+        names_remove(&s->stale, &reg->service.prefix);
+    }
     s->events |= SESSION_EVENT_REGISTRATIONS;
 }
 
@@ -456,7 +474,7 @@ receive_up(struct controller_session *s, const Salient__V1__Envelope *envelope,
         receive_reply(s, envelope, now);
         break;
     case SALIENT__V1__ENVELOPE__BODY_SERVICE_TABLE:
-        receive_service_table(s, envelope->service_table);
+        receive_service_table(s, envelope->service_table, now);
         break;
     case SALIENT__V1__ENVELOPE__BODY_ATTACHMENT:
         receive_attachment(s, envelope->attachment);
@@ -532,6 +550,9 @@ run_up(struct controller_session *s, int64_t now)
         s->next_keepalive_ms = now + s->welcome.keepalive_interval_ms;
         send_to_controller(&envelope, s);
     }
+    if (names_count(&s->stale) && now >= s->stale_ms) {
+        forget_stale(s);
+    }
     registrations_send(&s->registrations, now, send_to_controller, s);
 }
 
@@ -573,6 +594,9 @@ controller_session_deadline(const struct controller_session *s)
         return s->deadline_ms;
     }
     int64_t deadline = MIN(silence_deadline(s), s->next_keepalive_ms);
+    if (names_count(&s->stale)) {
+        deadline = MIN(deadline, s->stale_ms);
+    }
     return MIN(deadline, registrations_deadline(&s->registrations));
 }
 

@@ -236,6 +236,22 @@ reply_registered(struct fake *fake, uint64_t id, bool confirmed)
     reply(fake, id, BODY(REGISTERED), &registered);
 }
 
+/* Lets time pass; the controller answers keepalives. */
+static void
+run_for(struct fake *fake, int64_t ms)
+{
+    Salient__V1__KeepaliveReply ok = SALIENT__V1__KEEPALIVE_REPLY__INIT;
+    int64_t end = fake->now + ms;
+    while (controller_session_deadline(fake->session) <= end) {
+        advance(fake);
+        while (fake->n_sent && fake->sent[0]->body_case == BODY(KEEPALIVE)) {
+            reply(fake, take_id(fake, BODY(KEEPALIVE)), BODY(KEEPALIVE_REPLY),
+                  &ok);
+        }
+    }
+    fake->now = end;
+}
+
 static void
 test_handshake(void)
 {
@@ -613,11 +629,52 @@ test_service_table(void)
     CU_ASSERT_EQUAL(names_count(&fake.names), 1);
     CU_ASSERT_PTR_NOT_NULL(names_by_name(&fake.names, "web.shop.acme"));
 
-    /* Complete: what is not in it is forgotten. */
+    /* Complete: what is not in it, nor in what follows, is forgotten. */
     Salient__V1__ServiceTable empty = SALIENT__V1__SERVICE_TABLE__INIT;
     empty.complete = true;
     reply(&fake, 0, BODY(SERVICE_TABLE), &empty);
+    CU_ASSERT_EQUAL(names_count(&fake.names), 1);
+    Salient__V1__ServiceTable rest = SALIENT__V1__SERVICE_TABLE__INIT;
+    rest.n_services = 2;
+    rest.services = services;
+    db.service_v4 = 2;
+    reply(&fake, 0, BODY(SERVICE_TABLE), &rest);
+    run_for(&fake, 2000);
+    CU_ASSERT_EQUAL(names_count(&fake.names), 2);
+
+    controller_session_take_events(fake.session);
+    reply(&fake, 0, BODY(SERVICE_TABLE), &empty);
+    CU_ASSERT_EQUAL(controller_session_take_events(fake.session), 0);
+    run_for(&fake, 2000);
     CU_ASSERT_EQUAL(names_count(&fake.names), 0);
+    CU_ASSERT_EQUAL(controller_session_take_events(fake.session),
+                    SESSION_EVENT_NAMES);
+    fake_destroy(&fake);
+}
+
+/* The names of a controller that went away before it had told all stay. */
+static void
+test_service_table_cut(void)
+{
+    struct fake fake;
+    struct service_prefix prefix;
+    Salient__V1__Prefix wire;
+    fake_init(&fake);
+    to_up(&fake);
+    Salient__V1__Service web
+        = make_service("web.shop.acme", &prefix, &wire, 1);
+    Salient__V1__Service *services[] = {&web};
+    Salient__V1__ServiceTable table = SALIENT__V1__SERVICE_TABLE__INIT;
+    table.n_services = 1;
+    table.services = services;
+    reply(&fake, 0, BODY(SERVICE_TABLE), &table);
+    Salient__V1__ServiceTable empty = SALIENT__V1__SERVICE_TABLE__INIT;
+    empty.complete = true;
+    reply(&fake, 0, BODY(SERVICE_TABLE), &empty);
+    controller_session_disconnected(fake.session, "gone", fake.now);
+    to_up(&fake);
+    run_for(&fake, 2000);
+    CU_ASSERT_EQUAL(names_count(&fake.names), 1);
     fake_destroy(&fake);
 }
 
@@ -730,4 +787,5 @@ UNIT_MAIN("controller_session", UNIT_TEST(test_handshake),
           UNIT_TEST(test_keepalive), UNIT_TEST(test_register),
           UNIT_TEST(test_unregister), UNIT_TEST(test_refused),
           UNIT_TEST(test_set_services), UNIT_TEST(test_service_table),
+          UNIT_TEST(test_service_table_cut),
           UNIT_TEST(test_attachment), UNIT_TEST(test_random))
