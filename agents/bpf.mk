@@ -35,3 +35,20 @@ $(DATAPATH_SRCS:%.c=$(BUILD)/obj/%.o): CPPFLAGS += -I/usr/include/libnl3
 DPCTL := $(BUILD)/tests/dpctl
 $(DPCTL): $(BUILD)/obj/tests/bpf/dpctl.o $(LIBAGENT) $(LIBSALIENT)
 	$(call link)
+
+# Byte-exact tests of the programs, then real namespaces.
+BPF_TESTS := test_sal_bpf test_sal_hostile
+BPF_TEST_PROGRAMS := $(BPF_TESTS:%=$(BUILD)/tests/%)
+$(BPF_TEST_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/bpf/%.o
+$(BPF_TEST_PROGRAMS): $(LIBAGENT) $(LIBSALIENT)
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Wl,--as-needed $(filter %.o,$^) \
+	    $(filter %.a,$^) $(LIBS) -lcunit -o $@
+$(BPF_TESTS:%=$(BUILD)/obj/tests/bpf/%.o): $(BPF_SKELETON)
+$(BPF_TESTS:%=$(BUILD)/obj/tests/bpf/%.o): CPPFLAGS += -I/usr/include/libnl3
+
+CHECKS += check-bpf
+.PHONY: check-bpf
+check-bpf: $(BPF_TEST_PROGRAMS) $(DPCTL) ## eBPF programs byte by byte, then between namespaces
+	@tests/bpf/run-bpf.sh $(BUILD) $(BPF_TEST_PROGRAMS)

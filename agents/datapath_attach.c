@@ -179,6 +179,9 @@ cgroup_root(void)
 int
 sockops_attach(struct datapath *dp, int prog_fd, char **ret_error)
 {
+    if (getenv("SALIENT_NO_SOCKOPS")) { /* For tests. */
+        return datapath_error(ret_error, -EOPNOTSUPP, "switched off");
+    }
     char *path = dp->pin_path ? xasprintf("%s/link_sockops", dp->pin_path)
                               : NULL;
     if (path && !link_take_over(path, prog_fd)) {

@@ -138,8 +138,7 @@ server_flow_find(struct sal_settings *settings, struct scratch *scratch,
             return half;
         }
         if ((!bound || tuple_equal(&bound->wire, &flow->wire))
-            && (!half || half->state == SAL_FLOW_CLOSING
-                || tuple_equal(&half->wire, &flow->wire))) {
+            && (!half || tuple_equal(&half->wire, &flow->wire))) {
             *ret_free = 1;
             if (half && half->state == SAL_FLOW_HALF_OPEN) {
                 half_flow_delete(half); /* Its SYN was given up. */

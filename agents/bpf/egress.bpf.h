@@ -8,7 +8,7 @@
 /* The inner packet, as read from its headers. */
 struct egress {
     struct sal_tuple tuple;
-    __be32 seq;
+    __be32 seq, ack;
     __u16 len; /* IP total length. */
     __u8 tos;
     __u8 tcp_flags;
@@ -169,7 +169,16 @@ egress_answer(struct __sk_buff *skb, struct sal_settings *settings,
         return drop(SAL_COUNT_OUT_NOT_BOUND);
     }
     if (!syn_ack && !(packet->tcp_flags & TCP_RST)) {
-        return drop(SAL_COUNT_OUT_NOT_BOUND);
+        /* An ACK in answer to a SYN comes from TIME-WAIT: this client, or one
+         * that it is told from only by the service it called, had the tuple
+         * before.  A client would answer with RST (RFC 9293, 3.10.7.3), which
+         * ends TIME-WAIT, and its next SYN gets through. */
+        if (!(packet->tcp_flags & TCP_ACK)
+            || flow_by_tuple(&packet->tuple)) {
+            return drop(SAL_COUNT_OUT_NOT_BOUND);
+        }
+        count(SAL_COUNT_OUT_TIME_WAIT);
+        return deliver_rst(skb, settings, &packet->tuple, packet->ack, 0);
     }
     if (egress_rewrite(skb, flow)) {
         return drop(SAL_COUNT_OUT_FAILED);
@@ -241,6 +250,7 @@ egress_ipv4(struct __sk_buff *skb, struct sal_settings *settings)
     packet.tuple.rport = inner->tcp.dest;
     packet.tuple.proto = IPPROTO_TCP;
     packet.seq = inner->tcp.seq;
+    packet.ack = inner->tcp.ack_seq;
     packet.len = bpf_ntohs(inner->ip.tot_len);
     packet.tos = inner->ip.tos;
     packet.tcp_flags = ((__u8 *) &inner->tcp)[TCP_FLAGS_OFS];

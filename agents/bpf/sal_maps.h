@@ -144,6 +144,7 @@ struct sal_target {
       "own service, called from this host")                                   \
     X(OUT_NO_FLOW, "out_no_flow", "not the first packet, but of no flow")     \
     X(OUT_NOT_BOUND, "out_not_bound", "flow is not bound yet")                \
+    X(OUT_TIME_WAIT, "out_time_wait", "TIME-WAIT ended for a new SYN")        \
     X(OUT_UNSUPPORTED, "out_unsupported", "protocol that is not carried")     \
     X(OUT_FRAGMENT, "out_fragment", "IP fragment")                            \
     X(OUT_MALFORMED, "out_malformed", "inner header is malformed")            \

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hosts in network namespaces, joined by a bridge, each with a data plane that
+dpctl drives.  For tests and benchmarks; nothing outlives the process.
+
+    lab = Lab(build)            # re-executes itself in a mount namespace
+    a = lab.host("a", "10.0.0.1")
+"""
+import ctypes
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
+
+
+def wait_for(condition, what, seconds=10):
+    """Polls until condition() is true; its last value, or an error."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: did not happen in {seconds} s")
+        time.sleep(0.02)
+
+
+class Namespace:
+    """A network namespace, held by a process that waits for its stdin."""
+
+    def __init__(self):
+        self.holder = subprocess.Popen(["unshare", "-n", "cat"],
+                                       stdin=subprocess.PIPE)
+        mine = os.readlink("/proc/self/ns/net")
+        path = f"/proc/{self.holder.pid}/ns/net"
+        wait_for(lambda: os.readlink(path) != mine
+                 and open(f"/proc/{self.holder.pid}/comm").read() == "cat\n",
+                 "namespace")
+        self.path = path
+        self.run("ip", "link", "set", "lo", "up")
+
+    def command(self, *args):
+        return ["nsenter", f"--net={self.path}", *map(str, args)]
+
+    def run(self, *args, check=True, env=None):
+        done = subprocess.run(self.command(*args), text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              env={**os.environ, **(env or {})}, check=False)
+        if check and done.returncode:
+            raise AssertionError(f"{' '.join(map(str, args))}: {done.stdout}"
+                                 f"{done.stderr}")
+        return done.stdout
+
+    def popen(self, *args, **kwargs):
+        return subprocess.Popen(self.command(*args), **kwargs)
+
+    def socket(self, *args):
+        """A socket that lives in this namespace."""
+        own = os.open("/proc/self/ns/net", os.O_RDONLY)
+        there = os.open(self.path, os.O_RDONLY)
+        try:
+            if LIBC.setns(there, CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "setns")
+            return socket.socket(*args)
+        finally:
+            LIBC.setns(own, CLONE_NEWNET)
+            os.close(own)
+            os.close(there)
+
+    def close(self):
+        self.holder.stdin.close()
+        self.holder.wait()
+
+
+class Host(Namespace):
+    """A namespace with one uplink, eth0, and a data plane."""
+
+    def __init__(self, lab, name, locator, mtu=1500):
+        super().__init__()
+        self.lab = lab
+        self.name = name
+        self.locator = locator
+        self.pins = f"{lab.bpffs}/{name}"
+        self.env = {}
+        lab.bridge.run("ip", "link", "add", name, "type", "veth", "peer",
+                       "name", "eth0", "netns", self.holder.pid)
+        lab.bridge.run("ip", "link", "set", name, "master", "br0", "mtu", mtu,
+                       "up")
+        self.run("ip", "link", "set", "eth0", "mtu", mtu, "up")
+        self.run("ip", "addr", "add", f"{locator}/24", "dev", "eth0")
+
+    def dpctl(self, *args):
+        return self.run(self.lab.dpctl, self.pins, "sal0", *args,
+                        env=self.env)
+
+    def start(self, identity, *args):
+        """Loads the data plane and routes the pools to it."""
+        self.identity = identity
+        self.dpctl("attach", "eth0", "identity", identity, *args)
+        self.run("ip", "addr", "add", f"{identity}/32", "dev", "sal0")
+        for pool in "198.18.0.0/15", "100.64.0.0/10":
+            self.run("ip", "route", "add", pool, "dev", "sal0", "src",
+                     identity)
+
+    def dump(self, what):
+        return json.loads(self.dpctl(what))
+
+    def flows(self, state="bound"):
+        return [f for f in self.dump("flows") if f["state"] == state]
+
+    def listen(self, port, address="0.0.0.0"):
+        s = self.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind((address, port))
+        s.listen(1024)
+        s.settimeout(20)
+        return s
+
+    def connect(self, address, port, timeout=5):
+        s = self.socket()
+        s.settimeout(timeout)
+        try:
+            s.connect((address, port))
+        except BaseException:
+            s.close()
+            raise
+        return s
+
+
+class Lab:
+    def __init__(self, build):
+        if os.environ.get("SALIENT_LAB") != "1":
+            os.environ["SALIENT_LAB"] = "1"
+            os.execvp("unshare", ["unshare", "-nm", "--propagation",
+                                  "private", sys.executable, *sys.argv])
+        self.build = os.path.abspath(build)
+        self.dpctl = f"{self.build}/tests/dpctl"
+        self.dir = tempfile.mkdtemp(prefix="salient-lab-")
+        subprocess.run(["mount", "-t", "tmpfs", "none", self.dir], check=True)
+        self.bpffs = f"{self.dir}/bpf"
+        os.mkdir(self.bpffs)
+        subprocess.run(["mount", "-t", "bpf", "bpf", self.bpffs], check=True)
+        self.bridge = Namespace()
+        self.bridge.run("ip", "link", "add", "br0", "type", "bridge")
+        self.bridge.run("ip", "link", "set", "br0", "up")
+        self.hosts = []
+
+    def host(self, name, locator, **kwargs):
+        self.hosts.append(Host(self, name, locator, **kwargs))
+        return self.hosts[-1]
+
+    def close(self):
+        for host in self.hosts:
+            host.close()
+        self.bridge.close()
+        subprocess.run(["umount", self.bpffs], check=False)
+        subprocess.run(["umount", self.dir], check=False)
+        os.rmdir(self.dir)
