@@ -58,6 +58,7 @@ controller_round(struct controller *c)
     registry_run(c->registry, now);
     topology_run(c->topology, now);
     controller_forget_switches(c, now);
+    controller_check_switches(c, now);
     discovery_run(c->discovery, now);
     if (!controller_hold(c, now)) {
         plan(c);

@@ -22,6 +22,7 @@ struct managed_switch {
     bool dirty;               /* Desired may differ from what was put. */
     bool ready;               /* Has confirmed rules since it connected. */
     uint64_t settled;         /* Generation that is surely installed. */
+    long long changed_at;     /* Last confirmed a change. */
     long long forget_at;      /* While gone. */
 };
 
@@ -83,6 +84,7 @@ struct managed_switch *controller_switch(const struct controller *,
 /* controller_switches.c */
 extern const struct openflow_server_ops controller_openflow_ops;
 extern const struct discovery_ops controller_discovery_ops;
+void controller_check_switches(struct controller *, long long now);
 void controller_put_all(struct controller *, long long now);
 void controller_update_confirmed(struct controller *);
 void controller_forget_switches(struct controller *, long long now);

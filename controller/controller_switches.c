@@ -157,7 +157,7 @@ packet_in(struct controller *c, struct managed_switch *sw,
     struct topology_end at = {sw->dpid, m->packet_in.in_port};
 
     discovery_packet_in(c->discovery, &at, m->packet_in.data,
-                        m->packet_in.len, !c->hold.over, controller_now(c));
+                        m->packet_in.len, controller_now(c));
 }
 
 /* From now on the switch hands in what it receives of probes. */
@@ -195,6 +195,7 @@ switch_message(struct switch_connection *connection,
         }
         break;
     case PUT_CONFIRMED:
+        sw->changed_at = controller_now(c);
         switch_ready(c, sw);
         break;
     case PUT_NOTHING:
@@ -257,10 +258,57 @@ host_attached(const struct topology_probe *probe, bool appeared, void *c_)
     }
 }
 
+/* Does any prefix that covers 'id' have instances? */
+static bool
+is_served(const struct controller *c, const struct service_id *id,
+          uint8_t protocol)
+{
+    struct service_prefix prefix = {.id = *id, .len = SAL_SERVICE_ID_BITS};
+
+    for (;; prefix.len--) {
+        service_prefix_normalize(&prefix);
+        const struct service_routes *routes
+            = routes_of(plan_routes(c->plan), &prefix);
+        for (size_t i = 0; routes && i < routes->n_routes; i++) {
+            if (routes->routes[i]->protocol == protocol) {
+                return true;
+            }
+        }
+        if (!prefix.len) {
+            return false;
+        }
+    }
+}
+
+/* The switch has asked although it may have the rule by now, or will at once:
+ * it has confirmed, but its datapath takes some milliseconds to follow. */
+#define SETTLING_MS 1000
+
+static bool
+resolves_soon(const struct topology_end *at,
+              const struct sal_service_header *header, void *c_)
+{
+    const struct controller *c = c_;
+    const struct managed_switch *sw = controller_switch(c, at->dpid);
+    struct service_id id;
+
+    if (!c->hold.over) {
+        return true; /* Who serves it may not be back yet. */
+    }
+    if (!sw || !sw->put
+        || (!sw->dirty && sw->put->state == PUT_READY
+            && controller_now(c) - sw->changed_at > SETTLING_MS)) {
+        return false;
+    }
+    memcpy(id.bytes, header->service_id, sizeof id.bytes);
+    return is_served(c, &id, header->control.base.proto);
+}
+
 const struct discovery_ops controller_discovery_ops = {
     .send = send_frame,
     .session_key = session_key,
     .attached = host_attached,
+    .resolves_soon = resolves_soon,
 };
 
 /* Putting rules. */
@@ -273,7 +321,6 @@ put_one(struct controller *c, struct managed_switch *sw, long long now)
     bool hold = now < c->hold.until && put->stats.rules_read
                 && !c->hold.back;
 
-    put_check(put, c->config->confirm_timeout_ms, now);
     if (put->state != PUT_READY
         || !(sw->dirty || now >= put->retry_at)) {
         return;
@@ -282,6 +329,18 @@ put_one(struct controller *c, struct managed_switch *sw, long long now)
     if (put->state == PUT_READY && !put->holding) {
         sw->dirty = false;
         sw->settled = plan_generation(c->plan);
+    }
+}
+
+void
+controller_check_switches(struct controller *c, long long now)
+{
+    struct managed_switch *sw;
+
+    HMAP_FOR_EACH (sw, node, &c->switches) {
+        if (sw->put) {
+            put_check(sw->put, c->config->confirm_timeout_ms, now);
+        }
     }
 }
 
@@ -318,18 +377,21 @@ controller_update_confirmed(struct controller *c)
     uint64_t generation = plan_generation(c->plan);
     uint64_t confirmed = generation;
     struct managed_switch *sw;
+    size_t n = 0;
 
     HMAP_FOR_EACH (sw, node, &c->switches) {
         if (!sw->put) {
             continue; /* Nobody can wait for a switch that is gone. */
         }
+        n++;
         if (sw->put->state == PUT_READY && !sw->dirty) {
             sw->settled = generation;
         }
         confirmed = MIN(confirmed, MAX(sw->settled,
                                        sw->put->confirmed_generation));
     }
-    if (confirmed > c->confirmed) {
+    /* Without any switch nothing is confirmed. */
+    if (n && confirmed > c->confirmed) {
         c->confirmed = confirmed;
         event_log_confirmed(c->events, confirmed, controller_now_us());
     }

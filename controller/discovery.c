@@ -371,10 +371,16 @@ static void
 answer_reset(struct discovery *d, const struct topology_end *at,
              const void *frame, size_t len, long long now)
 {
+    struct sal_service_header header;
     uint8_t buf[PACKET_BUFFER_LEN];
+    struct in6_addr source;
     size_t reset_len;
 
-    if (packet_build_reset(frame, len, d->config.sal_port, buf, &reset_len)) {
+    if (!packet_parse_service(frame, len, d->config.sal_port, &header,
+                              &source)
+        && d->ops->resolves_soon(at, &header, d->aux)) {
+        d->stats.left_to_retry++;
+    } else if (packet_build_reset(frame, len, d->config.sal_port, buf, &reset_len)) {
         d->stats.unrecognised++;
     } else if (!take_token(d, now)) {
         d->stats.resets_limited++;
@@ -386,10 +392,10 @@ answer_reset(struct discovery *d, const struct topology_end *at,
 
 void
 discovery_packet_in(struct discovery *d, const struct topology_end *at,
-                    const void *frame, size_t len, bool quiet, long long now)
+                    const void *frame, size_t len, long long now)
 {
     if (!handle_link_probe(d, at, frame, len, now)
-        && !handle_host_probe(d, at, frame, len, now) && !quiet) {
+        && !handle_host_probe(d, at, frame, len, now)) {
         answer_reset(d, at, frame, len, now);
     }
 }

@@ -44,6 +44,10 @@ struct discovery_ops {
     /* A verified PROBE was taken; 'appeared': the attachment is new or has
      * moved. */
     void (*attached)(const struct topology_probe *, bool appeared, void *aux);
+    /* True if a SYN that missed is better left unanswered: a rule for it is on
+     * its way, so the sender's next try will find it. */
+    bool (*resolves_soon)(const struct topology_end *at,
+                          const struct sal_service_header *, void *aux);
 };
 
 /* Counters, for dumps. */
@@ -51,7 +55,7 @@ struct discovery_stats {
     uint64_t link_probes_sent, link_probes_seen, link_probes_forged;
     uint64_t host_probes_seen, host_probes_unknown, host_probes_forged,
         host_probes_stale, host_probes_refused;
-    uint64_t resets_sent, resets_limited;
+    uint64_t resets_sent, resets_limited, left_to_retry;
     uint64_t unrecognised;
 };
 
@@ -70,11 +74,9 @@ void discovery_switch_gone(struct discovery *, uint64_t dpid);
 void discovery_switch_ready(struct discovery *, uint64_t dpid,
                             long long now);
 
-/* A packet that a switch handed in.  'quiet': answer no RESET (services may
- * yet be announced again). */
+/* A packet that a switch handed in. */
 void discovery_packet_in(struct discovery *, const struct topology_end *at,
-                         const void *frame, size_t len, bool quiet,
-                         long long now);
+                         const void *frame, size_t len, long long now);
 
 /* Sends the probes that are due. */
 void discovery_run(struct discovery *, long long now);

@@ -114,6 +114,10 @@ read_flows(struct put *put, const struct openflow_message *m)
         rule_table_read_flow(put->installed, &flow, &put->dialect);
     }
     openflow_parts_end(&parts);
+    if (rule_table_count(put->installed) > PUT_READ_MAX) {
+        switch_session_close(put->session, "the switch tells of more flows "
+                                           "than any switch has");
+    }
     if (error < 0) {
         put->session->counters.malformed++;
         VLOG_WARN_RL(&rl, "%016" PRIx64 ": a flow in its answer makes no "

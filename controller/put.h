@@ -26,6 +26,8 @@
 #define PUT_RETRY_MS 10000
 /* Changes of one round at most; the rest follows in the next. */
 #define PUT_ROUND_MAX 100000
+/* Rules of ours that a switch may claim to hold: memory has an end. */
+#define PUT_READ_MAX 1000000
 /* Refusals whose reason is kept. */
 #define PUT_REFUSALS_SHOWN 32
 

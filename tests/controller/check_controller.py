@@ -392,6 +392,26 @@ def a_silent_agent_lapses(net):
     return ""
 
 
+def services_are_defined_at_run_time(net):
+    """SIGHUP: a name that nobody serves yet is known from now on, so it is
+    refused, not unknown."""
+    h1 = net.hosts["h1"]
+    h1.forget()
+    net.configure("services: [later.shop.acme]\n")
+    sh("kill", "-HUP", str(net.daemon.process.pid))
+    h1.hear("service later.shop.acme c61")
+    net.configure("services: [later.shop.acme\n")
+    sh("kill", "-HUP", str(net.daemon.process.pid))
+    def complained():
+        with open(net.daemon.log, encoding="utf-8") as log:
+            return "the old configuration stays" in log.read()
+    until(complained, "it says what is wrong with the configuration")
+    net.configure("")
+    sh("kill", "-HUP", str(net.daemon.process.pid))
+    h1.hear("table complete=0 services=0 removed=1")
+    return ""
+
+
 def dumps_are_readable(net):
     for what in ("status", "switches", "topology", "hosts", "services",
                  "routes", "rules", "events"):
@@ -413,7 +433,7 @@ STEPS = (switches_and_links, registrations_are_confirmed,
          a_duplicate_datapath_is_refused, openflow_13_works_too,
          a_stock_switch_forwards_plainly, hostile_bytes_are_survived,
          a_silent_agent_lapses, a_wait_without_a_network_times_out,
-         dumps_are_readable)
+         services_are_defined_at_run_time, dumps_are_readable)
 
 
 def run_steps(net):

@@ -139,8 +139,12 @@ class Network:
 
     # The controller.
 
+    @staticmethod
+    def configure(extra):
+        return write(f"{RUN}/controller.yaml", CONFIG + extra)
+
     def start_controller(self, extra=""):
-        config = write(f"{RUN}/controller.yaml", CONFIG + extra)
+        config = self.configure(extra)
         self.daemon = Daemon("controller", [
             f"{BUILD}/bin/salient-controller", "--config", config,
             "-v", "dbg"], self.log_dir)
