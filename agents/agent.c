@@ -513,6 +513,12 @@ open_datapath(struct agent *agent, char **ret_error)
     return error;
 }
 
+static void
+put_metrics(struct ds *out, void *agent)
+{
+    agent_show_metrics(agent, out);
+}
+
 static int
 open_servers(struct agent *agent, char **ret_error)
 {
@@ -521,6 +527,12 @@ open_servers(struct agent *agent, char **ret_error)
     if (agent->config->dns.enabled) {
         error = dns_server_start(agent->loop, &agent->config->dns,
                                  &agent->zone, &agent->dns, ret_error);
+    }
+    if (!error && agent->config->metrics.port) {
+        error = metrics_server_start(agent->loop,
+                                     agent->config->metrics.address,
+                                     agent->config->metrics.port, put_metrics,
+                                     agent, &agent->metrics, ret_error);
     }
     if (!error) {
         error = control_server_start(agent->loop,
@@ -583,10 +595,12 @@ close_all(struct agent *agent)
     session_disconnect(agent);
     control_server_stop(agent->control);
     dns_server_stop(agent->dns);
+    metrics_server_stop(agent->metrics);
     probe_socket_close(agent->probe_socket);
     host_netdev_close(agent->netdev);
     agent->control = NULL;
     agent->dns = NULL;
+    agent->metrics = NULL;
     agent->probe_socket = NULL;
     agent->netdev = NULL;
     for (size_t i = 0; (timer = timer_at(agent, i)); i++) {

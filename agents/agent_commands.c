@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "agents/flow_filter.h"
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/json.h"
 #include "openvswitch/vlog.h"
@@ -467,8 +468,30 @@ show_flows(struct control_call *call, int argc, const char *const argv[],
            void *agent_)
 {
     struct agent *agent = agent_;
+    struct ds dump = DS_EMPTY_INITIALIZER, out = DS_EMPTY_INITIALIZER;
+    struct flow_filter filter;
+    char *error = flow_filter_parse(argc, argv, &filter);
+
+    if (error) {
+        control_usage(call, error);
+        free(error);
+        return;
+    }
+    datapath_format_flows(agent->datapath, true, &dump);
+    struct json *flows = json_from_string(ds_cstr(&dump));
+    flow_filter_print(&filter, flows, &agent->state.names,
+                      control_wants_json(call), &out);
+    json_destroy(flows);
+    ds_destroy(&dump);
+    reply_ds(call, &out);
+}
+
+static void
+metrics(struct control_call *call, int argc, const char *const argv[],
+        void *agent)
+{
     struct ds out = DS_EMPTY_INITIALIZER;
-    datapath_format_flows(agent->datapath, control_wants_json(call), &out);
+    agent_show_metrics(agent, &out);
     reply_ds(call, &out);
 }
 
@@ -524,7 +547,11 @@ const struct control_command agent_commands[] = {
     {"show services", "", "services of this host", 0, 0, show_services},
     {"show names", "", "all services' names, addresses and IDs", 0, 0,
      show_names},
-    {"show flows", "", "flows of the data plane", 0, 0, show_flows},
+    {"flows", "[KEY=VALUE]... [--count]", "flows of the data plane", 0, -1,
+     show_flows},
+    {"show flows", "[KEY=VALUE]... [--count]", "same as flows", 0, -1,
+     show_flows},
+    {"metrics", "", "figures in Prometheus' format", 0, 0, metrics},
     {"show counters", "", "counters", 0, 0, show_counters},
     {"show status", "", "same as status", 0, 0, show_status},
     {"show", "", "same as status", 0, 0, show_status},

@@ -179,6 +179,17 @@ read_dns(struct config_node *root, struct agent_dns_config *config)
 }
 
 static void
+read_metrics(struct config_node *root, struct agent_config *config)
+{
+    const char *metrics = config_string(root, "metrics", NULL);
+
+    if (metrics && !parse_address(metrics, &config->metrics)) {
+        complain(root, "metrics", metrics, "is not an IPv4 address:port",
+                 "use for example 127.0.0.1:9633");
+    }
+}
+
+static void
 read_service(struct config_node *node, struct agent_config *config)
 {
     struct local_service service = {.target_address = 0};
@@ -279,6 +290,7 @@ read_all(struct config_node *root)
     config->stop_timeout_ms
         = config_duration_ms(root, "stop_timeout", 0, 60 * 1000, 3000);
     read_dns(root, &config->dns);
+    read_metrics(root, config);
     read_services(root, config);
     return config;
 }
@@ -403,6 +415,8 @@ agent_config_needs_restart(const struct agent_config *a,
         {"pin_path", !strcmp(a->pin_path, b->pin_path)},
         {"max_flows", a->max_flows == b->max_flows},
         {"dns", dns_equal(&a->dns, &b->dns)},
+        {"metrics", a->metrics.address == b->metrics.address
+                    && a->metrics.port == b->metrics.port},
     };
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
         if (!keys[i].equal) {

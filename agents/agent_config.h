@@ -55,6 +55,7 @@ struct agent_config {
     bool keep_on_stop;    /* SIGTERM leaves the data plane running. */
     int64_t stop_timeout_ms; /* For the controller to confirm at a stop. */
     struct agent_dns_config dns;
+    struct agent_address metrics; /* Port 0: none. */
     struct local_services services;
 };
 

@@ -10,6 +10,7 @@
 #include "agents/dns_server.h"
 #include "agents/host_tables.h"
 #include "agents/host_netdev.h"
+#include "agents/metrics_server.h"
 #include "agents/probe.h"
 #include "agents/probe_socket.h"
 #include "openvswitch/list.h"
@@ -52,6 +53,7 @@ struct agent {
 
     struct dns_zone zone;
     struct dns_server *dns; /* NULL if disabled. */
+    struct metrics_server *metrics; /* NULL if not wanted. */
     struct control_server *control;
     struct ovs_list waiters; /* Commands that wait; agent_commands.c. */
 
@@ -94,5 +96,9 @@ void agent_show_services(struct agent *, bool json, struct ds *);
 void agent_show_names(struct agent *, bool json, struct ds *);
 void agent_show_status(struct agent *, bool json, struct ds *);
 void agent_show_counters(struct agent *, bool json, struct ds *);
+struct json *agent_counters_to_json(struct agent *);
+
+/* agent_metrics.c. */
+void agent_show_metrics(struct agent *, struct ds *);
 
 #endif /* agent_private.h */

@@ -333,48 +333,60 @@ agent_show_status(struct agent *agent, bool json, struct ds *out)
 
 /* Counters. */
 
-void
-agent_show_counters(struct agent *agent, bool json, struct ds *out)
+struct json *
+agent_counters_to_json(struct agent *agent)
 {
     static const struct dns_counters no_dns;
     const struct dns_counters *dns
         = agent->dns ? dns_server_counters(agent->dns) : &no_dns;
-    const struct {
-        const char *name;
-        uint64_t value;
-    } counters[] = {
-        {"dns_queries", dns->queries},
-        {"dns_noerror", dns->noerror},
-        {"dns_nxdomain", dns->nxdomain},
-        {"dns_refused", dns->refused},
-        {"dns_servfail", dns->servfail},
-        {"dns_other", dns->other},
-        {"dns_ignored", dns->ignored},
-        {"dns_forwarded", dns->forwarded},
-        {"dns_forward_answered", dns->forward_answered},
-        {"dns_forward_failed", dns->forward_failed},
-        {"dns_tcp_connections", dns->tcp_connections},
-        {"dns_tcp_refused", dns->tcp_refused},
-        {"sal_packets_ignored",
-         agent->probe_socket ? probe_socket_received(agent->probe_socket) : 0},
-        {"controller_sessions", controller_session_welcomes(agent->session)},
-    };
+    struct json *json = json_object_create();
+
+    put_int(json, "dns_queries", dns->queries);
+    put_int(json, "dns_noerror", dns->noerror);
+    put_int(json, "dns_nxdomain", dns->nxdomain);
+    put_int(json, "dns_refused", dns->refused);
+    put_int(json, "dns_servfail", dns->servfail);
+    put_int(json, "dns_other", dns->other);
+    put_int(json, "dns_ignored", dns->ignored);
+    put_int(json, "dns_forwarded", dns->forwarded);
+    put_int(json, "dns_forward_answered", dns->forward_answered);
+    put_int(json, "dns_forward_failed", dns->forward_failed);
+    put_int(json, "dns_tcp_connections", dns->tcp_connections);
+    put_int(json, "dns_tcp_refused", dns->tcp_refused);
+    put_int(json, "sal_packets_ignored",
+            agent->probe_socket ? probe_socket_received(agent->probe_socket)
+                                : 0);
+    put_int(json, "controller_sessions",
+            controller_session_welcomes(agent->session));
+    return json;
+}
+
+static void
+format_counters(const struct json *json, struct ds *out)
+{
+    const struct shash_node **nodes = shash_sort(json->object);
+
+    for (size_t i = 0; i < shash_count(json->object); i++) {
+        const struct json *value = nodes[i]->data;
+        ds_put_format(out, "%-22s %12lld\n", nodes[i]->name, value->integer);
+    }
+    free(nodes);
+}
+
+void
+agent_show_counters(struct agent *agent, bool json, struct ds *out)
+{
+    struct json *mine = agent_counters_to_json(agent);
 
     if (json) {
         struct json *object = json_object_create();
-        struct json *mine = json_object_create();
-        for (size_t i = 0; i < ARRAY_SIZE(counters); i++) {
-            put_int(mine, counters[i].name, counters[i].value);
-        }
         json_object_put(object, "agent", mine);
         json_object_put(object, "datapath",
                         from_datapath(agent, datapath_format_counters));
         put_json(object, out);
     } else {
-        for (size_t i = 0; i < ARRAY_SIZE(counters); i++) {
-            ds_put_format(out, "%-32s %"PRIu64"\n", counters[i].name,
-                          counters[i].value);
-        }
+        format_counters(mine, out);
         datapath_format_counters(agent->datapath, false, out);
+        json_destroy(mine);
     }
 }

@@ -7,6 +7,7 @@ AGENT_SRCS := \
     agents/agent.c \
     agents/agent_commands.c \
     agents/agent_config.c \
+    agents/agent_metrics.c \
     agents/agent_show.c \
     agents/agent_state.c \
     agents/agent_uplinks.c \
@@ -15,7 +16,9 @@ AGENT_SRCS := \
     agents/dns_answer.c \
     agents/dns_forward.c \
     agents/dns_server.c \
+    agents/flow_filter.c \
     agents/local_services.c \
+    agents/metrics_server.c \
     agents/names.c \
     agents/host_netdev.c \
     agents/probe.c \
@@ -24,12 +27,13 @@ AGENT_SRCS := \
 LIBAGENT := $(BUILD)/lib/libagent.a
 
 PURE += agents/controller_session.c agents/desired.c agents/dns_answer.c \
-        agents/local_services.c agents/names.c agents/probe.c \
+        agents/flow_filter.c agents/local_services.c agents/names.c agents/probe.c \
         agents/registrations.c
 
 AGENT_TESTS := test_names test_probe test_local_services \
                test_controller_session test_agent_config test_agent_state \
-               test_dns_answer test_dns_server test_desired
+               test_dns_answer test_dns_server test_desired \
+               test_flow_filter test_metrics_server
 UNIT_TESTS += $(AGENT_TESTS)
 $(AGENT_TESTS:%=$(BUILD)/tests/%): $(LIBAGENT)
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agents/desired.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include "util.h"
 
 static void
 put_rule(struct host_tables *tables, const struct service_prefix *prefix,
@@ -42,6 +44,38 @@ covers_name(const struct registrations *registrations,
     return covered;
 }
 
+static int
+compare_addresses(const void *a_, const void *b_)
+{
+    const struct names_entry *a = *(const struct names_entry *const *) a_;
+    const struct names_entry *b = *(const struct names_entry *const *) b_;
+    return a->address < b->address ? -1 : a->address > b->address;
+}
+
+/* In ascending order, as the tables are sorted: appending is cheap, inserting
+ * is not. */
+static void
+put_addresses(struct host_tables *tables, const struct names *names)
+{
+    const struct names_entry *entry;
+    const struct names_entry **entries
+        = xmalloc((names_count(names) + 1) * sizeof *entries);
+    size_t n = 0;
+
+    HMAP_FOR_EACH (entry, prefix_node, &names->by_prefix) {
+        if (entry->address) {
+            entries[n++] = entry;
+        }
+    }
+    qsort(entries, n, sizeof *entries, compare_addresses);
+    for (size_t i = 0; i < n; i++) {
+        struct service_address address = {.address = entries[i]->address,
+                                          .id = entries[i]->prefix.id};
+        host_tables_put_address(tables, &address);
+    }
+    free(entries);
+}
+
 void
 desired_compute(const struct desired_input *input,
                 struct host_tables *ret_tables)
@@ -59,14 +93,10 @@ desired_compute(const struct desired_input *input,
     memcpy(settings->endpoint_id, input->endpoint_id,
            sizeof settings->endpoint_id);
 
+    put_addresses(ret_tables, input->names);
     put_rule(ret_tables, &everything, SERVICE_FORWARD);
     HMAP_FOR_EACH (entry, prefix_node, &input->names->by_prefix) {
         bool own;
-        if (entry->address) {
-            struct service_address address = {.address = entry->address,
-                                              .id = entry->prefix.id};
-            host_tables_put_address(ret_tables, &address);
-        }
         if (covers_name(input->registrations, &entry->prefix, &own) && !own) {
             put_rule(ret_tables, &entry->prefix, SERVICE_FORWARD);
         }

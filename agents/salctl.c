@@ -48,7 +48,19 @@ static const struct command commands[] = {
      "services of this host: targets, weights, state at the controller\n"},
     {"show names", "",
      "all services' names, service addresses and service IDs\n"},
-    {"show flows", "", "flows of the data plane\n"},
+    {"flows", "[KEY=VALUE]... [--count]",
+     "flows of the data plane\n\n"
+     "Only those that fit all filters:\n"
+     "  state=STATE      such as bound or half-open\n"
+     "  role=ROLE        client or server\n"
+     "  service=NAME     and what is below it; or a service ID\n"
+     "  peer=LOCATOR     the peer's outer address\n"
+     "  address=ADDRESS  either inner address\n"
+     "  port=PORT        either inner port\n"
+     "  proto=PROTO      tcp or udp\n"
+     "  --count          only how many\n"},
+    {"show flows", "[KEY=VALUE]... [--count]", "the same as flows\n"},
+    {"metrics", "", "figures in Prometheus' text format\n"},
     {"show counters", "", "counters of data plane and name server\n"},
     {"show status", "", "the same as status; also plain \"show\"\n"},
     {"resolve", "NAME",
