@@ -18,8 +18,10 @@
 static void
 replace(char **s, const char *value)
 {
+    char *copy = xstrdup(value); /* 'value' may be what '*s' is. */
+
     free(*s);
-    *s = xstrdup(value);
+    *s = copy;
 }
 
 static void

@@ -23,7 +23,8 @@ $(BUILD)/bin/salient-controller: $(BUILD)/obj/controller/main.o \
     $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER) $(LIBSALIENT)
 	$(link)
 
-SHELL_TESTS := test_switch_session test_put test_agent_session
+SHELL_TESTS := $(addprefix test_,switch_session put agent_session event_log \
+    controller_config discovery)
 UNIT_TESTS += $(SHELL_TESTS)
 $(SHELL_TESTS:%=$(BUILD)/tests/%): $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER)
 
