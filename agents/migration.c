@@ -230,7 +230,7 @@ migration_start(struct migration *m, const struct migration_context *context,
     m->local = *local;
     m->peer = *peer;
     m->candidate = none;
-    m->key_known = m->peer_seq_known = false;
+    m->key_known = m->peer_seq_known = m->peer_seq_seen = false;
     m->bound_stamp = 0;
     m->next_stamp = 1;
     if (migration_locator_is_none(local)) {
@@ -289,12 +289,33 @@ is_later(uint32_t a, uint32_t b)
     return (int32_t) (a - b) > 0;
 }
 
+bool
+migration_is_new(const struct migration *m,
+                 const struct migration_received *received)
+{
+    return received->signal.mac && m->key_known && m->peer_seq_known
+           && is_later(received->seq, m->peer_seq);
+}
+
 static bool
 same_place(const struct migration_received *received)
 {
     return received->signal.nat
            || migration_locator_equal(&received->source,
                                       &received->signal.locator);
+}
+
+/* Also of what may be a replay: it can only be something that the peer has
+ * said, so an earlier replay that was not yet known as one (the daemon has
+ * just started) is known from now on. */
+static void
+note_seq(struct migration *m, const struct migration_received *received)
+{
+    if (received->signal.mac
+        && (!m->peer_seq_seen || is_later(received->seq, m->peer_seq))) {
+        m->peer_seq = received->seq;
+        m->peer_seq_seen = true;
+    }
 }
 
 /* Answers without keeping anything, unless the RSYN is authentic and new. */
@@ -306,9 +327,9 @@ on_rsyn(struct migration *m, const struct migration_context *context,
     if (!same_place(received)) {
         return;
     }
-    if (received->signal.mac && m->key_known && m->peer_seq_known
-        && is_later(received->seq, m->peer_seq)) {
-        m->peer_seq = received->seq;
+    bool is_new = migration_is_new(m, received);
+    note_seq(m, received);
+    if (is_new) {
         set_peer_outstanding(m);
         if (migration_peer_outstanding(m)) {
             m->candidate = received->source;
@@ -363,9 +384,7 @@ bind_peer(struct migration *m, const struct migration_context *context,
     }
     m->peer = received->source;
     m->bound_stamp = received->signal.challenge.stamp;
-    if (!m->peer_seq_known || is_later(received->seq, m->peer_seq)) {
-        m->peer_seq = received->seq;
-    }
+    note_seq(m, received);
     m->peer_seq_known = true;
     m->key_known = true;
     /* What it announced since is still to be proved. */
@@ -382,6 +401,11 @@ bind_peer(struct migration *m, const struct migration_context *context,
     if (moved && migration_own_outstanding(m)) {
         send_rsyn(m, context, actions);
     }
+    /* The peer is there again: no need to wait as long as for one that is
+     * not. */
+    m->attempts = 0;
+    m->retransmit_at = MIN(m->retransmit_at,
+                           context->now + MIGRATION_RETRANSMIT_MIN_MS);
 }
 
 /* The only way to change 'peer'. */

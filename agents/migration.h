@@ -56,7 +56,7 @@ bool migration_locator_is_none(const struct migration_locator *);
 bool migration_locator_equal(const struct migration_locator *,
                              const struct migration_locator *);
 
-#define MIGRATION_TAG_LEN 16
+#define MIGRATION_TAG_LEN SAL_CHALLENGE_TAG_LEN
 #define MIGRATION_SECRET_LEN 32
 
 /* Only its maker can tell a true challenge from a false one, and needs to
@@ -91,8 +91,10 @@ struct migration {
     uint8_t peer_id[SAL_ENDPOINT_ID_LEN];
     bool behind_nat;     /* Policy: a peer may see us elsewhere. */
     bool key_known;      /* The peer's public key is at hand. */
-    bool peer_seq_known;
-    uint32_t peer_seq;   /* Of the peer's latest authentic message. */
+    bool peer_seq_seen;  /* 'peer_seq' is set. */
+    bool peer_seq_known; /* A challenge has shown that the peer, and nobody who
+                          * replays what it said, is there. */
+    uint32_t peer_seq;   /* Highest in an authentic RSYN or RSYN-DONE. */
     struct migration_locator local;     /* Where we are; none = nowhere. */
     struct migration_locator peer;      /* Bound: where DATA goes. */
     struct migration_locator candidate; /* Announced by the peer, not proved. */
@@ -172,6 +174,11 @@ struct migration_received {
 void migration_receive(struct migration *, const struct migration_context *,
                        const struct migration_received *,
                        struct migration_actions *ret_actions);
+
+/* Whether 'received' is authentic and later than all before it: nobody but
+ * the peer can have made that, so it is worth an answer in any case. */
+bool migration_is_new(const struct migration *,
+                      const struct migration_received *);
 
 /* Lets timers fire that are due. */
 void migration_run(struct migration *, const struct migration_context *,

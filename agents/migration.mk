@@ -2,11 +2,12 @@
 # Flow migration: the state machine, its messages, and the protocol's model.
 include tests/model/model.mk
 
-MIGRATION_SRCS := agents/migration.c
+MIGRATION_SRCS := agents/migration.c agents/migration_message.c \
+                  agents/migration_peer.c
 AGENT_SRCS += $(MIGRATION_SRCS)
 PURE += $(MIGRATION_SRCS)
 
-MIGRATION_TESTS := test_migration_model
+MIGRATION_TESTS := test_migration test_migration_model
 UNIT_TESTS += $(MIGRATION_TESTS)
 $(MIGRATION_TESTS:%=$(BUILD)/tests/%): $(LIBAGENT)
 

@@ -146,7 +146,30 @@ enum sal_option_type {
     SAL_OPTION_LOCATOR4 = 3,    /* 4 bytes; may repeat. */
     SAL_OPTION_LOCATOR6 = 4,    /* 16 bytes; may repeat. */
     SAL_OPTION_MAC = 5,         /* 16 bytes: authentication code. */
+    SAL_OPTION_MIGRATION = 6,   /* 12 bytes: SAL_MIGRATION_OFS_*. */
+    SAL_OPTION_CHALLENGE = 7,   /* 24 bytes: 64-bit stamp, 128-bit tag. */
+    SAL_OPTION_FLOWS = 8,       /* n times 4 bytes: flow IDs of the receiver;
+                                 * may repeat. */
 };
+
+/* Value of SAL_OPTION_MIGRATION, which every RSYN* carries; docs/migration.md.
+ * Offsets only: an option's value is not aligned. */
+#define SAL_MIGRATION_OFS_GROUP 0  /* 32 bits: the flows that move together;
+                                    * 0 = those that are in no other group. */
+#define SAL_MIGRATION_OFS_FLAGS 4  /* SAL_MIGRATION_*. */
+#define SAL_MIGRATION_OFS_PART 5   /* RSYN-DONE: 1..parts of a list of flows, */
+#define SAL_MIGRATION_OFS_PARTS 6  /* which RSYN-ACK repeats; else 1 and 1. */
+#define SAL_MIGRATION_OFS_PORT 8   /* 16 bits: UDP port of the locator; 0 = the
+                                    * SAL port (no NAT in between). */
+#define SAL_MIGRATION_LEN 12       /* Bytes not named are 0. */
+
+#define SAL_MIGRATION_BOUND 0x01 /* RSYN-ACK: done, no challenge. */
+#define SAL_MIGRATION_NAT 0x02   /* The sender is behind a NAT. */
+
+#define SAL_CHALLENGE_OFS_STAMP 0
+#define SAL_CHALLENGE_OFS_TAG 8
+#define SAL_CHALLENGE_TAG_LEN 16
+#define SAL_CHALLENGE_LEN 24
 
 #define SAL_ASSERT_OFS(STRUCT, FIELD, OFS)                                    \
     _Static_assert(__builtin_offsetof(struct STRUCT, FIELD) == (OFS),         \
@@ -170,6 +193,9 @@ _Static_assert(sizeof(struct sal_control_header) == SAL_CONTROL_HEADER_LEN,
 _Static_assert(sizeof(struct sal_service_header) == SAL_SERVICE_HEADER_LEN,
                "service");
 _Static_assert(sizeof(struct sal_option) == 2, "option");
+_Static_assert(SAL_MIGRATION_OFS_PORT + 2 <= SAL_MIGRATION_LEN, "migration");
+_Static_assert(SAL_CHALLENGE_OFS_TAG + SAL_CHALLENGE_TAG_LEN
+               == SAL_CHALLENGE_LEN, "challenge");
 
 /* Smallest header of 'type' in bytes; 0 for a type that does not exist. */
 static inline unsigned int

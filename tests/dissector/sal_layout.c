@@ -62,5 +62,8 @@ main(void)
     OPTION(LOCATOR4);
     OPTION(LOCATOR6);
     OPTION(MAC);
+    OPTION(MIGRATION);
+    OPTION(CHALLENGE);
+    OPTION(FLOWS);
     return 0;
 }

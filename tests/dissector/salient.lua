@@ -58,6 +58,9 @@ local OPTIONS = {
     [3] = "LOCATOR4",
     [4] = "LOCATOR6",
     [5] = "MAC",
+    [6] = "MIGRATION",
+    [7] = "CHALLENGE",
+    [8] = "FLOWS",
 }
 -- LAYOUT ends.
 

@@ -63,7 +63,7 @@ set_state(const struct model_state *s, struct migration *m)
     m->nonce = 2;
     m->bound_stamp = s->bound;
     m->next_stamp = 3;
-    m->peer_seq_known = s->known;
+    m->peer_seq_known = m->peer_seq_seen = s->known;
     m->peer_seq = PEER_SEQ;
     m->key_known = s->key;
     m->retransmit_at = m->expire_at = INT64_MAX;
