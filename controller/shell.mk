@@ -39,6 +39,9 @@ check-controller: $(BUILD)/bin/salient-controller $(BUILD)/tests/test_agent ## t
 
 .PHONY: check-controller
 CHECKS += check-controller
-FUZZ_TARGETS += openflow
+FUZZ_TARGETS += openflow agent_session
+FUZZ_SRCS_agent_session := controller/agent_session.c controller/agent_push.c \
+    controller/registry.c controller/registry_show.c controller/addresses.c \
+    ofp-ext/service_id.c proto/identity.c $(PROTO_GEN_SRCS)
 FUZZ_SRCS_openflow := controller/openflow_codec.c \
     controller/openflow_error.c controller/switch_session.c
