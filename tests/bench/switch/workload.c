@@ -80,8 +80,8 @@ random_bytes(uint8_t *p, size_t n)
     }
 }
 
-/* Services: an eighth of them organisations (/64), then names below those
- * (/128), below these (/192), whole names and shards.  A prefix is as the
+/* Services: one in sixteen an organisation (/64), then names below those
+ * (/128), below these (/192), whole names (/256) and shards (/200).  A prefix is as the
  * name's hash makes it, see ofp-ext/service_id.h. */
 
 static void
@@ -101,12 +101,12 @@ extend(struct service *service, uint32_t i, int from_len)
 static void
 make_services(void)
 {
-    static const uint8_t lengths[] = {192, 64, 128, 192, 128, 192, 192, 256,
-                                      192, 128, 192, 192, 200, 192, 192, 255};
+    static const int lengths[] = {192, 64, 128, 192, 128, 192, 192, 256,
+                                  192, 128, 192, 192, 200, 192, 192, 256};
     services = calloc(n_services, sizeof *services);
     for (uint32_t i = 0; i < n_services; i++) {
         struct service *service = &services[i];
-        service->len = lengths[i % 16] == 255 ? 256 : lengths[i % 16];
+        service->len = lengths[i % 16];
         if (i < 2 || service->len == 64) {
             random_bytes(service->id, service->len / 8);
             continue;
