@@ -7,7 +7,8 @@ MIGRATION_SRCS := agents/migration.c agents/migration_message.c \
 AGENT_SRCS += $(MIGRATION_SRCS)
 PURE += $(MIGRATION_SRCS)
 
-MIGRATION_TESTS := test_migration test_migration_model
+MIGRATION_TESTS := test_migration test_migration_message \
+                   test_migration_model
 UNIT_TESTS += $(MIGRATION_TESTS)
 $(MIGRATION_TESTS:%=$(BUILD)/tests/%): $(LIBAGENT)
 
@@ -15,3 +16,7 @@ $(BUILD)/tests/test_migration_model: | $(MODEL_TRANSITIONS)
 $(BUILD)/obj/tests/unit/test_migration_model.o: $(MODEL_TRANSITIONS)
 $(BUILD)/obj/tests/unit/test_migration_model.o: \
     CPPFLAGS += -DTRANSITIONS_FILE='"$(abspath $(MODEL_TRANSITIONS))"'
+
+FUZZ_TARGETS += migration
+FUZZ_SRCS_migration := $(MIGRATION_SRCS) agents/probe.c proto/identity.c \
+                       ofp-ext/service_id.c
