@@ -51,11 +51,20 @@ rule_is_explained(const struct controller *c, uint64_t dpid,
     switch (rule->kind) {
     case RULE_SERVICE:
         return instance_is_back(c, rule)
-               && port_is_back(c, dpid, rule->port);
+               && (rule->flags & RULE_VIA_GROUP
+                   || port_is_back(c, dpid, rule->port));
     case RULE_HOST:
     case RULE_HOST6:
         return topology_attachment(c->topology, &rule->address)
-               && port_is_back(c, dpid, rule->port);
+               && (rule->flags & RULE_VIA_GROUP
+                   || port_is_back(c, dpid, rule->port));
+    case RULE_GROUP:
+        for (int i = 0; i < RULE_GROUP_PORTS_MAX && rule->ports[i]; i++) {
+            if (!port_is_back(c, dpid, rule->ports[i])) {
+                return false;
+            }
+        }
+        return true;
     case RULE_UPLINK:
         return port_is_back(c, dpid, rule->port);
     default:
