@@ -18,6 +18,7 @@ struct node {
     bool has_sal;
     bool has_hosts;     /* May have. */
     bool resolves;
+    uint32_t group;
     struct edge *edges; /* In order of port. */
     size_t n_edges;
 };
@@ -65,6 +66,36 @@ read_edges(struct paths *paths, const struct topology *topology,
     qsort(node->edges, node->n_edges, sizeof *node->edges, compare_edges);
 }
 
+static bool
+is_group_taken(const struct paths *paths, uint32_t n, uint32_t group)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (paths->nodes[i].group == group) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Numbers the groups by a hash of the datapath ID, so that a switch that comes
+ * or goes leaves the others' numbers alone; collisions are rare. */
+static void
+number_groups(struct paths *paths)
+{
+    for (uint32_t i = 0; i < paths->n; i++) {
+        uint64_t mix = paths->nodes[i].dpid * 0x9e3779b97f4a7c15ULL;
+        uint32_t number = mix >> 40;
+        uint32_t group;
+        do {
+            group = PATHS_GROUP_BASE
+                    | (number & ~PATHS_GROUP_BASE_MASK
+                       & ~(PATHS_GROUP_VARIANTS - 1));
+            number += PATHS_GROUP_VARIANTS;
+        } while (is_group_taken(paths, i, group));
+        paths->nodes[i].group = group;
+    }
+}
+
 static void
 read_graph(struct paths *paths, const struct topology *topology)
 {
@@ -79,6 +110,7 @@ read_graph(struct paths *paths, const struct topology *topology)
         node->has_hosts = sw->n_host_ports != 0;
     }
     qsort(paths->nodes, paths->n, sizeof *paths->nodes, compare_nodes);
+    number_groups(paths);
     for (uint32_t i = 0; i < paths->n; i++) {
         read_edges(paths, topology, &paths->nodes[i]);
     }
@@ -341,6 +373,40 @@ paths_alternate(const struct paths *paths, uint32_t from, uint32_t to,
         }
     }
     return best;
+}
+
+uint32_t
+paths_group(const struct paths *paths, uint32_t to)
+{
+    return paths->nodes[to].group;
+}
+
+bool
+paths_has_hosts(const struct paths *paths, uint32_t index)
+{
+    return paths->nodes[index].has_hosts;
+}
+
+bool
+paths_same_shape(const struct paths *a, const struct paths *b)
+{
+    if (a->n != b->n) {
+        return false;
+    }
+    for (uint32_t i = 0; i < a->n; i++) {
+        const struct node *x = &a->nodes[i], *y = &b->nodes[i];
+        if (x->dpid != y->dpid || x->has_sal != y->has_sal
+            || x->has_hosts != y->has_hosts || x->resolves != y->resolves) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < (size_t) a->n * a->n; i++) {
+        if ((a->distances[i] == PATHS_UNREACHABLE)
+            != (b->distances[i] == PATHS_UNREACHABLE)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 uint32_t

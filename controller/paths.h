@@ -31,6 +31,21 @@ uint32_t paths_index(const struct paths *, uint64_t dpid); /* or NO_SWITCH */
 uint64_t paths_dpid(const struct paths *, uint32_t index);
 bool paths_has_sal(const struct paths *, uint32_t index);
 
+/* The OpenFlow group "towards switch 'to'" has this number or one of the next
+ * PATHS_GROUP_VARIANTS - 1, on whatever switch it is.  Follows from the set of
+ * switches alone. */
+#define PATHS_GROUP_BASE 0x53000000 /* 'S'; the high byte marks ours. */
+#define PATHS_GROUP_BASE_MASK 0xff000000
+#define PATHS_GROUP_VARIANTS 4
+uint32_t paths_group(const struct paths *, uint32_t to);
+
+/* True if hosts may be behind the switch. */
+bool paths_has_hosts(const struct paths *, uint32_t index);
+
+/* True if the two know the same switches, in the same role, and the same ones
+ * reach each other: nothing differs but the ways. */
+bool paths_same_shape(const struct paths *, const struct paths *);
+
 /* True if the switch needs service rules: it has SAL, and hosts may be behind
  * it or behind a stock switch whose nearest SAL switch it is. */
 bool paths_resolves(const struct paths *, uint32_t index);

@@ -235,10 +235,12 @@ update_service(struct plan *plan, const struct service_prefix *prefix)
         rule_table_clear(plan->before);
         rule_table_clear(plan->after);
         if (old) {
-            rules_compute_service(old, plan->paths, sw->dpid, plan->before);
+            rules_compute_service(&plan->rules_config, plan->paths, old,
+                                  sw->dpid, plan->before);
         }
         if (new) {
-            rules_compute_service(new, plan->paths, sw->dpid, plan->after);
+            rules_compute_service(&plan->rules_config, plan->paths, new,
+                                  sw->dpid, plan->after);
         }
         replace(sw, plan->before, plan->after);
     }
@@ -271,7 +273,8 @@ compute_switch(const struct plan *plan, const struct paths *paths,
     rules_compute_forwarding(&plan->rules_config, plan->topology, paths, dpid,
                              table);
     ROUTES_FOR_EACH_SERVICE (service, routes) {
-        rules_compute_service(service, paths, dpid, table);
+        rules_compute_service(&plan->rules_config, paths, service, dpid,
+                              table);
     }
     return table;
 }
@@ -299,11 +302,31 @@ update_switch(struct plan *plan, uint64_t dpid)
     sw->desired = desired;
 }
 
+/* Rules that depend on ways and nothing else. */
+static void
+compute_ways(const struct plan *plan, const struct paths *paths,
+             uint64_t dpid, struct rule_table *table)
+{
+    rule_table_clear(table);
+    rules_compute_base(&plan->rules_config, paths, dpid, table);
+    rules_compute_groups(&plan->rules_config, paths, dpid, table);
+}
+
+/* The same switches reach each other, only on other ways. */
+static void
+update_ways(struct plan *plan, const struct paths *old)
+{
+    struct plan_switch *sw;
+    HMAP_FOR_EACH (sw, node, &plan->switches) {
+        compute_ways(plan, old, sw->dpid, plan->before);
+        compute_ways(plan, plan->paths, sw->dpid, plan->after);
+        replace(sw, plan->before, plan->after);
+    }
+}
+
 static void
 update_everything(struct plan *plan)
 {
-    paths_destroy(plan->paths);
-    plan->paths = paths_compute(plan->topology);
     routes_update_all(plan->routes, plan->registry, plan->topology,
                       plan->paths);
 
@@ -317,6 +340,24 @@ update_everything(struct plan *plan)
     TOPOLOGY_FOR_EACH_SWITCH (known, plan->topology) {
         update_switch(plan, known->dpid);
     }
+}
+
+/* Computes paths.  True if the rules could be mended: behind groups, nobody
+ * but the groups knows the ways, unless routes are chosen by distance. */
+static bool
+update_graph(struct plan *plan)
+{
+    struct paths *old = plan->paths;
+    plan->paths = paths_compute(plan->topology);
+
+    bool mended = plan->started && plan->rules_config.groups
+                  && plan->routes_config.policy == ROUTE_SPREAD
+                  && paths_same_shape(old, plan->paths);
+    if (mended) {
+        update_ways(plan, old);
+    }
+    paths_destroy(old);
+    return mended;
 }
 
 /* What switches remembered. */
@@ -375,7 +416,7 @@ plan_run(struct plan *plan, struct plan_result *ret_result)
     topology_take_changes(plan->topology, &result.topology);
 
     recall(plan);
-    if (result.topology.graph || !plan->started) {
+    if ((result.topology.graph || !plan->started) && !update_graph(plan)) {
         update_everything(plan);
         plan->started = true;
     } else {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/json.h"
+#include "openvswitch/ofp-group.h"
 #include "openvswitch/ofpbuf.h"
 #include "openvswitch/util.h"
 #include "byte-order.h"
@@ -231,6 +232,18 @@ rule_table_read_flow(struct rule_table *table,
     return true;
 }
 
+bool
+rule_table_read_group(struct rule_table *table,
+                      const struct ofputil_group_desc *group)
+{
+    struct rule rule;
+    if (rule_from_group(group, &rule)) {
+        return false;
+    }
+    rule_table_put(table, &rule);
+    return true;
+}
+
 /* Changes. */
 
 void
@@ -349,6 +362,13 @@ struct ofpbuf *
 rule_change_encode(const struct rule_change *change,
                    const struct rule_dialect *dialect)
 {
+    if (change->rule.kind == RULE_GROUP) {
+        static const int commands[] = {OFPGC11_ADD, OFPGC11_MODIFY,
+                                       OFPGC11_DELETE};
+        return rule_encode_group(&change->rule, dialect,
+                                 commands[change->op]);
+    }
+
     uint64_t stub[1024 / 8];
     struct ofpbuf ofpacts = OFPBUF_STUB_INITIALIZER(stub);
     struct ofputil_flow_mod fm;

@@ -48,6 +48,10 @@ bool rule_table_read_flow(struct rule_table *,
                           const struct ofputil_flow_stats *,
                           const struct rule_dialect *);
 
+/* The same for a group: others' groups are ignored. */
+bool rule_table_read_group(struct rule_table *,
+                           const struct ofputil_group_desc *);
+
 enum rule_op { RULE_ADD, RULE_MODIFY, RULE_DELETE };
 
 struct rule_change {

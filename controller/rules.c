@@ -49,6 +49,9 @@ static const struct kind {
                    SAL_COOKIE_HOST},
     [RULE_HOST6] = {"host", SAL_TABLE_FORWARD, SAL_PRIORITY_HOST,
                     SAL_COOKIE_HOST},
+    /* As if in a table behind all others: there before what refers to it, gone
+     * after. */
+    [RULE_GROUP] = {"group", UINT8_MAX, 0, 0},
 };
 
 static bool
@@ -96,41 +99,112 @@ put_simple(struct rule_table *table, enum rule_kind kind)
 
 static void
 put_address(struct rule_table *table, enum rule_kind kind,
-            const struct in6_addr *address, const struct eth_addr *mac,
-            uint32_t port)
+            const struct in6_addr *address, const struct eth_addr *mac)
 {
     struct rule rule = RULE_INIT(kind);
     rule.address = *address;
-    rule.port = port;
-    if (mac) {
-        rule.mac = *mac;
-    }
+    rule.mac = *mac;
     rule_table_put(table, &rule);
 }
 
-/* The port of 'from' towards what is attached to 'port' of 'dpid'.  Where
- * several next hops are equal, hosts are spread over them by 'salt'.  0 if
- * there is no way. */
 static uint32_t
-port_towards(const struct paths *paths, uint32_t from, uint64_t dpid,
-             uint32_t port, uint32_t salt)
+mix(uint64_t a, uint64_t b)
 {
-    uint32_t to = paths_index(paths, dpid);
+    uint64_t x = (a ^ b << 32 ^ b >> 32) * 0x9e3779b97f4a7c15ULL;
+    x = (x ^ x >> 32) * 0xd6e8feb86659fd93ULL;
+    return x >> 32;
+}
+
+/* Stores up to 'max' of the equal next hops of 'from' towards 'to', in the
+ * order in which traffic of 'salt' prefers them.  Rendezvous hashing: if one
+ * goes, only its own traffic moves.  The switch is in the hash, or those of
+ * the next layer would get only traffic that all chooses alike
+ * (polarisation). */
+static size_t
+preferred_hops(const struct paths *paths, uint32_t from, uint32_t to,
+               uint32_t salt, uint16_t ports[], size_t max)
+{
+    uint32_t hops[64], weights[64];
+    size_t n = paths_next_hops(paths, from, to, hops, ARRAY_SIZE(hops));
+    uint64_t here = paths_dpid(paths, from);
+
+    n = MIN(n, ARRAY_SIZE(hops));
+    for (size_t i = 0; i < n; i++) {
+        weights[i] = mix(here, (uint64_t) salt << 32 | hops[i]);
+    }
+    max = MIN(max, n);
+    for (size_t i = 0; i < max; i++) {
+        size_t best = 0;
+        for (size_t j = 1; j < n; j++) {
+            if (weights[j] > weights[best]) {
+                best = j;
+            }
+        }
+        ports[i] = hops[best];
+        hops[best] = hops[--n];
+        weights[best] = weights[n];
+    }
+    return max;
+}
+
+/* Directs the rule to what is attached to 'port' of 'dpid'.  False if there is
+ * no way. */
+static bool
+send_towards(const struct rules_config *config, const struct paths *paths,
+             uint32_t from, const struct topology_end *at, uint32_t salt,
+             struct rule *rule)
+{
+    uint32_t to = paths_index(paths, at->dpid);
+    uint16_t hop;
+
     if (to == from) {
-        return port;
+        rule->port = at->port;
+    } else if (to == PATHS_NO_SWITCH
+               || paths_distance(paths, from, to) == PATHS_UNREACHABLE) {
+        return false;
+    } else if (config->groups && paths_has_hosts(paths, to)) {
+        rule->port = paths_group(paths, to) + mix(salt, 0)
+                                              % PATHS_GROUP_VARIANTS;
+        rule->flags = RULE_VIA_GROUP;
+    } else if (preferred_hops(paths, from, to, salt, &hop, 1)) {
+        rule->port = hop;
     }
-    if (to == PATHS_NO_SWITCH) {
-        return 0;
+    return rule->port != 0;
+}
+
+/* Equal next hops protect each other; a single one is protected by a loop-free
+ * alternate, where there is one. */
+static void
+put_group(const struct paths *paths, uint32_t from, uint32_t to,
+          uint32_t variant, struct rule_table *table)
+{
+    struct rule rule = RULE_INIT(RULE_GROUP);
+    size_t n = preferred_hops(paths, from, to, variant, rule.ports,
+                              RULE_GROUP_PORTS_MAX);
+    if (n == 1) {
+        rule.ports[1] = paths_alternate(paths, from, to, rule.ports[0]);
     }
-    uint32_t ports[16];
-    size_t n = paths_next_hops(paths, from, to, ports, ARRAY_SIZE(ports));
-    n = MIN(n, ARRAY_SIZE(ports));
-    /* The switch is in the hash, or the switches of the next layer would get
-     * only hosts that all choose alike (polarisation).  Multiplication by an
-     * odd constant is a bijection; the high half is well mixed. */
-    uint64_t mix = (paths_dpid(paths, from) << 32 ^ salt)
-                   * 0x9e3779b97f4a7c15ULL;
-    return n ? ports[(mix >> 32) % n] : 0;
+    if (n) {
+        rule.group = paths_group(paths, to) + variant;
+        rule_table_put(table, &rule);
+    }
+}
+
+void
+rules_compute_groups(const struct rules_config *config,
+                     const struct paths *paths, uint64_t dpid,
+                     struct rule_table *table)
+{
+    uint32_t from = paths_index(paths, dpid);
+    if (from == PATHS_NO_SWITCH || !config->groups) {
+        return;
+    }
+    for (uint32_t to = 0; to < paths_n_switches(paths); to++) {
+        for (uint32_t v = 0; paths_has_hosts(paths, to)
+                             && v < PATHS_GROUP_VARIANTS; v++) {
+            put_group(paths, from, to, v, table);
+        }
+    }
 }
 
 /* The rules that answer who has 'address'. */
@@ -139,10 +213,10 @@ put_neighbour(struct rule_table *table, const struct in6_addr *address,
               const struct eth_addr *mac)
 {
     if (IN6_IS_ADDR_V4MAPPED(address)) {
-        put_address(table, RULE_ARP, address, mac, 0);
+        put_address(table, RULE_ARP, address, mac);
     } else {
-        put_address(table, RULE_ND, address, mac, 0);
-        put_address(table, RULE_ND_ANSWER, address, mac, 0);
+        put_address(table, RULE_ND, address, mac);
+        put_address(table, RULE_ND_ANSWER, address, mac);
     }
 }
 
@@ -160,13 +234,14 @@ rules_compute_host(const struct rules_config *config,
         return;
     }
     uint32_t salt = v4 ? v4 : ntohl(host->locator.s6_addr32[3]);
-    uint32_t port = port_towards(paths, from, host->dpid, host->port, salt);
-    if (!port) {
+    struct topology_end at = {host->dpid, host->port};
+    struct rule rule = RULE_INIT(v4 ? RULE_HOST : RULE_HOST6);
+    if (!send_towards(config, paths, from, &at, salt, &rule)) {
         return;
     }
+    rule.address = host->locator;
+    rule_table_put(table, &rule);
     put_neighbour(table, &host->locator, &host->mac);
-    put_address(table, v4 ? RULE_HOST : RULE_HOST6, &host->locator, NULL,
-                port);
 }
 
 void
@@ -193,8 +268,9 @@ rules_compute_base(const struct rules_config *config,
     } else {
         put_simple(table, RULE_STOCK_PROBE);
         if (sal != PATHS_NO_SWITCH) {
-            uint32_t port = paths_next_hop(paths, index, sal);
-            put_address(table, RULE_UPLINK, &in6addr_any, NULL, port);
+            struct rule uplink = RULE_INIT(RULE_UPLINK);
+            uplink.port = paths_next_hop(paths, index, sal);
+            rule_table_put(table, &uplink);
         }
     }
     put_neighbour(table, &resolver, &config->resolver_mac);
@@ -212,49 +288,52 @@ rules_compute_forwarding(const struct rules_config *config,
     const struct topology_attachment *host;
 
     rules_compute_base(config, paths, dpid, table);
+    rules_compute_groups(config, paths, dpid, table);
     TOPOLOGY_FOR_EACH_ATTACHMENT (host, topology) {
         rules_compute_host(config, paths, host, dpid, table);
     }
 }
 
 static void
-compute_route(const struct service_routes *service, const struct route *route,
-              const struct paths *paths, uint32_t from,
+compute_route(const struct rules_config *config, const struct paths *paths,
+              uint32_t from, const struct route *route, struct rule template,
               struct rule_table *table)
 {
+    template.protocol = route->protocol;
     for (size_t i = 0; i < route->tiling.n; i++) {
         const struct tile *tile = &route->tiling.tiles[i];
         const struct route_target *target = route_target(route, tile->key);
-        struct rule rule = RULE_INIT(RULE_SERVICE);
+        const struct topology_end at = {target->dpid, target->port};
+        struct rule rule = template;
 
-        rule.protocol = route->protocol;
         rule.tile_bits = tile->bits;
         rule.tile_value = tile->value;
-        rule.prefix_len = service->prefix.len;
-        rule.service = service->prefix.id;
         rule.target_v4 = target->locator_v4;
         rule.mac = target->mac;
-        rule.port = port_towards(paths, from, target->dpid, target->port,
-                                 target->locator_v4);
-        if (rule.port) {
+        if (send_towards(config, paths, from, &at, target->locator_v4,
+                         &rule)) {
             rule_table_put(table, &rule);
         }
     }
 }
 
 void
-rules_compute_service(const struct service_routes *service,
-                      const struct paths *paths, uint64_t dpid,
+rules_compute_service(const struct rules_config *config,
+                      const struct paths *paths,
+                      const struct service_routes *service, uint64_t dpid,
                       struct rule_table *table)
 {
     uint32_t from = paths_index(paths, dpid);
     if (from == PATHS_NO_SWITCH || !paths_resolves(paths, from)) {
         return;
     }
+    struct rule template = RULE_INIT(RULE_SERVICE);
+    template.prefix_len = service->prefix.len;
+    template.service = service->prefix.id;
     for (size_t i = 0; i < service->n_routes; i++) {
         const struct route *route = service->routes[i];
         if (route == route_at(service, dpid, route->protocol)) {
-            compute_route(service, route, paths, from, table);
+            compute_route(config, paths, from, route, template, table);
         }
     }
 }
@@ -304,10 +383,17 @@ rule_format(const struct rule *rule, struct ds *s)
     default:
         break;
     }
-    if (rule->port) {
+    if (rule->kind == RULE_GROUP) {
+        ds_put_format(s, " %#"PRIx32" ports", rule->group);
+        for (int i = 0; i < RULE_GROUP_PORTS_MAX && rule->ports[i]; i++) {
+            ds_put_format(s, " %u", rule->ports[i]);
+        }
+    } else if (rule->flags & RULE_VIA_GROUP) {
+        ds_put_format(s, " group %#"PRIx32, rule->port);
+    } else if (rule->port) {
         ds_put_format(s, " port %"PRIu32, rule->port);
     }
-    if (rule->stale) {
+    if (rule->flags & RULE_STALE) {
         ds_put_cstr(s, " (stale)");
     }
 }

@@ -25,6 +25,7 @@
 
 struct ds;
 struct ofpbuf;
+struct ofputil_group_desc;
 struct paths;
 struct route;
 struct rule_table;
@@ -41,6 +42,10 @@ struct rules_config {
     uint32_t host_probe_pps;      /* Limits of what reaches the controller, */
     uint32_t service_miss_pps;    /* packets a second and switch. */
     uint32_t link_probe_pps;
+    bool groups;                  /* Send by way of fast-failover groups, one
+                                   * set for each destination switch.  A switch
+                                   * then goes round a dead link by itself, and
+                                   * a change of ways changes groups only. */
 };
 
 #define RULES_RESOLVER_V4_DEFAULT 0x0afffffe /* 10.255.255.254 */
@@ -83,11 +88,15 @@ enum rule_kind {
     /* SAL_TABLE_FORWARD. */
     RULE_HOST,        /* IPv4 to 'address': out of 'port'. */
     RULE_HOST6,       /* IPv6. */
+    /* No flow but an OpenFlow group: the first of 'ports' that is up. */
+    RULE_GROUP,
     RULE_N_KINDS,
 
     RULE_FOREIGN = 255, /* Our cookie, but nothing that we would install; see
                          * rule_table_read_flow(). */
 };
+
+#define RULE_GROUP_PORTS_MAX 7
 
 /* Members that a kind has no use for are 0, padding included: build a rule
  * from RULE_INIT or memset().  The first RULE_KEY_LEN bytes are the key: table,
@@ -102,6 +111,7 @@ struct rule {
     union {
         struct service_id service;
         struct in6_addr address; /* IPv4 as ::ffff:a.b.c.d. */
+        uint32_t group;          /* RULE_GROUP: its number. */
         struct {            /* RULE_FOREIGN. */
             struct minimatch *match; /* Owned by the rule table. */
             uint64_t cookie;
@@ -110,11 +120,23 @@ struct rule {
         } foreign;
     };
     /* What it does. */
-    uint32_t port;          /* OpenFlow port to send to. */
-    uint32_t target_v4;     /* RULE_SERVICE: new destination, host order. */
-    struct eth_addr mac;
-    uint16_t stale;         /* 1: read from a switch, does something else. */
+    union {
+        struct {
+            uint32_t port;      /* OpenFlow port to send to; a group if
+                                 * RULE_VIA_GROUP. */
+            uint32_t target_v4; /* RULE_SERVICE: new destination, host order. */
+            struct eth_addr mac;
+            uint16_t flags;     /* RULE_STALE, RULE_VIA_GROUP. */
+        };
+        uint16_t ports[RULE_GROUP_PORTS_MAX]; /* RULE_GROUP; 0 = none.  Ends
+                                               * before 'flags'. */
+    };
 };
+_Static_assert(offsetof(struct rule, ports) + 2 * RULE_GROUP_PORTS_MAX
+               == offsetof(struct rule, flags), "ports reach into flags");
+
+#define RULE_STALE 1     /* Read from a switch, where it does something else. */
+#define RULE_VIA_GROUP 2
 
 #define RULE_KEY_LEN offsetof(struct rule, port)
 #define RULE_INIT(KIND) ((struct rule) {.kind = (KIND)})
@@ -143,7 +165,7 @@ struct rule_dialect {
     bool meters;                    /* It has meters. */
 };
 
-/* Turns a rule into a flow_mod: 'command' is OFPFC_ADD, which also replaces,
+/* Turns a rule that is no group into a flow_mod: 'command' is OFPFC_ADD, which also replaces,
  * or OFPFC_DELETE_STRICT, which spares others' flows.  'ofpacts' must be initialised and outlive '*ret_fm',
  * which refers to its data; the caller releases with
  * minimatch_destroy(&fm.match).
@@ -161,6 +183,13 @@ int rule_to_flow_mod(const struct rule *, const struct rule_dialect *,
 int rule_from_flow(const struct ofputil_flow_stats *,
                    const struct rule_dialect *, struct rule *ret_rule);
 
+/* The same for groups: 'command' is OFPGC11_ADD, OFPGC11_MODIFY or
+ * OFPGC11_DELETE; the caller frees the message. */
+struct ofpbuf *rule_encode_group(const struct rule *,
+                                 const struct rule_dialect *, int command);
+/* 0 or -ENOENT: not ours, by its number. */
+int rule_from_group(const struct ofputil_group_desc *, struct rule *ret_rule);
+
 /* True if libopenvswitch has the SAL match fields. */
 bool rules_sal_supported(void);
 
@@ -175,19 +204,22 @@ struct ofpbuf *rules_encode_meter(int i, const struct rule_dialect *,
  * if the paths do not know the switch; so with all of these. */
 void rules_compute_base(const struct rules_config *, const struct paths *,
                         uint64_t dpid, struct rule_table *table);
+/* Adds the groups towards other switches, if the configuration has groups. */
+void rules_compute_groups(const struct rules_config *, const struct paths *,
+                          uint64_t dpid, struct rule_table *table);
 /* Adds ARP or ND and the route of one host, if it can be reached. */
 void rules_compute_host(const struct rules_config *, const struct paths *,
                         const struct topology_attachment *, uint64_t dpid,
                         struct rule_table *table);
-/* Adds the base and all hosts. */
+/* Adds the base, groups and all hosts. */
 void rules_compute_forwarding(const struct rules_config *,
                               const struct topology *, const struct paths *,
                               uint64_t dpid, struct rule_table *table);
 
 /* Adds to 'table' the rules of one service's routes on switch 'dpid'.
  * Nothing on switches that do not resolve. */
-void rules_compute_service(const struct service_routes *,
-                           const struct paths *, uint64_t dpid,
+void rules_compute_service(const struct rules_config *, const struct paths *,
+                           const struct service_routes *, uint64_t dpid,
                            struct rule_table *table);
 
 /* One line, for logs and dumps: "service 0x.../192 tcp udp_src=1/3 ->

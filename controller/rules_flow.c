@@ -190,6 +190,7 @@ build_match(const struct rule *rule, const struct rules_config *config,
     case RULE_DEFAULT:
     case RULE_SERVICE_MISS:
         return 0;
+    case RULE_GROUP:
     case RULE_NONE:
     case RULE_N_KINDS:
     case RULE_FOREIGN:
@@ -226,9 +227,13 @@ output(struct ofpbuf *ofpacts, ofp_port_t port)
 }
 
 static void
-output_to(struct ofpbuf *ofpacts, uint32_t port)
+output_rule(struct ofpbuf *ofpacts, const struct rule *rule)
 {
-    output(ofpacts, u16_to_ofp(port));
+    if (rule->flags & RULE_VIA_GROUP) {
+        ofpact_put_GROUP(ofpacts)->group_id = rule->port;
+    } else {
+        output(ofpacts, u16_to_ofp(rule->port));
+    }
 }
 
 static void
@@ -301,7 +306,7 @@ deliver(struct ofpbuf *ofpacts, const struct rule *rule)
     /* A switch sends nothing back to the port it came from, but the instance
      * may well be there: make it forget. */
     set_field(ofpacts, MFF_IN_PORT, &no_port);
-    output_to(ofpacts, rule->port);
+    output_rule(ofpacts, rule);
 }
 
 static void
@@ -340,11 +345,12 @@ build_actions(const struct rule *rule, const struct rule_dialect *dialect,
     case RULE_UPLINK:
     case RULE_HOST:
     case RULE_HOST6:
-        output_to(ofpacts, rule->port);
+        output_rule(ofpacts, rule);
         break;
     case RULE_ARP_PROBE:
     case RULE_ND_PROBE:
     case RULE_GUARD: /* No action: drop. */
+    case RULE_GROUP:
     case RULE_NONE:
     case RULE_N_KINDS:
     case RULE_FOREIGN:
@@ -430,6 +436,8 @@ same_action(const struct ofpact *a, const struct ofpact *b)
                && x->src.n_bits == y->src.n_bits
                && x->dst.field == y->dst.field && x->dst.ofs == y->dst.ofs;
     }
+    case OFPACT_GROUP:
+        return ofpact_get_GROUP(a)->group_id == ofpact_get_GROUP(b)->group_id;
     case OFPACT_METER:
         return ofpact_get_METER(a)->meter_id == ofpact_get_METER(b)->meter_id;
     case OFPACT_GOTO_TABLE:
@@ -521,6 +529,9 @@ read_actions(const struct ofpact *ofpacts, size_t len, struct rule *rule)
             if (ofp_to_u16(port) < ofp_to_u16(OFPP_MAX)) {
                 rule->port = ofp_to_u16(port);
             }
+        } else if (a->type == OFPACT_GROUP) {
+            rule->port = ofpact_get_GROUP(a)->group_id;
+            rule->flags |= RULE_VIA_GROUP;
         } else if (a->type == OFPACT_SET_FIELD) {
             const struct ofpact_set_field *set = ofpact_get_SET_FIELD(a);
             if (set->field->id == mac_field) {
@@ -567,10 +578,11 @@ rule_from_flow(const struct ofputil_flow_stats *fs,
     uint64_t stub[1024 / 8];
     struct ofpbuf ofpacts = OFPBUF_STUB_INITIALIZER(stub);
     build_actions(&rule, dialect, &ofpacts);
-    rule.stale = cookie != rule_cookie(&rule) || fs->idle_timeout
-                 || fs->hard_timeout
-                 || !same_actions(fs->ofpacts, fs->ofpacts_len, ofpacts.data,
-                                  ofpacts.size);
+    if (cookie != rule_cookie(&rule) || fs->idle_timeout || fs->hard_timeout
+        || !same_actions(fs->ofpacts, fs->ofpacts_len, ofpacts.data,
+                         ofpacts.size)) {
+        rule.flags |= RULE_STALE;
+    }
     ofpbuf_uninit(&ofpacts);
     *ret_rule = rule;
     return 0;

@@ -2,7 +2,7 @@
 /* How fast the controller's core is, without sockets: fat trees, services,
  * changes.  Prints `bench NAME VALUE UNIT` lines.
  *
- *     bench_plan [K [SERVICES [INSTANCES_PER_SERVICE]]]
+ *     bench_plan [K [SERVICES [INSTANCES_PER_SERVICE [groups]]]]
  *
  * K is the fat tree's (5/4 K^2 switches, K^3/4 hosts). */
 #include <stdio.h>
@@ -258,7 +258,7 @@ bench_host_down(void)
 int
 main(int argc, char *argv[])
 {
-    const struct rules_config rules_config = RULES_CONFIG_DEFAULT;
+    struct rules_config rules_config = RULES_CONFIG_DEFAULT;
     const struct routes_config routes_config = ROUTES_CONFIG_DEFAULT;
     struct address_pool *identities
         = address_pool_create(ADDRESS_IDENTITY_NETWORK, 10);
@@ -268,6 +268,7 @@ main(int argc, char *argv[])
     k = argc > 1 ? atoi(argv[1]) : 4;
     n_services = argc > 2 ? atoi(argv[2]) : 1000;
     n_instances = argc > 3 ? atoi(argv[3]) : 3;
+    rules_config.groups = argc > 4 && !strcmp(argv[4], "groups");
     if (!services) {
         services = address_pool_create(ADDRESS_SERVICE_NETWORK, 15);
     }

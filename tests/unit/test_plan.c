@@ -23,11 +23,13 @@ static struct plan *plan;
 static struct rule_table *installed[SWITCHES];
 static bool reconnected[SWITCHES]; /* The next diff must be a full one. */
 static uint32_t seq;
+static bool groups; /* Fast-failover groups in use. */
 
 static void
 start_plan(void)
 {
-    const struct rules_config rules_config = RULES_CONFIG_DEFAULT;
+    struct rules_config rules_config = RULES_CONFIG_DEFAULT;
+    rules_config.groups = groups;
     const struct routes_config routes_config = ROUTES_CONFIG_DEFAULT;
     plan = plan_create(&rules_config, &routes_config, registry, topology);
 }
@@ -144,10 +146,32 @@ build_fabric(void)
     }
 }
 
+/* The port that a rule sends to: of a group, the first that is up.  0 if there
+ * is none. */
+static uint32_t
+out_port(uint64_t dpid, const struct rule *rule)
+{
+    if (!(rule->flags & RULE_VIA_GROUP)) {
+        return rule->port;
+    }
+    struct rule key = RULE_INIT(RULE_GROUP);
+    key.group = rule->port;
+    const struct rule *group = rule_table_find(installed[dpid - 1], &key);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(group);
+    for (int i = 0; i < RULE_GROUP_PORTS_MAX && group->ports[i]; i++) {
+        const struct topology_port *port
+            = topology_port(topology, dpid, group->ports[i]);
+        if (port && port->up) {
+            return group->ports[i];
+        }
+    }
+    return 0;
+}
+
 /* Follows a packet to 'address' from 'dpid'.  Returns where it comes out:
  * dpid * 1000 + port, 0 if it is dropped or loops. */
 static uint32_t
-follow_host(uint64_t dpid, uint32_t address)
+follow_host(uint64_t dpid, uint32_t in, uint32_t address)
 {
     for (int hops = 0; hops < 2 * SWITCHES; hops++) {
         struct rule key = RULE_INIT(RULE_HOST);
@@ -158,12 +182,16 @@ follow_host(uint64_t dpid, uint32_t address)
             return 0;
         }
         const struct topology_switch *sw = topology_switch(topology, dpid);
-        const struct topology_port *port = topology_port(topology, dpid,
-                                                         rule->port);
+        uint32_t out = out_port(dpid, rule);
+        const struct topology_port *port = topology_port(topology, dpid, out);
+        if (!out || (in && out == in)) {
+            return 0; /* A switch sends nothing back. */
+        }
         if (!port || !topology_port_link(topology, sw, port, &far)) {
-            return dpid * 1000 + rule->port;
+            return dpid * 1000 + out;
         }
         dpid = far.dpid;
+        in = far.port;
     }
     return 0;
 }
@@ -212,12 +240,12 @@ follow_syn(uint64_t dpid, const struct service_id *id, uint8_t protocol,
     *ret_locator = best->target_v4;
     struct topology_end far;
     const struct topology_switch *sw = topology_switch(topology, dpid);
-    if (!topology_port_link(topology, sw,
-                            topology_port(topology, dpid, best->port),
-                            &far)) {
-        return dpid * 1000 + best->port;
+    uint32_t out = out_port(dpid, best);
+    const struct topology_port *port = topology_port(topology, dpid, out);
+    if (!port || !topology_port_link(topology, sw, port, &far)) {
+        return out ? dpid * 1000 + out : 0;
     }
-    return follow_host(far.dpid, best->target_v4);
+    return follow_host(far.dpid, far.port, best->target_v4);
 }
 
 /* Oracle: which hosts can be reached, over links, by flooding. */
@@ -245,7 +273,7 @@ check_hosts(uint64_t from, const bool reached[SWITCHES + 1])
                                                                      &locator);
         uint32_t expected = host && reached[host->dpid]
                             ? host->dpid * 1000 + host->port : 0;
-        CU_ASSERT_EQUAL(follow_host(from, 0x0a000000 + i), expected);
+        CU_ASSERT_EQUAL(follow_host(from, 0, 0x0a000000 + i), expected);
     }
 }
 
@@ -334,7 +362,9 @@ check_delivery(void)
         bool reached[SWITCHES + 1] = {false};
         flood(from, reached);
         check_hosts(from, reached);
-        if (has_sal_nearby(reached)) {
+        /* Where no host may be, nothing is resolved. */
+        if (topology_switch(topology, from)->n_host_ports
+            && has_sal_nearby(reached)) {
             for (int s = 0; s < SERVICES; s++) {
                 check_service(from, s, unit_random_below(2) ? 6 : 17,
                               reached);
@@ -451,6 +481,94 @@ test_only_what_is_concerned(void)
     }
     CU_ASSERT_EQUAL(n, SWITCHES - 1); /* The stock one has none. */
     rule_changes_destroy(&changes);
+    stop();
+}
+
+/* Every link in turn goes down, and nobody is told: switches go round it by
+ * themselves where the graph allows (in one without triangles, a neighbour has
+ * no loop-free alternate).  Returns how many uses of a link by a switch for a
+ * host were protected, stores how many there were. */
+static int
+fail_each_link(int *ret_concerned)
+{
+    int bypassed = 0, concerned = 0;
+
+    for (uint64_t dpid = 1; dpid <= SWITCHES; dpid++) {
+        for (uint32_t p = 1; p <= 3; p++) {
+            uint32_t before[SWITCHES + 1][HOSTS];
+            for (uint64_t from = 1; from <= SWITCHES; from++) {
+                for (int i = 0; i < HOSTS; i++) {
+                    before[from][i] = follow_host(from, 0, 0x0a000000 + i);
+                }
+            }
+            const struct topology_port *port = topology_port(topology, dpid,
+                                                             p);
+            struct topology_end far = {port->peer_dpid, port->peer_port};
+            build_port(topology, dpid, p, false);
+            build_port(topology, far.dpid, far.port, false);
+            for (int i = 0; i < HOSTS; i++) {
+                struct rule key = RULE_INIT(RULE_HOST);
+                key.address = locator_from_v4(0x0a000000 + i);
+                const struct rule *rule = rule_table_find(installed[dpid - 1],
+                                                          &key);
+                struct rule group = RULE_INIT(RULE_GROUP);
+                group.group = rule->port;
+                const struct rule *g = rule->flags & RULE_VIA_GROUP
+                    ? rule_table_find(installed[dpid - 1], &group) : NULL;
+                if (!g || g->ports[0] != p) {
+                    continue;
+                }
+                /* Where there is another port, it must do. */
+                concerned++;
+                bypassed += g->ports[1] != 0;
+                CU_ASSERT_EQUAL(follow_host(dpid, 0, 0x0a000000 + i),
+                                g->ports[1] ? before[dpid][i] : 0);
+            }
+            build_port(topology, dpid, p, true);
+            build_port(topology, far.dpid, far.port, true);
+            build_link(topology, dpid, p, far.dpid, far.port);
+        }
+    }
+    *ret_concerned = concerned;
+    return bypassed;
+}
+
+static void
+test_fast_failover(void)
+{
+    if (!groups) {
+        return;
+    }
+    start();
+    build_fabric();
+    for (int i = 0; i < HOSTS; i++) {
+        session(i);
+        attach(i, 1 + i % SWITCHES, HOST_PORT + i / SWITCHES);
+    }
+    put_all(false);
+    int concerned;
+    int bypassed = fail_each_link(&concerned);
+    printf("bypassed at once: %d of %d uses of a link\n", bypassed,
+           concerned);
+    CU_ASSERT(bypassed * 4 > concerned);
+
+    /* Told at last, the controller changes groups and nothing else. */
+    build_port(topology, 1, 1, false);
+    struct rule_changes changes = RULE_CHANGES_INITIALIZER;
+    uint64_t dpid;
+    plan_run(plan, NULL);
+    while (plan_pop_changed(plan, &dpid)) {
+        plan_diff(plan, dpid, installed[dpid - 1], false, &changes);
+        for (size_t i = 0; i < changes.n; i++) {
+            CU_ASSERT_EQUAL(changes.changes[i].op, RULE_MODIFY);
+            CU_ASSERT(changes.changes[i].rule.kind == RULE_GROUP
+                      || changes.changes[i].rule.kind == RULE_UPLINK);
+        }
+        rule_changes_apply(&changes, changes.n, installed[dpid - 1]);
+    }
+    rule_changes_destroy(&changes);
+    check();
+    check_delivery();
     stop();
 }
 
@@ -607,6 +725,20 @@ test_random(void)
     stop();
 }
 
+/* All of it with groups. */
+static void
+test_with_groups(void)
+{
+    groups = true;
+    test_quickstart();
+    test_flap();
+    test_only_what_is_concerned();
+    test_fast_failover();
+    test_restart();
+    test_random();
+    groups = false;
+}
+
 UNIT_MAIN("plan", UNIT_TEST(test_quickstart), UNIT_TEST(test_flap),
           UNIT_TEST(test_only_what_is_concerned), UNIT_TEST(test_restart),
-          UNIT_TEST(test_random))
+          UNIT_TEST(test_random), UNIT_TEST(test_with_groups))

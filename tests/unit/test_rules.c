@@ -9,6 +9,7 @@
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/list.h"
 #include "openvswitch/ofp-actions.h"
+#include "openvswitch/ofp-group.h"
 #include "openvswitch/ofp-meter.h"
 #include "openvswitch/ofp-msgs.h"
 #include "openvswitch/ofpbuf.h"
@@ -103,7 +104,7 @@ service_rule(void)
 static struct rule
 random_rule(void)
 {
-    struct rule rule = RULE_INIT(1 + unit_random_below(RULE_N_KINDS - 1));
+    struct rule rule = RULE_INIT(1 + unit_random_below(RULE_GROUP - 1));
     uint32_t v4 = unit_random() | 1;
 
     switch (rule.kind) {
@@ -116,6 +117,10 @@ random_rule(void)
     case RULE_HOST6:
     case RULE_UPLINK:
         rule.port = 1 + unit_random_below(0xfeff);
+        if (unit_random_below(2)) {
+            rule.port = PATHS_GROUP_BASE | unit_random_below(1 << 24);
+            rule.flags = RULE_VIA_GROUP;
+        }
         break;
     case RULE_SERVICE:
         rule = service_rule();
@@ -172,6 +177,60 @@ test_random_round_trip(void)
             ds_destroy(&s);
         }
         flow_destroy(&flow);
+    }
+}
+
+/* The same for groups. */
+static void
+test_random_groups(void)
+{
+    for (int round = 0; round < 1000; round++) {
+        const struct rule_dialect *dialect = round % 2 ? &of15 : &of13;
+        enum ofp_version version
+            = ofputil_protocol_to_ofp_version(dialect->protocol);
+        struct rule rule = RULE_INIT(RULE_GROUP), back;
+        rule.group = PATHS_GROUP_BASE | unit_random_below(1 << 24);
+        int n = unit_random_below(RULE_GROUP_PORTS_MAX + 1);
+        for (int i = 0; i < n; i++) {
+            rule.ports[i] = 1 + unit_random_below(0xfeff);
+        }
+
+        struct rule_change change = {RULE_ADD, rule};
+        struct ofpbuf *message = rule_change_encode(&change, dialect);
+        struct ofputil_group_mod mod;
+        CU_ASSERT_PTR_NOT_NULL_FATAL(message);
+        CU_ASSERT_EQUAL_FATAL(ofputil_decode_group_mod(message->data, &mod),
+                              0);
+        ofpbuf_delete(message);
+        CU_ASSERT_EQUAL(mod.command, OFPGC11_ADD);
+        CU_ASSERT_EQUAL(mod.type, OFPGT11_FF);
+
+        struct ofpbuf *asked = ofputil_encode_group_desc_request(version,
+                                                                 OFPG_ALL);
+        struct ovs_list replies;
+        struct ofputil_group_desc desc = {.type = mod.type,
+                                          .group_id = mod.group_id};
+        ofpmp_init(&replies, asked->data);
+        ofputil_append_group_desc_reply(&desc, &mod.buckets, &replies);
+        ofpbuf_delete(asked);
+        ofputil_uninit_group_mod(&mod);
+        struct ofpbuf *reply = ofpbuf_from_list(ovs_list_pop_front(&replies));
+        ofpmsg_update_length(reply);
+        struct ofpbuf *copy = ofpbuf_clone_data(reply->data, reply->size);
+        CU_ASSERT_EQUAL_FATAL(ofputil_decode_group_desc_reply(&desc, copy,
+                                                              version), 0);
+
+        CU_ASSERT_EQUAL(rule_from_group(&desc, &back), 0);
+        CU_ASSERT(rule_equal(&rule, &back));
+        desc.type = OFPGT11_SELECT;
+        CU_ASSERT_EQUAL(rule_from_group(&desc, &back), 0);
+        CU_ASSERT(back.flags & RULE_STALE);
+        CU_ASSERT(rule_same_key(&rule, &back));
+        desc.group_id &= ~PATHS_GROUP_BASE_MASK;
+        CU_ASSERT_EQUAL(rule_from_group(&desc, &back), -ENOENT);
+        ofputil_uninit_group_desc(&desc);
+        ofpbuf_delete(copy);
+        ofpbuf_delete(reply);
     }
 }
 
@@ -278,7 +337,7 @@ test_stale(void)
     flow.fs.table_id--;
     flow.fs.idle_timeout = 5;
     CU_ASSERT_EQUAL(rule_from_flow(&flow.fs, &of15, &back), 0);
-    CU_ASSERT(back.stale && rule_same_key(&rule, &back));
+    CU_ASSERT((back.flags & RULE_STALE) && rule_same_key(&rule, &back));
     flow.fs.idle_timeout = 0;
     match_set_nw_ttl(&flow.fs.match, 4);
     CU_ASSERT_EQUAL(rule_from_flow(&flow.fs, &of15, &back), -EBADMSG);
@@ -290,7 +349,7 @@ test_stale(void)
     flow.fs.ofpacts = flow.ofpacts.data;
     flow.fs.ofpacts_len = flow.ofpacts.size;
     CU_ASSERT_EQUAL(rule_from_flow(&flow.fs, &of15, &back), 0);
-    CU_ASSERT(back.stale && rule_same_key(&rule, &back));
+    CU_ASSERT((back.flags & RULE_STALE) && rule_same_key(&rule, &back));
     flow_destroy(&flow);
 }
 
@@ -442,5 +501,6 @@ test_meters(void)
 }
 
 UNIT_MAIN("rules", UNIT_TEST(test_text), UNIT_TEST(test_random_round_trip),
+          UNIT_TEST(test_random_groups),
           UNIT_TEST(test_stale), UNIT_TEST(test_read_flows),
           UNIT_TEST(test_forwarding), UNIT_TEST(test_meters))
