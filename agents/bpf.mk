@@ -52,3 +52,12 @@ CHECKS += check-bpf
 .PHONY: check-bpf
 check-bpf: $(BPF_TEST_PROGRAMS) $(DPCTL) ## eBPF programs byte by byte, then between namespaces
 	@tests/bpf/run-bpf.sh $(BUILD) $(BPF_TEST_PROGRAMS)
+
+# Speed beside the plain kernel, VXLAN, nftables, HAProxy.
+PINGPONG := $(BUILD)/tests/pingpong
+$(PINGPONG): $(BUILD)/obj/tests/bench/host/pingpong.o
+	$(call link)
+
+.PHONY: bench-host
+bench-host: $(PINGPONG) $(DPCTL) ## speed of the host's data plane beside its rivals (ARGS="ROUNDS SECONDS")
+	@/usr/bin/python3 tests/bench/host/bench_host.py $(BUILD) $(ARGS)

@@ -87,10 +87,19 @@ class Host(Namespace):
         self.locator = locator
         self.pins = f"{lab.bpffs}/{name}"
         self.env = {}
-        lab.bridge.run("ip", "link", "add", name, "type", "veth", "peer",
-                       "name", "eth0", "netns", self.holder.pid)
-        lab.bridge.run("ip", "link", "set", name, "master", "br0", "mtu", mtu,
-                       "up")
+        if lab.direct and lab.hosts:
+            lab.hosts[0].run("ip", "link", "add", "eth0", "mtu", mtu, "up",
+                             "type", "veth", "peer", "name", "eth0", "netns",
+                             self.holder.pid)
+            lab.hosts[0].run("ip", "addr", "add",
+                             f"{lab.hosts[0].locator}/24", "dev", "eth0")
+        elif not lab.direct:
+            lab.bridge.run("ip", "link", "add", name, "type", "veth", "peer",
+                           "name", "eth0", "netns", self.holder.pid)
+            lab.bridge.run("ip", "link", "set", name, "master", "br0", "mtu",
+                           mtu, "up")
+        if lab.direct and not lab.hosts:
+            return  # The second host brings the cable.
         self.run("ip", "link", "set", "eth0", "mtu", mtu, "up")
         self.run("ip", "addr", "add", f"{locator}/24", "dev", "eth0")
 
@@ -133,12 +142,14 @@ class Host(Namespace):
 
 
 class Lab:
-    def __init__(self, build):
+    def __init__(self, build, direct=False):
+        """'direct': two hosts, joined by one veth pair."""
         if os.environ.get("SALIENT_LAB") != "1":
             os.environ["SALIENT_LAB"] = "1"
             os.execvp("unshare", ["unshare", "-nm", "--propagation",
                                   "private", sys.executable, *sys.argv])
         self.build = os.path.abspath(build)
+        self.direct = direct
         self.dpctl = f"{self.build}/tests/dpctl"
         self.dir = tempfile.mkdtemp(prefix="salient-lab-")
         subprocess.run(["mount", "-t", "tmpfs", "none", self.dir], check=True)
