@@ -117,10 +117,10 @@ def _link_failure(report, net):
     title("5. The link of web3 goes down under load, and returns")
     failure = steps.LinkFailure(net, "web3")
     failure.warm_up()
-    withdrawn, effective = failure.down()
+    withdrawn, uncached, effective = failure.down()
     report.check(True, "web3 is withdrawn from every switch",
-                 f"rules gone after {withdrawn:.0f} ms, "
-                 f"effective after {effective:.0f} ms")
+                 f"rules gone after {withdrawn:.0f} ms, cached flows after "
+                 f"{uncached:.0f} ms, for certain after {effective:.0f} ms")
     count, failed = failure.go_on(300)
     report.check(not failed, "no request started after that fails",
                  f"{count - len(failed)} of {count}" + _first_error(failed))

@@ -72,6 +72,7 @@ class SalientHost(Host):
         write(f"{self.run_dir}/resolv.conf", f"nameserver {DNS_ADDRESS}\n")
         # mnexec gave the host a mount namespace and a fresh /sys.
         self.do("mount", "-t", "bpf", "bpf", "/sys/fs/bpf")
+        self.attempt("mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup")
         self.do("mount", "--bind", f"{self.run_dir}/resolv.conf",
                 "/etc/resolv.conf")
         self.do("ip", "link", "set", "lo", "up")

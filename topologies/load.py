@@ -50,14 +50,20 @@ def _main(jobs, count, url):
                     return
                 started += 1
             line = json.dumps(curl(url))
-            with lock:
-                print(line, flush=True)
+            try:
+                with lock:
+                    print(line, flush=True)
+            except BrokenPipeError:
+                stopping.set()  # Nobody counts any more.
 
     workers = [threading.Thread(target=work) for _ in range(jobs)]
     for worker in workers:
         worker.start()
-    for worker in workers:
-        worker.join()
+    # Handlers run in the main thread only, and a signal that another thread
+    # received does not end its wait: hence the short ones.
+    while any(worker.is_alive() for worker in workers):
+        workers[0].join(0.1)
+        time.sleep(0 if workers[0].is_alive() else 0.05)
 
 
 class Load:

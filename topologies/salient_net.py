@@ -189,9 +189,9 @@ class SalientNet(Mininet):
 
     def leftovers(self):
         """Processes and interfaces of the sandbox that should be gone, a
-        moment after down(): the kernel takes down namespaces at leisure."""
+        moment after down(): processes that were told to end are ending."""
         try:
-            until(lambda: not self._leftovers(), "nothing is left", 3)
+            until(lambda: not self._leftovers(), "nothing is left", 5)
         except TooLate:
             pass
         return self._leftovers()
@@ -220,6 +220,8 @@ class SalientNet(Mininet):
             status = self.salient_controller.stop()
             if status != 0:
                 wrong.append(f"the controller's exit status was {status}")
+        for host in self.hosts:
+            sh("ip", "link", "delete", f"{host.name}-mgmt")
         self.stop()
         sh("ip", "link", "delete", "mgmt0")
         if not self.ovs.stop():

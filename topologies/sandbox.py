@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a function in network, mount, PID, IPC and UTS namespaces of its own.
+"""Runs a function in network, mount, PID, IPC, UTS and cgroup namespaces of
+its own.
 
 What the function starts, mounts or creates (processes, interfaces, bridges,
 bpf file systems, sockets below /run) lives in those namespaces and ends with
 them: after a return, an exception, Ctrl-C or kill -9 alike.  The machine's own
-network, Open vSwitch and /run are neither used nor touched.
+network, Open vSwitch and /run are neither used nor touched.  An empty cgroup
+is all that a kill -9 can leave behind; the next run removes it.
 
     caller ── middle (makes the namespaces) ── init (PID 1) ── the function
        signals and death travel this way  ->       <- the status travels back
@@ -18,20 +20,23 @@ import os
 import re
 import signal
 import sys
+import time
 import traceback
 
 CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
 CLONE_NEWUTS = 0x04000000
 CLONE_NEWIPC = 0x08000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
 NAMESPACES = (CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC
-              | CLONE_NEWUTS)
+              | CLONE_NEWUTS | CLONE_NEWCGROUP)
 MS_NOSUID = 2
 MS_NODEV = 4
 MS_NOEXEC = 8
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -81,11 +86,59 @@ def _private_world():
     """Mounts of the new mount namespace."""
     mount("none", "/", None, MS_REC | MS_PRIVATE)
     mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    # A fresh /sys, without the machine's bpf and cgroup file systems.
+    _libc.umount2(b"/sys", MNT_DETACH)
     mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC)
     mount("bpf", "/sys/fs/bpf", "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC,
           "mode=0700")
+    try:
+        mount("cgroup2", "/sys/fs/cgroup", "cgroup2",
+              MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    except OSError:
+        pass  # The agents say that they do without.
     # /run, not a folder below it: whatever a daemon puts there stays here.
     mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755")
+
+
+def _own_cgroup():
+    """Makes a cgroup below our own: eBPF programs that the agents attach to
+    "all sockets" then see the run's sockets only.  None if that cannot be."""
+    try:
+        with open("/proc/self/mounts", encoding="utf-8") as mounts:
+            root = next(line.split()[1] for line in mounts
+                        if line.split()[2] == "cgroup2")
+        with open("/proc/self/cgroup", encoding="utf-8") as groups:
+            own = next(line.strip()[3:] for line in groups
+                       if line.startswith("0::"))
+        parent = f"{root}{own.rstrip('/')}"
+        for name in os.listdir(parent):
+            if name.startswith("salient-"):
+                _remove_cgroup(f"{parent}/{name}", 0)
+        path = f"{parent}/salient-{os.getpid()}"
+        os.mkdir(path)
+        return path
+    except (OSError, StopIteration):
+        return None
+
+
+def _remove_cgroup(path, patience):
+    """Removes an empty one; its last processes may still be on their way."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            os.rmdir(path)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            if time.monotonic() < deadline:
+                time.sleep(0.02)
+                continue
+        return
+
+
+def _join_cgroup(path):
+    with open(f"{path}/cgroup.procs", "w", encoding="ascii") as procs:
+        procs.write("0")
 
 
 def _run_inside(function):
@@ -130,11 +183,14 @@ def run(function):
     sys.stderr.flush()
     caller = os.getpid()
     os.environ[TOKEN_VARIABLE] = f"{caller}-{os.urandom(8).hex()}"
+    cgroup = _own_cgroup()
     middle = os.fork()
     if middle == 0:
         status = 1
         try:
             _die_with_parent(caller)
+            if cgroup:
+                _join_cgroup(cgroup)
             _check(_libc.unshare(NAMESPACES), "unshare")
             init = os.fork()
             if init == 0:
@@ -151,6 +207,8 @@ def run(function):
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if cgroup:
+            _remove_cgroup(cgroup, 5)
 
 
 def leftovers(before):
@@ -179,7 +237,10 @@ def snapshot():
     with open("/proc/self/mounts", encoding="utf-8") as mounts:
         mounted = {line.split()[1] for line in mounts}
     pins = (os.listdir("/sys/fs/bpf") if os.path.isdir("/sys/fs/bpf") else [])
-    return {"interface": {name for name in os.listdir("/sys/class/net")
+    groups = [name for folder in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
+              if os.path.isdir(folder) for name in os.listdir(folder)]
+    return {"cgroup": {name for name in groups if name.startswith("salient-")},
+            "interface": {name for name in os.listdir("/sys/class/net")
                           if OUR_INTERFACE.match(name)},
             "mount": {name for name in mounted if "salient" in name},
             "bpf pin": {name for name in pins if name.startswith("sal")}}

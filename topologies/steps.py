@@ -88,15 +88,24 @@ class LinkFailure:
 
 
     def down(self):
-        """Returns milliseconds to: rules withdrawn, withdrawal effective."""
+        """Takes the link down and waits until that is effective everywhere.
+        Returns milliseconds until the rules are withdrawn, until no cached
+        flow of a datapath leads there, until a whole round of revalidation
+        has passed since: from then on not even a flow that was being set up
+        meanwhile can lead there."""
         start = time.monotonic()
         self.net.set_link(self.interface, "down")
         until(lambda: not self.net.in_service_rules(self.server),
               f"{self.server.name} is withdrawn")
         withdrawn = time.monotonic()
+        until(lambda: f"ipv4(dst={self.server.IP()})" not in
+              self.net.ovs.appctl("dpctl/dump-flows"),
+              f"no cached flow leads to {self.server.name}")
+        uncached = time.monotonic()
         self.net.ovs.appctl("revalidator/wait")
         self.effective = time.monotonic()
-        return (withdrawn - start) * 1e3, (self.effective - start) * 1e3
+        return [(when - start) * 1e3
+                for when in (withdrawn, uncached, self.effective)]
 
     def go_on(self, requests):
         """Waits until that many requests started after the withdrawal have

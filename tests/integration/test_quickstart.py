@@ -160,7 +160,7 @@ def link_failure_is_withdrawn(net, server="web3"):
     failure = steps.LinkFailure(net, server)
     try:
         failure.warm_up()
-        _, effective = failure.down()
+        _, uncached, effective = failure.down()
         count, failed = failure.go_on(100)
         expect(not failed, f"{len(failed)} of {count} failed: {failed[:1]}")
         if server == "web3":
@@ -172,7 +172,8 @@ def link_failure_is_withdrawn(net, server="web3"):
         net.set_link(failure.interface, "up")
         failure.load.stop()
     expect_no_failure(failure.load, failure.effective)
-    return (f"effective after {effective:.0f} ms, serves again "
+    return (f"no flow leads there after {uncached:.0f} ms, for certain after "
+            f"{effective:.0f} ms, serves again "
             f"{served:.0f} ms after the link is back")
 
 
@@ -354,6 +355,8 @@ def garbage_to_the_controller_is_survived(net):
     expect_no_failure(load)
     expect(net.salient_controller.alive(), f"SEED={SEED}: it died")
     expect(net.weights(SERVICE) == WEIGHTS, f"SEED={SEED}: it forgot")
+    expect(closed == ["9 of 9", "9 of 9"], f"SEED={SEED}: closed only "
+           f"OpenFlow {closed[0]}, API {closed[1]}")
     return f"closed: OpenFlow {closed[0]}, API {closed[1]}"
 
 
@@ -406,8 +409,11 @@ def run(report):
                  f"{time.monotonic() - start:.1f} s")
     for check in chosen():
         name = check.__name__.replace("_", " ")
+        start = time.monotonic()
         try:
-            report.check(True, name, check(net))
+            figure = check(net)
+            report.check(True, name, f"{time.monotonic() - start:5.1f} s  "
+                         + figure)
         except (Failed, TooLate, RuntimeError, OSError, ValueError,
                 subprocess.SubprocessError) as error:
             report.check(False, name, f"{type(error).__name__}: {error}")
