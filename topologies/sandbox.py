@@ -112,7 +112,9 @@ def _own_cgroup():
                        if line.startswith("0::"))
         parent = f"{root}{own.rstrip('/')}"
         for name in os.listdir(parent):
-            if name.startswith("salient-"):
+            # A run that was killed; not one that is just beginning.
+            if (name.startswith("salient-")
+                    and not os.path.exists(f"/proc/{name[8:]}")):
                 _remove_cgroup(f"{parent}/{name}", 0)
         path = f"{parent}/salient-{os.getpid()}"
         os.mkdir(path)
@@ -239,7 +241,7 @@ def snapshot():
     pins = (os.listdir("/sys/fs/bpf") if os.path.isdir("/sys/fs/bpf") else [])
     groups = [name for folder in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
               if os.path.isdir(folder) for name in os.listdir(folder)]
-    return {"cgroup": {name for name in groups if name.startswith("salient-")},
+    return {"cgroup": set(groups) & {f"salient-{os.getpid()}"},
             "interface": {name for name in os.listdir("/sys/class/net")
                           if OUR_INTERFACE.match(name)},
             "mount": {name for name in mounted if "salient" in name},
