@@ -76,6 +76,7 @@ apply_tables(struct agent *agent, char **ret_error)
         .endpoint_id = agent->identity.endpoint_id,
         .names = &agent->state.names,
         .registrations = controller_session_registrations(agent->session),
+        .leases = &agent->leases,
     };
     struct host_tables desired;
     struct host_tables_diff diff;
@@ -130,6 +131,11 @@ apply_netdev(struct agent *agent, char **ret_error)
         .n_routes = 2,
         .route_localnet = has_loopback_target(&agent->installed),
     };
+    if (agent->config->dns.leases) {
+        desired.routes[desired.n_routes].address = agent->leases.pool;
+        desired.routes[desired.n_routes++].len
+            = agent->config->dns.lease_pool_len;
+    }
     return host_netdev_apply(agent->netdev, &desired, ret_error);
 }
 
@@ -161,6 +167,46 @@ agent_apply_soon(struct agent *agent)
     if (!uv_is_closing((uv_handle_t *) &agent->apply_timer)) {
         uv_timer_start(&agent->apply_timer, apply_timer, 0, 0);
     }
+}
+
+/* At once, as the name server's answer is used at once; the whole tables
+ * need not be computed for it. */
+uint32_t
+agent_lease(const char *name, const struct service_id *id, void *agent_)
+{
+    struct agent *agent = agent_;
+    struct host_tables empty, wanted;
+    struct host_tables_diff diff;
+    uint32_t gone;
+    bool new;
+    char *error = NULL;
+
+    if (!agent->config->dns.leases || !agent->state.have_welcome
+        || agent->stopping) {
+        return 0;
+    }
+    const struct lease *lease = leases_get(&agent->leases, id, name,
+                                           agent_now(agent), &new, &gone);
+    if (!lease || !new) {
+        return lease ? lease->address : 0;
+    }
+    struct service_address address = {.address = lease->address, .id = *id};
+    host_tables_init(&empty);
+    host_tables_init(&wanted);
+    host_tables_put_address(&wanted, &address);
+    host_tables_diff(&empty, &wanted, &diff);
+    int failed = datapath_apply(agent->datapath, &diff, &error);
+    if (!failed) {
+        host_tables_put_address(&agent->installed, &address);
+    }
+    host_tables_diff_destroy(&diff);
+    host_tables_destroy(&wanted);
+    host_tables_destroy(&empty);
+    if (failed || gone) {
+        free(error);
+        agent_apply_soon(agent); /* Tries again, and removes what is gone. */
+    }
+    return failed ? 0 : lease->address;
 }
 
 /* The session's connection. */
@@ -344,6 +390,18 @@ agent_update_services(struct agent *agent)
     agent_session_changed(agent);
 }
 
+/* Addresses that a predecessor leased are still in use. */
+static void
+restore_leases(struct agent *agent)
+{
+    const struct host_tables *installed = &agent->installed;
+
+    for (size_t i = 0; i < installed->n_addresses; i++) {
+        leases_restore(&agent->leases, &installed->addresses[i].id,
+                       installed->addresses[i].address, agent_now(agent));
+    }
+}
+
 /* What a predecessor served and nobody wants any more is still registered at
  * the controller, which cannot know. */
 static void
@@ -467,6 +525,8 @@ load_state(struct agent *agent)
         .ttl = agent->config->dns.ttl,
         .pool = agent->state.welcome.service_pool_v4,
         .pool_len = agent->state.welcome.service_pool_len,
+        .lease = agent->config->dns.leases ? agent_lease : NULL,
+        .aux = agent,
         .forward = agent->config->dns.n_upstreams > 0,
     };
 }
@@ -573,6 +633,8 @@ create(uv_loop_t *loop, struct agent_config *config)
     local_services_init(&agent->masked);
     host_tables_init(&agent->installed);
     ovs_list_init(&agent->waiters);
+    leases_init(&agent->leases, config->dns.lease_pool,
+                config->dns.lease_pool_len);
     for (size_t i = 0; (timer = timer_at(agent, i)); i++) {
         uv_timer_init(loop, timer);
         timer->data = agent;
@@ -631,6 +693,7 @@ agent_start(uv_loop_t *loop, struct agent_config *config,
         goto fail;
     }
     agent_uplinks_changed(agent);
+    restore_leases(agent);
     agent_update_services(agent);
     unregister_leftovers(agent);
     controller_session_start(agent->session, agent_now(agent));
@@ -708,6 +771,7 @@ agent_destroy(struct agent *agent)
     datapath_close(agent->datapath);
     host_tables_destroy(&agent->installed);
     local_services_destroy(&agent->masked);
+    leases_destroy(&agent->leases);
     agent_state_destroy(&agent->state);
     identity_clear(&agent->identity);
     free(agent->state_path);

@@ -495,44 +495,107 @@ metrics(struct control_call *call, int argc, const char *const argv[],
     reply_ds(call, &out);
 }
 
+/* What resolve found: a name's own address, or a leased one. */
+struct resolved {
+    char name[SERVICE_NAME_MAX + 1]; /* "" if asked for by ID. */
+    struct service_prefix prefix;
+    uint32_t address;
+};
+
+/* NULL, or a malloced sentence. */
+static char *
+resolve_name(struct agent *agent, struct resolved *r)
+{
+    const struct names *names = &agent->state.names;
+    const struct names_entry *entry = NULL;
+
+    if (service_prefix_from_name(r->name, &r->prefix)) {
+        return xasprintf("\"%.80s\" %s", r->name,
+                         service_name_check(r->name));
+    }
+    if (names_lookup(names, r->name, &entry) == NAMES_FOUND) {
+        r->address = entry->address;
+        return NULL;
+    }
+    if (!names_covering(names, r->name, &r->prefix.id)) {
+        return xasprintf(
+            "%s: %s", r->name,
+            agent->state.names_complete
+                ? "no such service"
+                : "not known; the controller has not told the names yet");
+    }
+    r->address = agent_lease(r->name, &r->prefix.id, agent);
+    return r->address ? NULL : xstrdup("no host-local address can be had; is "
+                                       "dns.leases off, or the pool used up?");
+}
+
+/* Any ID: whether somebody serves it, the first packet will tell. */
+static char *
+resolve_id(struct agent *agent, struct resolved *r)
+{
+    const struct names_entry *entry
+        = names_by_prefix(&agent->state.names, &r->prefix);
+
+    if (entry && entry->address) {
+        ovs_strlcpy(r->name, entry->name, sizeof r->name);
+        r->address = entry->address;
+        return NULL;
+    }
+    r->address = agent_lease("", &r->prefix.id, agent);
+    return r->address ? NULL : xstrdup("no host-local address can be had; is "
+                                       "dns.leases off, or the pool used up?");
+}
+
 static void
 resolve(struct control_call *call, int argc, const char *const argv[],
         void *agent_)
 {
     struct agent *agent = agent_;
-    const struct names_entry *entry = NULL;
-    char name[SERVICE_NAME_MAX + 1], id[SERVICE_PREFIX_STRLEN];
+    struct resolved r = {.name = ""};
+    char id[SERVICE_PREFIX_STRLEN];
+    char *error;
 
-    /* With or without the suffix. */
-    if (!names_strip_suffix(argv[0], agent->config->dns.suffix, name)) {
-        ovs_strlcpy(name, argv[0], sizeof name);
+    if (!service_prefix_from_string(argv[0], &r.prefix)) {
+        error = resolve_id(agent, &r);
+    } else {
+        /* With or without the suffix. */
+        if (!names_strip_suffix(argv[0], agent->config->dns.suffix, r.name)) {
+            ovs_strlcpy(r.name, argv[0], sizeof r.name);
+        }
+        error = resolve_name(agent, &r);
     }
-    if (names_lookup(&agent->state.names, name, &entry) != NAMES_FOUND) {
-        char *error = xasprintf(
-            "%.253s: %s", name,
-            agent->state.names_complete
-                ? "no such service"
-                : "not known; the controller has not told the names yet");
+    if (error) {
         control_fail(call, error);
         free(error);
         return;
     }
 
     struct ds out = DS_EMPTY_INITIALIZER;
-    service_prefix_format(&entry->prefix, id);
+    service_prefix_format(&r.prefix, id);
     if (control_wants_json(call)) {
         struct json *json = json_object_create();
-        json_object_put_string(json, "name", entry->name);
+        json_object_put_string(json, "name", r.name);
         json_object_put_format(json, "address", IP_FMT,
-                               IP_ARGS(htonl(entry->address)));
+                               IP_ARGS(htonl(r.address)));
         json_object_put_string(json, "prefix", id);
+        json_object_put(json, "leased",
+                        json_boolean_create(leases_in_pool(&agent->leases,
+                                                           r.address)));
         json_to_ds(json, JSSF_SORT, &out);
         ds_put_char(&out, '\n');
         json_destroy(json);
     } else {
-        ds_put_format(&out, IP_FMT"  %s\n", IP_ARGS(htonl(entry->address)),
-                      id);
+        ds_put_format(&out, IP_FMT"  %s\n", IP_ARGS(htonl(r.address)), id);
     }
+    reply_ds(call, &out);
+}
+
+static void
+show_leases(struct control_call *call, int argc, const char *const argv[],
+            void *agent)
+{
+    struct ds out = DS_EMPTY_INITIALIZER;
+    agent_show_leases(agent, control_wants_json(call), &out);
     reply_ds(call, &out);
 }
 
@@ -555,6 +618,8 @@ const struct control_command agent_commands[] = {
     {"show counters", "", "counters", 0, 0, show_counters},
     {"show status", "", "same as status", 0, 0, show_status},
     {"show", "", "same as status", 0, 0, show_status},
-    {"resolve", "NAME", "service address and ID of a name", 1, 1, resolve},
+    {"show leases", "", "host-local addresses of names below services", 0, 0,
+     show_leases},
+    {"resolve", "NAME|ID", "service address and ID of a name", 1, 1, resolve},
     {NULL, NULL, NULL, 0, 0, NULL},
 };

@@ -161,6 +161,9 @@ read_dns(struct config_node *root, struct agent_dns_config *config)
     config->listen.port = AGENT_DNS_PORT;
     config->suffix = xstrdup(suffix);
     config->ttl = 5;
+    config->leases = true;
+    config->lease_pool = AGENT_LEASE_POOL;
+    config->lease_pool_len = AGENT_LEASE_POOL_LEN;
     if (!dns) {
         return;
     }
@@ -175,6 +178,13 @@ read_dns(struct config_node *root, struct agent_dns_config *config)
         complain(dns, "suffix", suffix, error, "use for example sal");
     }
     config->ttl = config_duration_ms(dns, "ttl", 0, 3600 * 1000, 5000) / 1000;
+    config->leases = config_bool(dns, "leases", true);
+    config_ipv4_prefix(dns, "lease_pool", &config->lease_pool,
+                       &config->lease_pool_len);
+    if (config->lease_pool_len < 8 || config->lease_pool_len > 30) {
+        config_error(dns, "lease_pool: the prefix length is not 8 to 30",
+                     "use for example 240.0.0.0/20");
+    }
     read_upstreams(dns, config);
 }
 
@@ -381,6 +391,9 @@ dns_equal(const struct agent_dns_config *a, const struct agent_dns_config *b)
                   && a->listen.address == b->listen.address
                   && a->listen.port == b->listen.port && a->ttl == b->ttl
                   && !strcmp(a->suffix, b->suffix)
+                  && a->leases == b->leases
+                  && a->lease_pool == b->lease_pool
+                  && a->lease_pool_len == b->lease_pool_len
                   && a->n_upstreams == b->n_upstreams);
 
     for (size_t i = 0; equal && i < a->n_upstreams; i++) {

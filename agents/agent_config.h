@@ -20,6 +20,10 @@
 #define AGENT_DNS_ADDRESS 0x7f000037 /* 127.0.0.55. */
 #define AGENT_DNS_PORT 53
 
+/* Of the reserved block 240.0.0.0/4, which Linux treats as ordinary. */
+#define AGENT_LEASE_POOL 0xf0000000
+#define AGENT_LEASE_POOL_LEN 20
+
 #define AGENT_MAX_UPLINKS 8
 #define AGENT_MAX_CONTROLLERS 8
 #define AGENT_MAX_UPSTREAMS 3
@@ -34,6 +38,9 @@ struct agent_dns_config {
     struct agent_address listen;
     char *suffix;        /* "sal": lower case, no dots at its ends. */
     uint32_t ttl;        /* Seconds, of positive and negative answers. */
+    bool leases;         /* Names below a service get host-local addresses. */
+    uint32_t lease_pool; /* Host byte order. */
+    uint8_t lease_pool_len;
     struct agent_address upstreams[AGENT_MAX_UPSTREAMS];
     size_t n_upstreams;  /* 0: names outside the suffix are refused. */
 };

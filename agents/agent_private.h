@@ -10,6 +10,7 @@
 #include "agents/dns_server.h"
 #include "agents/host_tables.h"
 #include "agents/host_netdev.h"
+#include "agents/leases.h"
 #include "agents/metrics_server.h"
 #include "agents/probe.h"
 #include "agents/probe_socket.h"
@@ -51,6 +52,7 @@ struct agent {
     struct probe_socket *probe_socket;
     uint32_t probe_seq;
 
+    struct leases leases;
     struct dns_zone zone;
     struct dns_server *dns; /* NULL if disabled. */
     struct metrics_server *metrics; /* NULL if not wanted. */
@@ -73,6 +75,11 @@ void agent_session_changed(struct agent *);
 /* Computes what is wanted and makes it so, soon: many calls, one run. */
 void agent_apply_soon(struct agent *);
 
+/* Host-local address of a service ID that has no other, installed in the data
+ * plane when this returns; 0 if none can be had. */
+uint32_t agent_lease(const char *name, const struct service_id *,
+                     void *agent);
+
 /* Tells the session which services are wanted now. */
 void agent_update_services(struct agent *);
 
@@ -94,6 +101,7 @@ void agent_waiters_fail_all(struct agent *);
 /* agent_show.c. */
 void agent_show_services(struct agent *, bool json, struct ds *);
 void agent_show_names(struct agent *, bool json, struct ds *);
+void agent_show_leases(struct agent *, bool json, struct ds *);
 void agent_show_status(struct agent *, bool json, struct ds *);
 void agent_show_counters(struct agent *, bool json, struct ds *);
 struct json *agent_counters_to_json(struct agent *);

@@ -166,6 +166,43 @@ agent_show_names(struct agent *agent, bool json, struct ds *out)
     free(entries);
 }
 
+void
+agent_show_leases(struct agent *agent, bool json, struct ds *out)
+{
+    struct json *array = json ? json_array_create_empty() : NULL;
+    const struct lease *lease;
+
+    if (!json) {
+        ds_put_format(out, "%-15s %10s %-40s %s\n", "ADDRESS", "UNUSED",
+                      "NAME", "SERVICE ID");
+    }
+    LIST_FOR_EACH (lease, node, &agent->leases.all) {
+        struct service_prefix prefix = {.id = lease->id,
+                                        .len = SAL_SERVICE_ID_BITS};
+        char id[SERVICE_PREFIX_STRLEN], address[INET_ADDRSTRLEN];
+        struct in_addr in = {htonl(lease->address)};
+        int64_t unused_ms = agent_now(agent) - lease->used_ms;
+
+        service_prefix_format(&prefix, id);
+        inet_ntop(AF_INET, &in, address, sizeof address);
+        if (json) {
+            struct json *object = json_object_create();
+            json_object_put_string(object, "address", address);
+            json_object_put_string(object, "name", lease->name);
+            json_object_put_string(object, "prefix", id);
+            put_int(object, "unused_ms", unused_ms);
+            json_array_add(array, object);
+        } else {
+            ds_put_format(out, "%-15s %9.1fs %-40s %s\n", address,
+                          unused_ms / 1e3, lease->name[0] ? lease->name : "-",
+                          id);
+        }
+    }
+    if (json) {
+        put_json(array, out);
+    }
+}
+
 /* Status. */
 
 static void

@@ -17,6 +17,7 @@ AGENT_SRCS := \
     agents/dns_forward.c \
     agents/dns_server.c \
     agents/flow_filter.c \
+    agents/leases.c \
     agents/local_services.c \
     agents/metrics_server.c \
     agents/names.c \
@@ -27,13 +28,13 @@ AGENT_SRCS := \
 LIBAGENT := $(BUILD)/lib/libagent.a
 
 PURE += agents/controller_session.c agents/desired.c agents/dns_answer.c \
-        agents/flow_filter.c agents/local_services.c agents/names.c agents/probe.c \
+        agents/flow_filter.c agents/leases.c agents/local_services.c agents/names.c agents/probe.c \
         agents/registrations.c
 
 AGENT_TESTS := test_names test_probe test_local_services \
                test_controller_session test_agent_config test_agent_state \
                test_dns_answer test_dns_server test_desired \
-               test_flow_filter test_metrics_server
+               test_flow_filter test_metrics_server test_leases
 UNIT_TESTS += $(AGENT_TESTS)
 $(AGENT_TESTS:%=$(BUILD)/tests/%): $(LIBAGENT)
 

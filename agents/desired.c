@@ -76,6 +76,18 @@ put_addresses(struct host_tables *tables, const struct names *names)
     free(entries);
 }
 
+static void
+put_leases(struct host_tables *tables, const struct leases *leases)
+{
+    const struct lease *lease;
+
+    LIST_FOR_EACH (lease, node, &leases->all) {
+        struct service_address address = {.address = lease->address,
+                                          .id = lease->id};
+        host_tables_put_address(tables, &address);
+    }
+}
+
 void
 desired_compute(const struct desired_input *input,
                 struct host_tables *ret_tables)
@@ -94,6 +106,9 @@ desired_compute(const struct desired_input *input,
            sizeof settings->endpoint_id);
 
     put_addresses(ret_tables, input->names);
+    if (input->leases) {
+        put_leases(ret_tables, input->leases);
+    }
     put_rule(ret_tables, &everything, SERVICE_FORWARD);
     HMAP_FOR_EACH (entry, prefix_node, &input->names->by_prefix) {
         bool own;

@@ -9,6 +9,7 @@
 
 #include "agents/controller_session.h"
 #include "agents/host_tables.h"
+#include "agents/leases.h"
 #include "agents/names.h"
 #include "agents/registrations.h"
 
@@ -19,11 +20,12 @@ struct desired_input {
     /* Everything in it is served, also what is being unregistered: switches
      * may still send to us. */
     const struct registrations *registrations;
+    const struct leases *leases; /* NULL: none. */
 };
 
 /* Fills in 'ret_tables', which the caller destroys.
  *
- *   addresses  each service's address -> its ID
+ *   addresses  each service's address -> its ID, leased ones too
  *   rules      own services -> DEMUX; everything else -> FORWARD, with rules
  *              of their own for services below a shorter prefix of ours
  *   targets    own services' local targets */

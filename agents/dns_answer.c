@@ -125,14 +125,14 @@ asks_for(const struct exchange *x, ldns_rr_type type)
 }
 
 static void
-answer_service(struct exchange *x, const struct names_entry *entry)
+answer_address(struct exchange *x, uint32_t host_address)
 {
-    if (!entry->address || !asks_for(x, LDNS_RR_TYPE_A)) {
+    if (!host_address || !asks_for(x, LDNS_RR_TYPE_A)) {
         deny(x, LDNS_RCODE_NOERROR, x->zone->suffix);
         return;
     }
 
-    ovs_be32 address = htonl(entry->address);
+    ovs_be32 address = htonl(host_address);
     ldns_rr *rr = new_rr(owner_as_asked(x), LDNS_RR_TYPE_A, x->zone->ttl);
     set_rdf(rr, ldns_rdf_new_frm_data(LDNS_RDF_TYPE_A, sizeof address,
                                       &address), 0);
@@ -156,18 +156,48 @@ answer_apex(struct exchange *x)
     }
 }
 
+/* A service above 'name' serves it as well: true, and answered. */
+static bool
+answer_covered(struct exchange *x, const char *name)
+{
+    const struct dns_zone *zone = x->zone;
+    struct service_prefix prefix;
+
+    if (!zone->lease || service_prefix_from_name(name, &prefix)
+        || !names_covering(zone->names, name, &prefix.id)) {
+        return false;
+    }
+    if (!asks_for(x, LDNS_RR_TYPE_A)) {
+        deny(x, LDNS_RCODE_NOERROR, zone->suffix);
+        return true;
+    }
+    uint32_t address = zone->lease(name, &prefix.id, zone->aux);
+    if (address) {
+        answer_address(x, address);
+    } else {
+        ldns_pkt_set_aa(x->reply, false);
+        ldns_pkt_set_rcode(x->reply, LDNS_RCODE_SERVFAIL);
+    }
+    return true;
+}
+
 static void
 answer_forward_name(struct exchange *x, const char *service)
 {
     const struct names_entry *entry;
+    enum names_result result;
 
     if (!service[0]) {
         answer_apex(x);
         return;
     }
-    switch (names_lookup(x->zone->names, service, &entry)) {
+    result = names_lookup(x->zone->names, service, &entry);
+    if (result != NAMES_FOUND && answer_covered(x, service)) {
+        return;
+    }
+    switch (result) {
     case NAMES_FOUND:
-        answer_service(x, entry);
+        answer_address(x, entry->address);
         break;
     case NAMES_PARENT:
         deny(x, LDNS_RCODE_NOERROR, x->zone->suffix);

@@ -2,6 +2,7 @@
 /* Answers one DNS query from the table of names (packets by ldns).
  *
  *   SERVICE.SUFFIX   A     the service address; other types: NODATA
+ *   below a SERVICE  A     a host-local address, if they are leased
  *   parents, SUFFIX        NODATA (RFC 8020); SOA and NS at SUFFIX
  *   REVERSE          PTR   of addresses of the service pool
  *   unknown                NXDOMAIN, or SERVFAIL before the names are known
@@ -30,6 +31,10 @@ struct dns_zone {
     uint32_t ttl;        /* Seconds. */
     uint32_t pool;       /* Service pool, host byte order, for PTR. */
     uint8_t pool_len;    /* 0: no pool known. */
+    /* Address of a name that has none of its own but that a service above it
+     * serves; 0 if none can be had.  May be NULL. */
+    uint32_t (*lease)(const char *name, const struct service_id *, void *aux);
+    void *aux;
     bool forward;        /* There is an upstream for other names. */
 };
 

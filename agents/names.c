@@ -217,6 +217,19 @@ names_lookup(const struct names *names, const char *name,
                                               : NAMES_UNKNOWN);
 }
 
+const struct names_entry *
+names_covering(const struct names *names, const char *name,
+               const struct service_id *id)
+{
+    for (const char *dot = strchr(name, '.'); dot; dot = strchr(dot, '.')) {
+        const struct names_entry *entry = names_by_name(names, ++dot);
+        if (entry && service_prefix_contains_id(&entry->prefix, id)) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
 static int
 compare_entries(const void *a_, const void *b_)
 {

@@ -64,6 +64,13 @@ enum names_result {
 enum names_result names_lookup(const struct names *, const char *name,
                                const struct names_entry **ret_entry);
 
+/* The named service that serves 'name', of ID 'id', because nothing more
+ * specific exists: its closest parent whose prefix covers the ID.  NULL if
+ * there is none. */
+const struct names_entry *names_covering(const struct names *,
+                                         const char *name,
+                                         const struct service_id *id);
+
 /* All entries, sorted by name, then prefix.  The caller frees the array. */
 const struct names_entry **names_sorted(const struct names *, size_t *ret_n);
 

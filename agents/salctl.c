@@ -63,9 +63,13 @@ static const struct command commands[] = {
     {"metrics", "", "figures in Prometheus' text format\n"},
     {"show counters", "", "counters of data plane and name server\n"},
     {"show status", "", "the same as status; also plain \"show\"\n"},
-    {"resolve", "NAME",
+    {"show leases", "",
+     "host-local addresses of names below services\n"},
+    {"resolve", "NAME|ID",
      "service address and service ID of a name\n\n"
-     "NAME with or without the DNS suffix.\n"},
+     "NAME with or without the DNS suffix.  A name below a service that\n"
+     "somebody serves, and any service ID (0x...), gets an address that is\n"
+     "good on this host only.\n"},
     {"controller", "COMMAND...",
      "a command for the controller\n\n"
      "\"salctl controller help\" lists them.\n"},

@@ -68,7 +68,7 @@ test_compute(void)
     want(&registrations, "web.shop.acme", 443, 8443);
 
     const struct desired_input input = {&welcome, endpoint_id, &names,
-                                        &registrations};
+                                        &registrations, NULL};
     desired_compute(&input, &tables);
     CU_ASSERT_EQUAL(tables.settings.identity_v4, welcome.identity_v4);
     CU_ASSERT_EQUAL(tables.settings.resolver_v4, welcome.resolver_v4);
@@ -109,7 +109,7 @@ test_catch_all(void)
     want(&registrations, "shop.acme", 80, 80);
 
     const struct desired_input input = {&welcome, endpoint_id, &names,
-                                        &registrations};
+                                        &registrations, NULL};
     desired_compute(&input, &tables);
     CU_ASSERT_EQUAL(action_of(&tables, "shop.acme"), SERVICE_DEMUX);
     CU_ASSERT_EQUAL(action_of(&tables, "cart.shop.acme"), SERVICE_DEMUX);
@@ -135,7 +135,7 @@ test_no_target(void)
     registrations_unwant(&registrations, &old);
 
     const struct desired_input input = {&welcome, endpoint_id, &names,
-                                        &registrations};
+                                        &registrations, NULL};
     desired_compute(&input, &tables);
     CU_ASSERT_EQUAL(tables.n_targets, 0);
     CU_ASSERT_EQUAL(tables.n_rules, 1);

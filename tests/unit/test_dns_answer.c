@@ -212,6 +212,40 @@ test_incomplete(void)
     zone.complete = true;
 }
 
+static uint32_t
+lease(const char *name, const struct service_id *id, void *aux)
+{
+    uint32_t *address = aux;
+    CU_ASSERT_STRING_EQUAL(name, "7.web.shop.acme");
+    return *address;
+}
+
+/* Names below a service that is served. */
+static void
+test_lease(void)
+{
+    uint32_t address = 0xf0000001;
+    zone.lease = lease;
+    zone.aux = &address;
+    ldns_pkt *pkt = ask("7.Web.shop.acme.sal.", LDNS_RR_TYPE_A);
+    CU_ASSERT_STRING_EQUAL(answer_text(pkt),
+                           "7.Web.shop.acme.sal.\t5\tIN\tA\t240.0.0.1\n");
+    ldns_pkt_free(pkt);
+    pkt = ask("7.web.shop.acme.sal.", LDNS_RR_TYPE_AAAA);
+    CU_ASSERT_EQUAL(ldns_pkt_get_rcode(pkt), LDNS_RCODE_NOERROR);
+    CU_ASSERT_TRUE(has_soa(pkt));
+    ldns_pkt_free(pkt);
+    /* shop.acme itself is nobody's. */
+    pkt = ask("cart.shop.acme.sal.", LDNS_RR_TYPE_A);
+    CU_ASSERT_EQUAL(ldns_pkt_get_rcode(pkt), LDNS_RCODE_NXDOMAIN);
+    ldns_pkt_free(pkt);
+    address = 0; /* None left: not our last word. */
+    pkt = ask("7.web.shop.acme.sal.", LDNS_RR_TYPE_A);
+    CU_ASSERT_EQUAL(ldns_pkt_get_rcode(pkt), LDNS_RCODE_SERVFAIL);
+    ldns_pkt_free(pkt);
+    zone.lease = NULL;
+}
+
 static void
 test_edns(void)
 {
@@ -316,6 +350,7 @@ test_long_name(void)
 UNIT_MAIN("dns_answer", UNIT_TEST(setup), UNIT_TEST(test_address),
           UNIT_TEST(test_negative), UNIT_TEST(test_apex),
           UNIT_TEST(test_reverse), UNIT_TEST(test_others),
-          UNIT_TEST(test_incomplete), UNIT_TEST(test_edns),
+          UNIT_TEST(test_incomplete), UNIT_TEST(test_lease),
+          UNIT_TEST(test_edns),
           UNIT_TEST(test_malformed), UNIT_TEST(test_random),
           UNIT_TEST(test_long_name))

@@ -106,6 +106,34 @@ test_service_id(void)
 }
 
 static void
+test_covering(void)
+{
+    struct names names;
+    names_init(&names);
+    put(&names, "shop.acme", 1);
+    put(&names, "web.shop.acme", 2);
+    put(&names, "b.web.shop.acme", 3);
+
+    static const struct {
+        const char *name;
+        uint32_t address; /* 0: nobody's. */
+    } cases[] = {
+        {"cart.shop.acme", 1},     {"7.web.shop.acme", 2},
+        {"x.cart.shop.acme", 1},   {"other.acme", 0},
+        {"acme", 0},               {"shop.acme", 0},
+        /* The ID of b.web... is a key of its own, no prefix of a.b.web... */
+        {"a.b.web.shop.acme", 2},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct service_prefix prefix = named(cases[i].name);
+        const struct names_entry *entry
+            = names_covering(&names, cases[i].name, &prefix.id);
+        CU_ASSERT_EQUAL(entry ? entry->address : 0, cases[i].address);
+    }
+    names_destroy(&names);
+}
+
+static void
 test_suffix(void)
 {
     static const struct {
@@ -193,4 +221,5 @@ test_random(void)
 
 UNIT_MAIN("names", UNIT_TEST(test_put_and_find), UNIT_TEST(test_address_moves),
           UNIT_TEST(test_parents), UNIT_TEST(test_service_id),
-          UNIT_TEST(test_suffix), UNIT_TEST(test_random))
+          UNIT_TEST(test_covering), UNIT_TEST(test_suffix),
+          UNIT_TEST(test_random))
