@@ -217,6 +217,8 @@ read_network(struct config_node *root, struct controller_config *config)
         = config_ipv4(root, "resolver", config->rules.resolver_v4);
     config->rules.sal_port = config_int(root, "sal_port", 1, UINT16_MAX,
                                         config->rules.sal_port);
+    config->rules.groups = config_bool(root, "fast_failover",
+                                       config->rules.groups);
     agents->resolver_v4 = config->rules.resolver_v4;
     agents->sal_port = config->rules.sal_port;
 }

@@ -38,6 +38,8 @@ put_create(struct switch_session *session, const struct rules_config *config,
     }
     put->flows_xid = switch_session_send(
         session, openflow_flows_request(v, SAL_COOKIE_BASE, SAL_COOKIE_MASK));
+    put->groups_xid = switch_session_send(session,
+                                          openflow_groups_request(v));
     put->barrier_xid = switch_session_send(session,
                                            openflow_barrier_request(v));
     return put;
@@ -65,36 +67,50 @@ put_destroy(struct put *put)
 
 /* Refusals. */
 
+const char *
+put_refusal_string(const struct put_refusal *refusal, char *buf, size_t size)
+{
+    return refusal->sent ? openflow_error_string(refusal->error, buf, size)
+                         : "libopenvswitch cannot express it";
+}
+
 static bool
 is_refused(const struct put *put, const struct rule *rule)
 {
+    if (rule->kind == RULE_FOREIGN) {
+        return put->skip_foreign;
+    }
     const struct rule *refused = rule_table_find(put->refused, rule);
-
     return refused && rule_equal(refused, rule);
 }
 
 static void
-refuse(struct put *put, const struct rule *rule, enum ofperr error,
-       long long now)
+log_refusal(const struct put *put, const struct put_refusal *refusal)
 {
     struct ds ds = DS_EMPTY_INITIALIZER;
-    char text[128] = "libopenvswitch cannot express it";
+    char text[128];
 
-    rule_format(rule, &ds);
-    if (error) {
-        openflow_error_string(error, text, sizeof text);
-    }
+    rule_format(&refusal->rule, &ds);
     VLOG_WARN_RL(&rl, "%016" PRIx64 ": refuses \"%s\": %s",
-                 put->session->datapath_id, ds_cstr(&ds), text);
+                 put->session->datapath_id, ds_cstr(&ds),
+                 put_refusal_string(refusal, text, sizeof text));
     ds_destroy(&ds);
+}
 
+static void
+refuse(struct put *put, const struct put_refusal *refusal, long long now)
+{
+    log_refusal(put, refusal);
     put->stats.refused++;
-    rule_table_put(put->refused, rule);
-    if (put->n_refusals < PUT_REFUSALS_SHOWN) {
-        put->refusals[put->n_refusals++]
-            = (struct put_refusal) {.rule = *rule, .error = error};
+    if (refusal->rule.kind == RULE_FOREIGN) {
+        put->skip_foreign = true; /* Only 'installed' may hold such a rule. */
+    } else {
+        rule_table_put(put->refused, &refusal->rule);
+        if (put->n_refusals < PUT_REFUSALS_SHOWN) {
+            put->refusals[put->n_refusals++] = *refusal;
+        }
     }
-    if (error && openflow_errno(error) == -ENOSPC) {
+    if (refusal->sent && openflow_errno(refusal->error) == -ENOSPC) {
         put->plain_once = true; /* A bundle tells of the first one only. */
     }
     put->retry_at = MIN(put->retry_at, now + PUT_RETRY_MS);
@@ -124,6 +140,20 @@ read_flows(struct put *put, const struct openflow_message *m)
                      "sense; the rest of that answer is ignored",
                      put->session->datapath_id);
     }
+}
+
+static void
+read_groups(struct put *put, const struct openflow_message *m)
+{
+    struct ofputil_group_desc group;
+    struct openflow_parts parts;
+
+    openflow_parts_begin(&parts, m);
+    while (openflow_next_group(&parts, &group) > 0) {
+        rule_table_read_group(put->installed, &group);
+        ofputil_uninit_group_desc(&group);
+    }
+    openflow_parts_end(&parts);
 }
 
 /* What meter 'i' should be like, as its own message says. */
@@ -222,7 +252,7 @@ trim_changes(struct put *put, struct rule_changes *changes)
             put->trimmed = true;
             break;
         }
-        if (!put->n_refusals || !is_refused(put, &change->rule)) {
+        if (!is_refused(put, &change->rule)) {
             changes->changes[n++] = *change;
         }
     }
@@ -254,7 +284,7 @@ send_changes(struct put *put, long long now)
 
         if (!b) {
             put->failed[i] = true;
-            refuse(put, &change->rule, 0, now);
+            refuse(put, &(struct put_refusal) {.rule = change->rule}, now);
             continue;
         }
         openflow_set_xid(b, xid);
@@ -283,8 +313,9 @@ start_round(struct put *put, uint64_t generation, long long now)
     }
     if (put->in_bundle) {
         put->bundle_id++;
-        switch_session_send(s, openflow_bundle_control(
-                                   v, put->bundle_id, OFPBCT_OPEN_REQUEST));
+        put->open_xid = switch_session_send(
+            s, openflow_bundle_control(v, put->bundle_id,
+                                       OFPBCT_OPEN_REQUEST));
     }
     send_changes(put, now);
     if (put->in_bundle) {
@@ -300,6 +331,7 @@ retry_refused(struct put *put, long long now)
 {
     if (now >= put->retry_at) {
         put->n_refusals = 0;
+        put->skip_foreign = false;
         rule_table_clear(put->refused);
         put->full = true;
         put->retry_at = LLONG_MAX;
@@ -361,7 +393,7 @@ finish_round(struct put *put)
         /* The switch has undone the bundle.  If it did not say because of
          * which rule, it will without a bundle. */
         put->stats.failed_rounds++;
-        if (whole) {
+        if (whole && put->bundles) {
             VLOG_WARN_RL(&rl, "%016" PRIx64 ": refuses a bundle and names no "
                          "rule; going on without bundles",
                          put->session->datapath_id);
@@ -396,41 +428,87 @@ meter_refused(struct put *put, const struct openflow_message *m,
     put->retry_at = now; /* Rules that name it were refused as well. */
 }
 
-static enum put_event
-handle_error(struct put *put, const struct openflow_message *m,
-             long long now)
+/* Errors about the bundle rather than about the rule in it. */
+static bool
+is_bundle_error(enum ofperr error)
+{
+    switch ((int) error) {
+    case OFPERR_OFPBFC_UNKNOWN:
+    case OFPERR_OFPBFC_EPERM:
+    case OFPERR_OFPBFC_BAD_ID:
+    case OFPERR_OFPBFC_BUNDLE_EXIST:
+    case OFPERR_OFPBFC_BUNDLE_CLOSED:
+    case OFPERR_OFPBFC_OUT_OF_BUNDLES:
+    case OFPERR_OFPBFC_BAD_TYPE:
+    case OFPERR_OFPBFC_BAD_FLAGS:
+    case OFPERR_OFPBFC_MSG_BAD_LEN:
+    case OFPERR_OFPBFC_MSG_BAD_XID:
+    case OFPERR_OFPBFC_MSG_UNSUP:
+    case OFPERR_OFPBFC_MSG_CONFLICT:
+    case OFPERR_OFPBFC_MSG_TOO_MANY:
+    case OFPERR_OFPBFC_TIMEOUT:
+    case OFPERR_OFPBFC_BUNDLE_IN_PROGRESS:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void
+round_error(struct put *put, const struct openflow_message *m, long long now)
 {
     uint32_t i = m->xid - put->first_xid;
     char text[128];
 
-    if (put->state == PUT_READING) {
-        if (m->xid == put->meters_xid) {
-            put->dialect.meters = false;
-            return PUT_NOTHING;
-        } else if (m->xid == put->flows_xid
-                   || m->xid == put->barrier_xid) {
-            switch_session_close(put->session,
-                                 "the switch does not tell its flows");
-            return PUT_NOTHING;
+    if (put->in_bundle
+        && (m->xid == put->open_xid
+            || (i < put->round.n && is_bundle_error(m->error)))) {
+        if (put->bundles) {
+            VLOG_WARN_RL(&rl, "%016" PRIx64 ": refuses a bundle: %s; going "
+                         "on without bundles", put->session->datapath_id,
+                         openflow_error_string(m->error, text, sizeof text));
         }
-    }
-    for (int j = 0; j < RULES_N_METERS; j++) {
-        if (put->meter_xid[j] && m->xid == put->meter_xid[j]) {
-            meter_refused(put, m, now);
-            return PUT_NOTHING;
-        }
-    }
-    if (put->state == PUT_ROUND && i < put->round.n) {
+        put->bundles = false;
+    } else if (i < put->round.n) {
         if (!put->failed[i]) {
             put->failed[i] = true;
-            refuse(put, &put->round.changes[i].rule, m->error, now);
+            refuse(put, &(struct put_refusal) {
+                            .rule = put->round.changes[i].rule,
+                            .sent = true, .error = m->error}, now);
         }
-    } else {
+    } else if (m->xid != put->commit_xid) {
         VLOG_WARN_RL(&rl, "%016" PRIx64 ": error, xid %" PRIu32 ": %s",
                      put->session->datapath_id, m->xid,
                      openflow_error_string(m->error, text, sizeof text));
     }
-    return PUT_NOTHING;
+}
+
+static void
+reading_error(struct put *put, const struct openflow_message *m)
+{
+    if (m->xid == put->meters_xid) {
+        put->dialect.meters = false;
+    } else if (m->xid == put->flows_xid || m->xid == put->barrier_xid) {
+        switch_session_close(put->session,
+                             "the switch does not tell its flows");
+    }
+}
+
+static void
+handle_error(struct put *put, const struct openflow_message *m,
+             long long now)
+{
+    for (int i = 0; i < RULES_N_METERS; i++) {
+        if (put->meter_xid[i] && m->xid == put->meter_xid[i]) {
+            meter_refused(put, m, now);
+            return;
+        }
+    }
+    if (put->state == PUT_READING) {
+        reading_error(put, m);
+    } else {
+        round_error(put, m, now);
+    }
 }
 
 enum put_event
@@ -440,6 +518,11 @@ put_message(struct put *put, const struct openflow_message *m, long long now)
     case OFPTYPE_FLOW_STATS_REPLY:
         if (put->state == PUT_READING && m->xid == put->flows_xid) {
             read_flows(put, m);
+        }
+        return PUT_NOTHING;
+    case OFPTYPE_GROUP_DESC_STATS_REPLY:
+        if (put->state == PUT_READING && m->xid == put->groups_xid) {
+            read_groups(put, m);
         }
         return PUT_NOTHING;
     case OFPTYPE_METER_CONFIG_STATS_REPLY:
@@ -454,7 +537,8 @@ put_message(struct put *put, const struct openflow_message *m, long long now)
         }
         return PUT_NOTHING;
     case OFPTYPE_ERROR:
-        return handle_error(put, m, now);
+        handle_error(put, m, now);
+        return PUT_NOTHING;
     case OFPTYPE_BARRIER_REPLY:
         if (m->xid && m->xid == put->barrier_xid) {
             return put->state == PUT_READING ? finish_reading(put)

@@ -36,7 +36,8 @@ enum put_state { PUT_READING, PUT_READY, PUT_ROUND };
 /* A rule that the switch does not take. */
 struct put_refusal {
     struct rule rule;
-    enum ofperr error; /* 0: libopenvswitch cannot express it. */
+    bool sent;         /* False: libopenvswitch cannot express it. */
+    enum ofperr error; /* 0: one that the controller does not know. */
 };
 
 struct put_stats {
@@ -64,11 +65,14 @@ struct put {
     struct rule_changes round;
     uint8_t *failed;       /* One per change of the round. */
     uint32_t first_xid;    /* Of the round's changes: consecutive. */
-    uint32_t bundle_id, commit_xid, barrier_xid, flows_xid, meters_xid;
+    uint32_t bundle_id, open_xid, commit_xid, barrier_xid;
+    uint32_t flows_xid, meters_xid;
+    uint32_t groups_xid;
     uint32_t meter_xid[RULES_N_METERS];
     bool in_bundle, committed, trimmed;
     bool full;       /* The next difference must look at everything. */
     bool plain_once; /* No bundle for the next round, to hear all errors. */
+    bool skip_foreign; /* It does not let us delete a flow with our cookie. */
     uint64_t round_generation;
     long long started_at, retry_at;
     uint32_t meters_seen;  /* Bit i: meter i of rules.h is as it should be. */
@@ -102,5 +106,8 @@ long long put_wakeup(const struct put *, long long timeout_ms);
 void put_check(struct put *, long long timeout_ms, long long now);
 
 const char *put_state_string(enum put_state);
+/* Why a rule was refused, in 'buf'. */
+const char *put_refusal_string(const struct put_refusal *, char *buf,
+                               size_t size);
 
 #endif /* put.h */
