@@ -72,18 +72,32 @@ rule_is_explained(const struct controller *c, uint64_t dpid,
     }
 }
 
+/* Goes on where it stopped the last time: there may be millions of rules. */
 static bool
-switch_is_explained(const struct controller *c,
-                    const struct managed_switch *sw)
+switch_is_explained(const struct controller *c, struct managed_switch *sw)
 {
     const struct rule *rule;
-    size_t i = 0;
 
     if (!sw->put || sw->put->state == PUT_READING) {
         return false;
     }
-    while ((rule = rule_table_next(sw->put->installed, &i)) != NULL) {
+    for (size_t next = sw->hold_position;
+         (rule = rule_table_next(sw->put->installed, &next)) != NULL;
+         sw->hold_position = next) {
         if (!rule_is_explained(c, sw->dpid, rule)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool
+switches_are_explained(const struct controller *c)
+{
+    struct managed_switch *sw;
+
+    HMAP_FOR_EACH (sw, node, &c->switches) {
+        if (!switch_is_explained(c, sw)) {
             return false;
         }
     }
@@ -93,14 +107,16 @@ switch_is_explained(const struct controller *c,
 static bool
 everything_is_back(const struct controller *c)
 {
-    const struct managed_switch *sw;
+    struct managed_switch *sw;
 
-    HMAP_FOR_EACH (sw, node, &c->switches) {
-        if (!switch_is_explained(c, sw)) {
-            return false;
-        }
+    if (!c->hold.n_read || !switches_are_explained(c)) {
+        return false;
     }
-    return c->hold.n_read > 0;
+    /* Once more from the beginning: what was there may have gone again. */
+    HMAP_FOR_EACH (sw, node, &c->switches) {
+        sw->hold_position = 0;
+    }
+    return switches_are_explained(c);
 }
 
 void

@@ -22,6 +22,7 @@ struct managed_switch {
     bool dirty;               /* Desired may differ from what was put. */
     bool ready;               /* Has confirmed rules since it connected. */
     uint64_t settled;         /* Generation that is surely installed. */
+    size_t hold_position;     /* In its rules, see controller_hold.c. */
     long long changed_at;     /* Last confirmed a change. */
     long long forget_at;      /* While gone. */
 };

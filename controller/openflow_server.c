@@ -176,6 +176,8 @@ start_reading(struct switch_connection *c)
 
 /* The session's events. */
 
+static void timer_fired(uv_timer_t *);
+
 static struct switch_connection *
 find_other(const struct switch_connection *c)
 {
@@ -204,7 +206,7 @@ handle_up(struct switch_connection *c)
         VLOG_WARN_RL(&rl, "%s: refused: datapath %016" PRIx64 " is connected "
                      "already, as %s", c->peer, s->datapath_id, other->peer);
         switch_session_probe(&other->session, now_ms(server));
-        uv_timer_start(&other->timer, other->timer.timer_cb,
+        uv_timer_start(&other->timer, timer_fired,
                        server->config.echo_timeout_ms, 0);
         switch_session_close(&c->session, "duplicate datapath ID");
         return;

@@ -46,14 +46,6 @@ count_desired(const struct controller *c, const struct managed_switch *sw)
     return desired ? rule_table_count(desired) : 0;
 }
 
-static const char *
-refusal_string(const struct put_refusal *refusal, char *buf, size_t size)
-{
-    return refusal->error
-           ? openflow_error_string(refusal->error, buf, size)
-           : "libopenvswitch cannot express it";
-}
-
 /* JSON. */
 
 static struct json *
@@ -69,8 +61,8 @@ refusals_to_json(const struct put *put)
         rule_format(&put->refusals[i].rule, &ds);
         json_object_put_string(json, "rule", ds_cstr(&ds));
         json_object_put_string(json, "error",
-                               refusal_string(&put->refusals[i], text,
-                                              sizeof text));
+                               put_refusal_string(&put->refusals[i], text,
+                                                  sizeof text));
         json_array_add(array, json);
         ds_destroy(&ds);
     }
@@ -149,8 +141,8 @@ refusals_format(const struct put *put, struct ds *ds)
 
         ds_put_cstr(ds, "    refused: ");
         rule_format(&put->refusals[i].rule, ds);
-        ds_put_format(ds, ": %s\n", refusal_string(&put->refusals[i], text,
-                                                   sizeof text));
+        ds_put_format(ds, ": %s\n", put_refusal_string(
+                          &put->refusals[i], text, sizeof text));
     }
 }
 

@@ -28,7 +28,7 @@ struct fake_switch {
     bool no_meters;
     bool mute;               /* Answers nothing any more. */
     int n_ports;
-    uint32_t refuse_command; /* Bundle control type that draws an error. */
+    int refuse_command;      /* Bundle control type that draws an error, or -1. */
     long long now;
     unsigned int n_echoes, n_barriers;
     /* Returns true if it dealt with the request. */
@@ -46,6 +46,7 @@ fake_switch_init(struct fake_switch *f, struct switch_session *session)
     f->dpid = 0x11;
     f->sal = true;
     f->n_ports = 3;
+    f->refuse_command = -1;
     openflow_stream_init(&f->stream);
 }
 
@@ -134,7 +135,7 @@ fake_switch_bundle(struct fake_switch *f, const struct ofp_header *oh)
     if (ofputil_decode_bundle_ctrl(oh, &control)) {
         return;
     }
-    if (f->refuse_command && control.type == f->refuse_command) {
+    if (control.type == f->refuse_command) {
         fake_switch_send(f, ofperr_encode_reply(OFPERR_OFPBFC_MSG_FAILED,
                                                 oh));
         return;

@@ -27,6 +27,7 @@ struct bench {
     enum rule_kind refuse_kind;
     bool anonymous;          /* The commit fails without naming a rule. */
     bool bad_bundle;
+    bool tolerant;           /* Takes flow_mods that are no rule of ours. */
     unsigned int n_flow_mods, n_meter_mods, n_commits;
     long long now;
 };
@@ -67,8 +68,13 @@ take_flow_mod(struct bench *b, const struct ofp_header *oh, bool in_bundle)
     int command;
 
     b->n_flow_mods++;
+    memset(&rule, 0, sizeof rule);
     if (!rule_of_flow_mod(b, oh, &rule, &command)) {
-        abort();
+        CU_ASSERT_FATAL(b->tolerant);
+        if (b->refuse) {
+            fake_switch_send(&b->fake, ofperr_encode_reply(b->refuse, oh));
+        }
+        return;
     }
     if (b->refuse && rule.kind == b->refuse_kind) {
         b->bad_bundle |= in_bundle;
@@ -86,7 +92,7 @@ static void
 take_commit(struct bench *b, const struct ofp_header *oh)
 {
     b->n_commits++;
-    if (b->bad_bundle) {
+    if (b->bad_bundle || b->fake.refuse_command >= 0) {
         fake_switch_send(&b->fake,
                          ofperr_encode_reply(OFPERR_OFPBFC_MSG_FAILED, oh));
     } else {
@@ -383,6 +389,55 @@ test_refused(void)
 }
 
 static void
+test_bundles_that_do_not_work(void)
+{
+    struct bench b;
+
+    bench_start(&b, 1u << OFP15_VERSION);
+    b.fake.refuse_command = OFPBCT_OPEN_REQUEST;
+    run(&b);
+    CU_ASSERT(!b.put->bundles);
+    CU_ASSERT_EQUAL(b.put->stats.refused, 0);
+    check_equal(&b);
+    bench_stop(&b);
+}
+
+/* A flow with our cookie that we would never install is deleted; if the switch
+ * does not let us, the rest goes on. */
+static void
+test_a_stranger_with_our_cookie(bool refused)
+{
+    struct ofputil_flow_stats fs = {
+        .cookie = htonll(SAL_COOKIE(SAL_COOKIE_HOST, 1)), .table_id = 77};
+    struct bench b;
+
+    bench_start(&b, 1u << OFP13_VERSION);
+    match_init_catchall(&fs.match);
+    CU_ASSERT(rule_table_read_flow(b.put->installed, &fs, &b.dialect));
+    b.tolerant = true;
+    if (refused) {
+        b.refuse = OFPERR_OFPFMFC_EPERM;
+        b.refuse_kind = RULE_NONE;
+    }
+    run(&b);
+    CU_ASSERT_EQUAL(b.put->state, PUT_READY);
+    CU_ASSERT_EQUAL(b.put->stats.refused, refused);
+    CU_ASSERT_EQUAL(rule_table_count(b.put->installed),
+                    rule_table_count(plan_desired(b.plan, 0x11)) + refused);
+    unsigned int before = b.n_flow_mods;
+    run(&b);
+    CU_ASSERT_EQUAL(b.n_flow_mods, before);
+    bench_stop(&b);
+}
+
+static void
+test_strangers(void)
+{
+    test_a_stranger_with_our_cookie(false);
+    test_a_stranger_with_our_cookie(true);
+}
+
+static void
 test_a_full_table(void)
 {
     struct bench b;
@@ -455,6 +510,8 @@ UNIT_MAIN("put",
           UNIT_TEST(test_without_bundles),
           UNIT_TEST(test_reconnect_writes_nothing),
           UNIT_TEST(test_refused),
+          UNIT_TEST(test_bundles_that_do_not_work),
+          UNIT_TEST(test_strangers),
           UNIT_TEST(test_a_full_table),
           UNIT_TEST(test_hold),
           UNIT_TEST(test_a_switch_that_stalls))
