@@ -210,6 +210,11 @@ inline on_challenge(me, src, observed, nonce, challenge)
 #define own_challenge(me, challenge) \
     (challenge >= base[me] && challenge < stamp[me])
 #endif
+#ifdef MUTANT_UNBOUND_CHALLENGE
+#define bound_to(src, observed) 1
+#else
+#define bound_to(src, observed) same_locator(src, observed)
+#endif
 #ifdef MUTANT_AGAIN_BINDS
 #define again(me, challenge, src) 0
 #define newest(me, challenge) (challenge >= bound[me])
@@ -223,7 +228,7 @@ inline on_done(me, src, observed, claimed, nonce, challenge, mac)
 {
     if
     :: loc[me] != 0 && authentic(mac) && own_challenge(me, challenge) &&
-       same_locator(src, observed) && same_locator(src, claimed) ->
+       bound_to(src, observed) && same_locator(src, claimed) ->
         if
         :: again(me, challenge, src) ->
             /* Bound by it already; another part of a long list of flows. */

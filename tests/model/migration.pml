@@ -18,6 +18,8 @@
  * EARLY           timers that fire although an answer is on its way
  * FORGERIES       messages without a valid MAC, all other fields right
  * RELAYS          messages carried on from or to the attacker's own address
+ * LIES            messages of endpoint 0, rightly MACed, that claim address 7:
+ *                 it would have the peer's traffic sent to somebody else
  *
  * At some moment ("quiet") faults end.  From then on timers fire only when
  * nothing else can happen.  Properties, all of them assertions:
@@ -36,7 +38,10 @@
 #ifndef MAX_ROUNDS
 #define MAX_ROUNDS 2
 #endif
-#define ATTACKER 7
+#ifndef LIES
+#define LIES 0
+#endif
+#define ATTACKER 7 /* All bits set: lie() relies on it. */
 #define FORGED 15 /* Challenge that the attacker made up. */
 #define SLOTS 8
 
@@ -57,8 +62,8 @@
 #define STAMP(m) ((m) >> 19 & 15)
 #define MAC(m) ((m) >> 23 & 1)
 #define OLD (1 << 24)              /* Delivered before. */
-#define SET_SRC(m, a) ((m) & ~(7 << 3) | (a) << 3)
-#define SET_DST(m, a) ((m) & ~(7 << 6) | (a) << 6)
+#define SET_SRC(m, a) (((m) & ~(7 << 3)) | (a) << 3)
+#define SET_DST(m, a) (((m) & ~(7 << 6)) | (a) << 6)
 
 #include "endpoint.pml"
 
@@ -67,7 +72,7 @@ byte held[2];          /* Addresses of each endpoint, one bit each. */
 byte registered[2];    /* Where the rendezvous sends. */
 bit quiet;
 byte rounds;           /* Timers fired since quiet. */
-byte moves[2], losses, replays, crashes, early, forgeries, relays;
+byte moves[2], losses, replays, crashes, early, forgeries, relays, lies;
 
 /* What only the observer knows. */
 byte proved[2];        /* Addresses from which each one answered challenges. */
@@ -172,11 +177,16 @@ inline receive(me, m)
 #define EARLY_TIMER 10
 #define FORGE 11
 #define QUIET 12
-#define TIMERS 13
+#define LIE 13
+#define TIMERS 14
 
 #define may_lose (!quiet && losses > 0)
 #define may_relay(m) \
     (!quiet && relays > 0 && (SRC(m) != ATTACKER || DST(m) == ATTACKER))
+#define may_lie(m) \
+    (!quiet && lies > 0 && \
+     (TYPE(m) == M_RSYN && FROM(m) == 0 || \
+      TYPE(m) == M_CHALLENGE && FROM(m) == 1 && deliverable(m)))
 #define may_move(me) (!quiet && moves[me] > 0 && loc[me] != 0)
 #define may_regain(me) (loc[me] == 0)
 #define may_register(me) (loc[me] != 0 && registered[me] != loc[me])
@@ -200,6 +210,7 @@ inline choose_message()
     :: !deliverable(net[i_]) -> act = VANISH
     :: deliverable(net[i_]) && may_lose -> act = LOSE
     :: may_relay(net[i_]) -> act = RELAY
+    :: may_lie(net[i_]) -> act = LIE
     fi
 }
 
@@ -269,6 +280,22 @@ inline relay()
     if
     :: SRC(event) != ATTACKER -> put(SET_SRC(event, ATTACKER))
     :: DST(event) == ATTACKER -> put(SET_DST(event, loc[1 - FROM(event)]))
+    fi;
+    event = 0
+}
+
+/* Endpoint 0 announces the address of somebody else, or answers, as if from
+ * there, a challenge that it got where it really is. */
+inline lie()
+{
+    lies--;
+    event = net[i_];
+    if
+    :: TYPE(event) == M_RSYN ->
+        put(SET_SRC(event, ATTACKER) | ATTACKER << 12)
+    :: TYPE(event) == M_CHALLENGE ->
+        put(pack(M_DONE, 0, ATTACKER, SRC(event), ALT(event), ATTACKER,
+                 NONCE(event), STAMP(event), 1))
     fi;
     event = 0
 }
@@ -356,7 +383,8 @@ inline end_faults()
 {
     quiet = 1;
     moves[0] = 0; moves[1] = 0;
-    losses = 0; replays = 0; crashes = 0; early = 0; forgeries = 0; relays = 0
+    losses = 0; replays = 0; crashes = 0; early = 0; forgeries = 0; relays = 0;
+    lies = 0
 }
 
 #define settled (st[0] == ESTABLISHED && st[1] == ESTABLISHED)
@@ -386,7 +414,7 @@ inline begin()
 {
     moves[0] = MOVES0; moves[1] = MOVES1; losses = LOSSES;
     replays = REPLAYS; crashes = CRASHES; early = EARLY;
-    forgeries = FORGERIES; relays = RELAYS;
+    forgeries = FORGERIES; relays = RELAYS; lies = LIES;
     loc[0] = 1; loc[1] = 1 + ADDRESSES;
     held[0] = 1 << loc[0]; held[1] = 1 << loc[1];
     registered[0] = loc[0]; registered[1] = loc[1];
@@ -420,6 +448,7 @@ init {
         :: act == VANISH -> take(i_)
         :: act == LOSE -> losses--; take(i_)
         :: act == RELAY -> relay()
+        :: act == LIE -> lie()
         :: act == MOVE -> move()
         :: act == LOSE_ALL -> lose_all()
         :: act == REGAIN -> regain()

@@ -44,6 +44,7 @@ run() { # set name expected 8 budgets [definitions]
     # Optimising the search pays only where the search is long.
     optimise=-O1
     [ "$run_set" = mutant ] && optimise=-O0
+    [ "$run_set" = deep ] && optimise=-O2
     # 64-bit hashes instead of states: the deep runs would not fit otherwise.
     if [ "$run_set" = deep ]; then
         compile="$compile -DHC4"
@@ -56,8 +57,8 @@ run() { # set name expected 8 budgets [definitions]
     cd "$dir" || exit 1
     # shellcheck disable=SC2086
     if ! { spin -a $defs migration.pml && \
-           nice -n 19 gcc -w $optimise $compile -DVECTORSZ=256 -DMEMLIM="$memory" \
-               -o pan pan.c; } > build.log 2>&1; then
+           nice -n 19 gcc -w $optimise $compile -DVECTORSZ=256 \
+               -DMEMLIM="$memory" -o pan pan.c; } > build.log 2>&1; then
         cat build.log
         failed=$((failed + 1))
         return

@@ -2,7 +2,7 @@
 # Puts a trail of migration.pml into words: spin -t -B ... | awk -f trail.awk
 BEGIN {
     split("delivered vanished lost relayed move lose-all regain register " \
-          "crash early-timer forge quiet timers", act, " ")
+          "crash early-timer forge quiet lie timers", act, " ")
     split("SYN_RCVD ESTABLISHED NOADDRESS RSYN_SENT RSYN_RCVD " \
           "RSYN_SENT_RCVD NOADDRESS_RSYN_RCVD", state, " ")
     split("RSYN CHALLENGE DONE BOUND", type, " ")
