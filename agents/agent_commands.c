@@ -182,6 +182,17 @@ agent_waiters_fail_all(struct agent *agent)
     }
 }
 
+/* For people: the name, or the prefix of what has none.  malloced. */
+static char *
+label_of(const struct local_service *service)
+{
+    char id[SERVICE_PREFIX_STRLEN];
+
+    return xstrdup(service->name[0]
+                       ? service->name
+                       : service_prefix_format(&service->prefix, id));
+}
+
 static void
 wait_for(struct agent *agent, struct control_call *call,
          const struct local_service *service, bool remove, bool wait)
@@ -191,7 +202,7 @@ wait_for(struct agent *agent, struct control_call *call,
 
     waiter->call = call;
     waiter->service = *service;
-    waiter->service.name = xstrdup(service->name);
+    waiter->service.name = label_of(service);
     waiter->remove = remove;
     waiter->wait = wait;
     waiter->generation = reg ? reg->generation : 0;
@@ -202,7 +213,7 @@ wait_for(struct agent *agent, struct control_call *call,
 }
 
 /* Arguments of register and unregister:
- * NAME[:PORT] [--port N] [--protocol P] [--target T] [--weight W] [--wait] */
+ * NAME|ID[:PORT] [--port N] [--protocol P] [--target T] [--weight W] [--wait] */
 
 struct service_args {
     struct local_service service; /* 'name' points into 'name'. */
@@ -272,6 +283,11 @@ parse_name(const char *arg, struct service_args *args)
     memcpy(args->name, arg, len);
     args->name[len] = '\0';
     args->service.name = args->name;
+    if (!service_prefix_from_string(args->name, &args->service.prefix)) {
+        /* A prefix without a name, such as a range of keys. */
+        args->name[0] = '\0';
+        return colon ? parse_option("--port", colon + 1, args) : NULL;
+    }
     if ((wrong = service_name_check(args->name))) {
         return xasprintf("\"%.80s\" %s", args->name, wrong);
     }
@@ -357,13 +373,15 @@ register_command(struct control_call *call, int argc, const char *const argv[],
     wait_for(agent, call, service, false, args.wait);
 }
 
-/* The only port under which 'name' is registered, if it is one. */
+/* The only port under which the service is registered, if it is one. */
 static char *
 choose_port(const struct agent *agent, struct local_service *service)
 {
     const struct registrations *registrations
         = controller_session_registrations(agent->session);
     const struct registration *reg;
+    char *label = label_of(service);
+    char *error = NULL;
     size_t n = 0;
 
     HMAP_FOR_EACH (reg, node, &registrations->map) {
@@ -374,11 +392,14 @@ choose_port(const struct agent *agent, struct local_service *service)
             n++;
         }
     }
-    return (!n ? xasprintf("%s is not registered here", service->name)
-            : n > 1
-                ? xasprintf("%s is registered with %zu ports; say which with "
-                            "NAME:PORT", service->name, n)
-                : NULL);
+    if (!n) {
+        error = xasprintf("%s is not registered here", label);
+    } else if (n > 1) {
+        error = xasprintf("%s is registered with %"PRIuSIZE" ports; say which "
+                          "with NAME:PORT", label, n);
+    }
+    free(label);
+    return error;
 }
 
 static void
@@ -398,8 +419,10 @@ unregister_command(struct control_call *call, int argc,
     if (!service->service_port) {
         error = choose_port(agent, service);
     } else if (!find(agent, service)) {
-        error = xasprintf("%s port %"PRIu16" is not registered here",
-                          service->name, service->service_port);
+        char *label = label_of(service);
+        error = xasprintf("%s port %"PRIu16" is not registered here", label,
+                          service->service_port);
+        free(label);
     }
     if (error) {
         control_fail(call, error);
@@ -484,6 +507,27 @@ show_flows(struct control_call *call, int argc, const char *const argv[],
     json_destroy(flows);
     ds_destroy(&dump);
     reply_ds(call, &out);
+}
+
+/* LOCAL:PORT REMOTE:PORT, as the application's socket has them. */
+static void
+peer(struct control_call *call, int argc, const char *const argv[],
+     void *agent_)
+{
+    struct agent *agent = agent_;
+    struct ds dump = DS_EMPTY_INITIALIZER, out = DS_EMPTY_INITIALIZER;
+
+    datapath_format_flows(agent->datapath, true, &dump);
+    struct json *flows = json_from_string(ds_cstr(&dump));
+    bool found = flow_filter_print_peer(flows, argv[0], argv[1], &out);
+    json_destroy(flows);
+    ds_destroy(&dump);
+    if (found) {
+        reply_ds(call, &out);
+    } else {
+        control_fail(call, "there is no such flow");
+        ds_destroy(&out);
+    }
 }
 
 static void
@@ -602,10 +646,10 @@ show_leases(struct control_call *call, int argc, const char *const argv[],
 const struct control_command agent_commands[] = {
     {"status", "", "what the agent does and how it fares", 0, 0, show_status},
     {"register",
-     "NAME[:PORT] [--port N] [--protocol tcp|udp] [--target ADDR:PORT] "
+     "NAME|ID[:PORT] [--port N] [--protocol tcp|udp] [--target ADDR:PORT] "
      "[--weight W] [--wait]",
      "serve NAME on this host, until unregistered", 1, -1, register_command},
-    {"unregister", "NAME[:PORT] [--port N] [--protocol tcp|udp] [--wait]",
+    {"unregister", "NAME|ID[:PORT] [--port N] [--protocol tcp|udp] [--wait]",
      "serve NAME no longer", 1, -1, unregister_command},
     {"show services", "", "services of this host", 0, 0, show_services},
     {"show names", "", "all services' names, addresses and IDs", 0, 0,
@@ -614,6 +658,8 @@ const struct control_command agent_commands[] = {
      show_flows},
     {"show flows", "[KEY=VALUE]... [--count]", "same as flows", 0, -1,
      show_flows},
+    {"peer", "LOCAL:PORT REMOTE:PORT", "the other end of a connection", 2, 2,
+     peer},
     {"metrics", "", "figures in Prometheus' format", 0, 0, metrics},
     {"show counters", "", "counters", 0, 0, show_counters},
     {"show status", "", "same as status", 0, 0, show_status},

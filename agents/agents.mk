@@ -53,3 +53,39 @@ $(BUILD)/bin/salctl: $(BUILD)/obj/agents/salctl.o $(LIBSALIENT)
 
 FUZZ_TARGETS += dns
 FUZZ_SRCS_dns := agents/dns_answer.c agents/names.c ofp-ext/service_id.c
+
+# libsal, for programs: a shared and a static library, an example.
+LIBSAL_SRCS := agents/libsal/libsal.c agents/libsal/agent_client.c \
+               ofp-ext/service_id.c
+LIBSAL_SOVERSION := 0
+LIBSAL := $(BUILD)/lib/libsal.so.$(LIBSAL_SOVERSION)
+LIBSAL_OBJS := $(LIBSAL_SRCS:%.c=$(BUILD)/obj/pic/%.o) \
+               $(BUILD)/obj/pic/salient.pb-c.o
+
+$(LIBSAL_OBJS): CFLAGS += -fPIC
+$(BUILD)/obj/pic/%.o: %.c Makefile | $(OVS_STAMP) $(PROTO_HEADER)
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+$(BUILD)/obj/pic/salient.pb-c.o: $(GEN)/salient.pb-c.c
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
+$(LIBSAL): $(LIBSAL_OBJS) agents/libsal/libsal.map
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,$(@F) \
+	    -Wl,--version-script=agents/libsal/libsal.map $(LIBSAL_OBJS) \
+	    -lprotobuf-c -lsodium -o $@
+	$(Q)ln -sf $(@F) $(BUILD)/lib/libsal.so
+
+$(BUILD)/bin/shardkv: $(BUILD)/obj/agents/libsal/shardkv.o $(LIBSAL)
+	$(call say,LINK,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $< -L$(BUILD)/lib -lsal -lsodium \
+	    -Wl,-rpath,'$$ORIGIN/../lib' -o $@
+PROGRAMS += $(LIBSAL) $(BUILD)/bin/shardkv
+
+$(BUILD)/tests/test_libsal: $(BUILD)/obj/agents/libsal/libsal.o \
+    $(BUILD)/obj/agents/libsal/agent_client.o
+UNIT_TESTS += test_libsal

@@ -197,3 +197,36 @@ flow_filter_print(const struct flow_filter *filter, const struct json *flows,
         ds_put_cstr(out, "]\n");
     }
 }
+
+static bool
+is_end(const struct json *inner, const char *key, const char *port_key,
+       const char *wanted)
+{
+    char *end = xasprintf("%s:%lld", string_of(inner, key),
+                          integer_of(inner, port_key));
+    bool equal = !strcmp(end, wanted);
+    free(end);
+    return equal;
+}
+
+bool
+flow_filter_print_peer(const struct json *flows, const char *local,
+                       const char *remote, struct ds *out)
+{
+    size_t n = flows->type == JSON_ARRAY ? flows->array.n : 0;
+
+    for (size_t i = 0; i < n; i++) {
+        const struct json *flow = flows->array.elems[i];
+        const struct json *inner = member(flow, "inner");
+        if (is_end(inner, "local", "local_port", local)
+            && is_end(inner, "remote", "remote_port", remote)) {
+            ds_put_format(out, "identity %s locator %s role %s state %s "
+                          "service %s\n", string_of(inner, "remote"),
+                          string_of(flow, "peer_locator"),
+                          string_of(flow, "role"), string_of(flow, "state"),
+                          string_of(flow, "service"));
+            return true;
+        }
+    }
+    return false;
+}

@@ -34,4 +34,9 @@ bool flow_filter_matches(const struct flow_filter *, const struct json *flow);
 void flow_filter_print(const struct flow_filter *, const struct json *flows,
                        const struct names *names, bool as_json, struct ds *);
 
+/* Prints the other end of the flow between inner addresses 'local' and
+ * 'remote' ("100.64.0.1:40000"), for libsal.  False if there is none. */
+bool flow_filter_print_peer(const struct json *flows, const char *local,
+                            const char *remote, struct ds *);
+
 #endif /* flow_filter.h */

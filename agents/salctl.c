@@ -28,7 +28,7 @@ static const struct command commands[] = {
      "Shows the controller's state, the identity address, the uplinks with\n"
      "their locators and whether the network sees them, the data plane.\n"},
     {"register",
-     "NAME[:PORT] [--port N] [--protocol tcp|udp] [--target ADDR:PORT]\n"
+     "NAME|ID[:PORT] [--port N] [--protocol tcp|udp] [--target ADDR:PORT]\n"
      "           [--weight W] [--wait]",
      "serve NAME on this host\n\n"
      "  --port N       port that clients connect to; or write NAME:PORT\n"
@@ -39,8 +39,9 @@ static const struct command commands[] = {
      "                 0 drains: no new connections\n"
      "  --wait         return when the switches have confirmed\n\n"
      "It is served until unregistered, also after a restart of the agent.\n"
-     "To change weight or target, register again.\n"},
-    {"unregister", "NAME[:PORT] [--port N] [--protocol tcp|udp] [--wait]",
+     "To change weight or target, register again.  ID (0x.../LEN) is a service\n"
+     "prefix without a name, such as a range of a sharded service's keys.\n"},
+    {"unregister", "NAME|ID[:PORT] [--port N] [--protocol tcp|udp] [--wait]",
      "serve NAME no longer on this host\n\n"
      "PORT may be left out if NAME is registered with one port only.  A\n"
      "service of the configuration file is back after a reload or restart.\n"},
@@ -60,6 +61,9 @@ static const struct command commands[] = {
      "  proto=PROTO      tcp or udp\n"
      "  --count          only how many\n"},
     {"show flows", "[KEY=VALUE]... [--count]", "the same as flows\n"},
+    {"peer", "LOCAL:PORT REMOTE:PORT",
+     "the other end of a connection\n\n"
+     "Addresses as the application's socket has them (\"ss -tn\").\n"},
     {"metrics", "", "figures in Prometheus' text format\n"},
     {"show counters", "", "counters of data plane and name server\n"},
     {"show status", "", "the same as status; also plain \"show\"\n"},

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* libsal: for programs that want more of Salient than a name.
+ *
+ * A program needs no library to call a service: it connects to its name.  This
+ * one is for who wants to choose a shard by its key, to serve a service or a
+ * range of its keys, or to know who the peer really is.
+ *
+ *     struct service_prefix id;
+ *     sal_id_from_name("kv.shop.acme", &id);
+ *     sal_id_set_key(&id, sal_key_of("alice", 5));
+ *     int fd = sal_connect(&id, SOCK_STREAM, 6379);
+ *
+ * The sockets are ordinary kernel sockets.  The library talks to the host's
+ * agent (sald) over its control socket, $SALIENT_SOCKET or
+ * /run/salient/sald.sock, one short connection a call; calls block, at most
+ * SAL_TIMEOUT_MS (sal_register() with 'wait': longer).
+ *
+ * Functions return 0 (or a file descriptor) or a negative errno:
+ *
+ *     -ECONNREFUSED, -ENOENT  the agent is not there
+ *     -ETIMEDOUT              the agent does not answer
+ *     -EREMOTEIO              the agent refused; sal_error() says why
+ *     -EINVAL                 an argument makes no sense
+ *
+ * Any thread; no global state but sal_error()'s, which is the thread's. */
+#ifndef SALIENT_LIBSAL_H
+#define SALIENT_LIBSAL_H 1
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include "ofp-ext/service_id.h"
+
+#define SAL_TIMEOUT_MS 5000
+
+/* The agent's last sentence in this thread; "" if there was none. */
+const char *sal_error(void);
+
+/* Service IDs. */
+
+/* As service_prefix_from_name(): "kv.shop.acme" is a /192, whose last 64 bits
+ * are free for a key. */
+int sal_id_from_name(const char *name, struct service_prefix *);
+
+/* 64 bits of a key's octets (BLAKE2b), spread evenly. */
+uint64_t sal_key_of(const void *key, size_t len);
+
+/* Sets the key, bits 192 to 255: '*id' becomes a /256 below what it was.
+ * -EINVAL if it is longer than a /192. */
+int sal_id_set_key(struct service_prefix *id, uint64_t key);
+
+/* Makes '*id' (a /192) shard 'i' of 2^bits: the keys whose first 'bits' bits
+ * are 'i'.  'bits' is 0 to 64.  -EINVAL if 'i' is too large for it. */
+int sal_id_set_shard(struct service_prefix *id, uint64_t i, unsigned int bits);
+
+/* Calling. */
+
+/* The address that stands for the ID on this host: give it to connect() or
+ * sendto().  It stays valid while it is used. */
+int sal_resolve(const struct service_prefix *, uint16_t port,
+                struct sockaddr_in *);
+
+/* A connected socket of 'type' (SOCK_STREAM or SOCK_DGRAM, with SOCK_CLOEXEC
+ * and SOCK_NONBLOCK if wanted; in the latter case the connection may be under
+ * way), or what connect() said. */
+int sal_connect(const struct service_prefix *, int type, uint16_t port);
+
+/* Serving. */
+
+struct sal_service {
+    struct service_prefix prefix; /* A service, or a shard of one. */
+    const char *name;    /* Its name if it is exactly that, else NULL. */
+    uint8_t protocol;    /* IPPROTO_TCP or IPPROTO_UDP. */
+    uint16_t port;       /* That clients connect to. */
+    uint16_t target_port; /* That we listen on; 0: the same. */
+    uint32_t weight;     /* 0 to 65535; 0 = no new connections. */
+};
+
+/* Registers, or changes, a service of this host.  It stays registered until
+ * it is unregistered, also if this program dies.  'wait': until the switches
+ * have confirmed. */
+int sal_register(const struct sal_service *, bool wait);
+int sal_unregister(const struct sal_service *, bool wait);
+
+/* A listening socket for 'service', registered: on target_port, or on a free
+ * port if that is 0 ('*service' is updated). */
+int sal_listen(struct sal_service *service, int backlog);
+
+/* Who is there. */
+
+struct sal_peer {
+    char identity[INET6_ADDRSTRLEN]; /* Of the other end, inner address. */
+    char locator[INET6_ADDRSTRLEN];  /* Where it is now, outer address. */
+    struct service_prefix service;   /* What was called. */
+    bool server;                     /* We are the server. */
+    char state[16];                  /* "bound", ... */
+};
+
+/* Asks about the flow of a connected socket.  -ENOTCONN if the socket is not
+ * connected, -ENOENT with sal_error() if it is no flow of Salient's. */
+int sal_get_peer(int fd, struct sal_peer *);
+
+#endif /* libsal.h */

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* libsal against a control socket that a thread plays the agent on. */
+#include "tests/unit/unit.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <unistd.h>
+#include "agents/libsal/libsal.h"
+#include "openvswitch/dynamic-string.h"
+#include "proto/daemon/control.h"
+#include "util.h"
+
+static char dir[] = "/tmp/test_libsal.XXXXXX";
+static char *path;
+static uv_loop_t loop;
+static uv_thread_t thread;
+static uv_async_t stopper;
+static struct control_server *server;
+static char last[1024]; /* Arguments of the last command. */
+
+static void
+note(int argc, const char *const argv[])
+{
+    struct ds s = DS_EMPTY_INITIALIZER;
+    for (int i = 0; i < argc; i++) {
+        ds_put_format(&s, "%s%s", i ? " " : "", argv[i]);
+    }
+    ovs_strlcpy(last, ds_cstr(&s), sizeof last);
+    ds_destroy(&s);
+}
+
+static void
+fake_resolve(struct control_call *call, int argc, const char *const argv[],
+             void *aux)
+{
+    note(argc, argv);
+    if (strstr(argv[0], "0x00")) {
+        control_fail(call, "no host-local address can be had");
+    } else if (strstr(argv[0], "0xff")) {
+        control_reply(call, "nonsense\n");
+    } else {
+        control_reply(call, "127.0.0.1  0x1234\n");
+    }
+}
+
+static void
+fake_register(struct control_call *call, int argc, const char *const argv[],
+              void *aux)
+{
+    note(argc, argv);
+    control_reply(call, "registered\n");
+}
+
+static void
+fake_peer(struct control_call *call, int argc, const char *const argv[],
+          void *aux)
+{
+    note(argc, argv);
+    control_reply(call, "identity 100.64.0.7 locator 10.0.0.3 role server "
+                  "state bound service 0x12/8\n");
+}
+
+static const struct control_command commands[] = {
+    {"resolve", "", "", 1, 1, fake_resolve},
+    {"register", "", "", 1, -1, fake_register},
+    {"unregister", "", "", 1, -1, fake_register},
+    {"peer", "", "", 2, 2, fake_peer},
+    {NULL, NULL, NULL, 0, 0, NULL},
+};
+
+static void
+on_stop(uv_async_t *async)
+{
+    control_server_stop(server);
+    uv_close((uv_handle_t *) async, NULL);
+}
+
+static void
+run(void *aux)
+{
+    uv_run(&loop, UV_RUN_DEFAULT);
+}
+
+static void
+setup(void)
+{
+    char *error = NULL;
+    CU_ASSERT_PTR_NOT_NULL_FATAL(mkdtemp(dir));
+    path = xasprintf("%s/sald.sock", dir);
+    setenv("SALIENT_SOCKET", path, 1);
+
+    struct service_prefix id;
+    struct sockaddr_in sin;
+    sal_id_from_name("a.b", &id);
+    CU_ASSERT_EQUAL(sal_resolve(&id, 80, &sin), -ENOENT);
+
+    uv_loop_init(&loop);
+    uv_async_init(&loop, &stopper, on_stop);
+    CU_ASSERT_EQUAL_FATAL(control_server_start(&loop, path, commands, NULL,
+                                               &server, &error), 0);
+    uv_thread_create(&thread, run, NULL);
+}
+
+static void
+test_ids(void)
+{
+    struct service_prefix name, id;
+    CU_ASSERT_EQUAL(sal_id_from_name("kv.shop.acme", &name), 0);
+    CU_ASSERT_EQUAL(sal_id_from_name("KV", &id), -EINVAL);
+
+    id = name;
+    CU_ASSERT_EQUAL(sal_id_set_key(&id, 0x0123456789abcdefULL), 0);
+    CU_ASSERT_EQUAL(id.len, 256);
+    CU_ASSERT_TRUE(service_prefix_contains(&name, &id));
+    CU_ASSERT_EQUAL(id.id.bytes[24], 0x01);
+    CU_ASSERT_EQUAL(id.id.bytes[31], 0xef);
+    CU_ASSERT_EQUAL(sal_id_set_key(&id, 1), -EINVAL); /* Has one already. */
+
+    /* Each key is in exactly one shard. */
+    for (int i = 0; i < 200; i++) {
+        uint64_t key = unit_random();
+        size_t n = 0;
+        id = name;
+        sal_id_set_key(&id, key);
+        for (uint64_t shard = 0; shard < 8; shard++) {
+            struct service_prefix range = name;
+            CU_ASSERT_EQUAL(sal_id_set_shard(&range, shard, 3), 0);
+            CU_ASSERT_EQUAL(range.len, 195);
+            n += service_prefix_contains(&range, &id);
+        }
+        CU_ASSERT_EQUAL(n, 1);
+    }
+    id = name;
+    CU_ASSERT_EQUAL(sal_id_set_shard(&id, 8, 3), -EINVAL);
+    CU_ASSERT_EQUAL(sal_id_set_shard(&id, 0, 65), -EINVAL);
+    CU_ASSERT_EQUAL(sal_id_set_shard(&id, 0, 0), 0);
+    CU_ASSERT_TRUE(service_prefix_equal(&id, &name));
+
+    CU_ASSERT_EQUAL(sal_key_of("alice", 5), sal_key_of("alice", 5));
+    CU_ASSERT_NOT_EQUAL(sal_key_of("alice", 5), sal_key_of("bob", 3));
+}
+
+static void
+test_resolve(void)
+{
+    struct service_prefix id;
+    struct sockaddr_in sin;
+    service_prefix_from_string("0x1234/16", &id);
+    CU_ASSERT_EQUAL(sal_resolve(&id, 7000, &sin), 0);
+    CU_ASSERT_EQUAL(ntohl(sin.sin_addr.s_addr), 0x7f000001);
+    CU_ASSERT_EQUAL(ntohs(sin.sin_port), 7000);
+    CU_ASSERT_EQUAL(strncmp(last, "0x1234000", 9), 0);
+    CU_ASSERT_STRING_EQUAL(sal_error(), "");
+
+    service_prefix_from_string("0x00/8", &id);
+    CU_ASSERT_EQUAL(sal_resolve(&id, 1, &sin), -EREMOTEIO);
+    CU_ASSERT_STRING_EQUAL(sal_error(), "no host-local address can be had");
+    service_prefix_from_string("0xff/8", &id);
+    CU_ASSERT_EQUAL(sal_resolve(&id, 1, &sin), -EPROTO);
+}
+
+static void
+test_serve_and_connect(void)
+{
+    struct sal_service service = {.protocol = IPPROTO_TCP, .weight = 3};
+    struct sal_peer peer;
+    char expected[256];
+
+    sal_id_from_name("kv.shop.acme", &service.prefix);
+    CU_ASSERT_EQUAL(sal_listen(&service, 5), -EINVAL); /* No port. */
+    service.port = 7000;
+    service.name = "other";
+    CU_ASSERT_EQUAL(sal_listen(&service, 5), -EINVAL); /* Another's name. */
+    service.name = "kv.shop.acme";
+    int listener = sal_listen(&service, 5);
+    CU_ASSERT_FATAL(listener >= 0);
+    CU_ASSERT_NOT_EQUAL(service.target_port, 0);
+    snprintf(expected, sizeof expected,
+             "kv.shop.acme:7000 --protocol tcp --target %u --weight 3",
+             service.target_port);
+    CU_ASSERT_STRING_EQUAL(last, expected);
+
+    /* The fake agent says that every service is at 127.0.0.1. */
+    struct service_prefix id;
+    service_prefix_from_string("0x1234/16", &id);
+    int fd = sal_connect(&id, SOCK_STREAM, service.target_port);
+    CU_ASSERT_FATAL(fd >= 0);
+    int accepted = accept(listener, NULL, NULL);
+    CU_ASSERT_FATAL(accepted >= 0);
+    CU_ASSERT_EQUAL(sal_get_peer(accepted, &peer), 0);
+    CU_ASSERT_STRING_EQUAL(peer.identity, "100.64.0.7");
+    CU_ASSERT_STRING_EQUAL(peer.locator, "10.0.0.3");
+    CU_ASSERT_STRING_EQUAL(peer.state, "bound");
+    CU_ASSERT_TRUE(peer.server);
+    CU_ASSERT_EQUAL(peer.service.len, 8);
+    snprintf(expected, sizeof expected, "127.0.0.1:%u ", service.target_port);
+    CU_ASSERT_EQUAL(strncmp(last, expected, strlen(expected)), 0);
+    CU_ASSERT_EQUAL(sal_get_peer(listener, &peer), -ENOTCONN);
+    close(fd);
+    close(accepted);
+    close(listener);
+    CU_ASSERT_EQUAL(sal_connect(&id, SOCK_STREAM, service.target_port),
+                    -ECONNREFUSED);
+    CU_ASSERT_EQUAL(sal_connect(&id, SOCK_STREAM, 0), -EINVAL);
+
+    /* A shard has no name. */
+    service.name = NULL;
+    sal_id_set_shard(&service.prefix, 1, 2);
+    CU_ASSERT_EQUAL(sal_unregister(&service, true), 0);
+    CU_ASSERT_PTR_NOT_NULL(strstr(last, "/194:7000 --protocol tcp --wait"));
+}
+
+static void
+teardown(void)
+{
+    uv_async_send(&stopper);
+    uv_thread_join(&thread);
+    CU_ASSERT_EQUAL(uv_loop_close(&loop), 0);
+
+    struct service_prefix id;
+    struct sockaddr_in sin;
+    sal_id_from_name("a.b", &id);
+    CU_ASSERT_EQUAL(sal_resolve(&id, 80, &sin), -ENOENT);
+    rmdir(dir);
+    free(path);
+}
+
+UNIT_MAIN("libsal", UNIT_TEST(setup), UNIT_TEST(test_ids),
+          UNIT_TEST(test_resolve), UNIT_TEST(test_serve_and_connect),
+          UNIT_TEST(teardown))
