@@ -213,7 +213,8 @@ wait_for(struct agent *agent, struct control_call *call,
 }
 
 /* Arguments of register and unregister:
- * NAME|ID[:PORT] [--port N] [--protocol P] [--target T] [--weight W] [--wait] */
+ * NAME|ID[:PORT] [--port N] [--protocol P] [--target T] [--weight W]
+ * [--wait] */
 
 struct service_args {
     struct local_service service; /* 'name' points into 'name'. */

@@ -39,8 +39,9 @@ static const struct command commands[] = {
      "                 0 drains: no new connections\n"
      "  --wait         return when the switches have confirmed\n\n"
      "It is served until unregistered, also after a restart of the agent.\n"
-     "To change weight or target, register again.  ID (0x.../LEN) is a service\n"
-     "prefix without a name, such as a range of a sharded service's keys.\n"},
+     "To change weight or target, register again.  ID (0x.../LEN) is a\n"
+     "service prefix without a name, such as a range of a sharded service's\n"
+     "keys.\n"},
     {"unregister", "NAME|ID[:PORT] [--port N] [--protocol tcp|udp] [--wait]",
      "serve NAME no longer on this host\n\n"
      "PORT may be left out if NAME is registered with one port only.  A\n"

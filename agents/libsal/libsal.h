@@ -91,7 +91,9 @@ int sal_listen(struct sal_service *service, int backlog);
 /* Who is there. */
 
 struct sal_peer {
-    char identity[INET6_ADDRSTRLEN]; /* Of the other end, inner address. */
+    char identity[INET6_ADDRSTRLEN]; /* Inner address of the other end: the
+                                      * client's identity address or, if we
+                                      * are the client, the service's. */
     char locator[INET6_ADDRSTRLEN];  /* Where it is now, outer address. */
     struct service_prefix service;   /* What was called. */
     bool server;                     /* We are the server. */
