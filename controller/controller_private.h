@@ -24,6 +24,8 @@ struct managed_switch {
     uint64_t settled;         /* Generation that is surely installed. */
     size_t hold_position;     /* In its rules, see controller_hold.c. */
     long long changed_at;     /* Last confirmed a change. */
+    long long busy_at;        /* Last seen busy or gone. */
+    long long keep_at;        /* Its links are next to be kept alive. */
     long long forget_at;      /* While gone. */
 };
 

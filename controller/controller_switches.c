@@ -332,6 +332,9 @@ put_one(struct controller *c, struct managed_switch *sw, long long now)
     }
 }
 
+/* So long after a round its packets may still be queued. */
+#define BUSY_ECHO_MS 1000
+
 void
 controller_check_switches(struct controller *c, long long now)
 {
@@ -340,6 +343,14 @@ controller_check_switches(struct controller *c, long long now)
     HMAP_FOR_EACH (sw, node, &c->switches) {
         if (sw->put) {
             put_check(sw->put, c->config->confirm_timeout_ms, now);
+        }
+        /* Silence of one that is busy, or was just now, means nothing. */
+        if (!sw->put || sw->put->state != PUT_READY) {
+            sw->busy_at = now;
+        }
+        if (now - sw->busy_at < BUSY_ECHO_MS && now >= sw->keep_at) {
+            discovery_keep_links(c->discovery, sw->dpid, now);
+            sw->keep_at = now + c->config->link_timeout_ms / 4;
         }
     }
 }
@@ -423,6 +434,9 @@ controller_switches_wakeup(const struct controller *c)
         at = MIN(at, sw->put
                      ? put_wakeup(sw->put, c->config->confirm_timeout_ms)
                      : sw->forget_at);
+        if (!sw->put || sw->put->state != PUT_READY) {
+            at = MIN(at, sw->keep_at);
+        }
     }
     return at;
 }

@@ -237,7 +237,7 @@ take_link_probe(struct discovery *d, const struct topology_end *at,
     long long age = now - (long long) probe->stamp;
 
     if (age < 0 || age > d->config.link_timeout_ms) {
-        d->stats.link_probes_forged++; /* Recorded and played back. */
+        d->stats.link_probes_late++; /* Or recorded and played back. */
         return;
     }
     if (topology_link_seen(d->topology, &probe->from, at,
@@ -249,6 +249,31 @@ take_link_probe(struct discovery *d, const struct topology_end *at,
     struct probed_port *port = find_port(d, at->dpid, at->port);
     if (port && port->up && !has_link(d, at)) {
         hurry(d, port, now);
+    }
+}
+
+void
+discovery_keep_links(struct discovery *d, uint64_t dpid, long long now)
+{
+    const struct topology_switch *sw = topology_switch(d->topology, dpid);
+    long long deadline = now + d->config.link_timeout_ms;
+    const struct topology_port *port;
+
+    if (!sw) {
+        return;
+    }
+    TOPOLOGY_FOR_EACH_PORT (port, sw) {
+        struct topology_end near = {dpid, port->number};
+        struct topology_end far = {port->peer_dpid, port->peer_port};
+        const struct topology_port *other
+            = topology_port(d->topology, far.dpid, far.port);
+
+        if (other && port->link_deadline < deadline) {
+            topology_link_seen(d->topology, &far, &near, deadline);
+            if (other->peer_dpid == dpid && other->peer_port == near.port) {
+                topology_link_seen(d->topology, &near, &far, deadline);
+            }
+        }
     }
 }
 

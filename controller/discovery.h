@@ -52,7 +52,8 @@ struct discovery_ops {
 
 /* Counters, for dumps. */
 struct discovery_stats {
-    uint64_t link_probes_sent, link_probes_seen, link_probes_forged;
+    uint64_t link_probes_sent, link_probes_seen, link_probes_late,
+        link_probes_forged;
     uint64_t host_probes_seen, host_probes_unknown, host_probes_forged,
         host_probes_stale, host_probes_refused;
     uint64_t resets_sent, resets_limited, left_to_retry;
@@ -73,6 +74,11 @@ void discovery_switch_gone(struct discovery *, uint64_t dpid);
  * probes that were lost before are worth repeating. */
 void discovery_switch_ready(struct discovery *, uint64_t dpid,
                             long long now);
+
+/* The switch is busy or out of reach, so its silence says nothing about its
+ * links: those it has are taken as seen.  (A port that goes down is heard of
+ * from its other end.) */
+void discovery_keep_links(struct discovery *, uint64_t dpid, long long now);
 
 /* A packet that a switch handed in. */
 void discovery_packet_in(struct discovery *, const struct topology_end *at,

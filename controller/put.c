@@ -29,6 +29,7 @@ put_create(struct switch_session *session, const struct rules_config *config,
     put->refused = rule_table_create();
     put->state = PUT_READING;
     put->started_at = now;
+    session->patience_until = now + PUT_PATIENCE_MS;
     put->retry_at = LLONG_MAX;
 
     uint8_t v = session->version;
@@ -59,6 +60,7 @@ put_destroy(struct put *put)
 {
     if (put) {
         forget_round(put);
+        put_queue_clear(&put->queue);
         rule_table_destroy(put->installed);
         rule_table_destroy(put->refused);
         free(put);
@@ -231,6 +233,7 @@ finish_reading(struct put *put)
     put->stats.rules_read = rule_table_count(put->installed);
     put->state = PUT_READY;
     put->barrier_xid = 0;
+    put->session->patience_until = 0;
     send_meters(put);
     VLOG_DBG("%016" PRIx64 ": holds %" PRIuSIZE " of our rules",
              put->session->datapath_id, put->stats.rules_read);
@@ -239,19 +242,15 @@ finish_reading(struct put *put)
 
 /* Rounds. */
 
-/* Leaves out what the switch has refused, and what exceeds a round. */
+/* Leaves out what the switch has refused. */
 static void
-trim_changes(struct put *put, struct rule_changes *changes)
+drop_refused(struct put *put, struct rule_changes *changes)
 {
     size_t n = 0;
 
-    put->trimmed = false;
     for (size_t i = 0; i < changes->n; i++) {
         const struct rule_change *change = &changes->changes[i];
-        if (n >= PUT_ROUND_MAX) {
-            put->trimmed = true;
-            break;
-        }
+
         if (!is_refused(put, &change->rule)) {
             changes->changes[n++] = *change;
         }
@@ -296,19 +295,20 @@ send_changes(struct put *put, long long now)
 }
 
 static void
-start_round(struct put *put, uint64_t generation, long long now)
+start_round(struct put *put, long long now)
 {
     struct switch_session *s = put->session;
     uint8_t v = s->version;
 
     put->state = PUT_ROUND;
-    put->round_generation = generation;
     put->started_at = now;
+    s->patience_until = now + PUT_PATIENCE_MS;
+    put_queue_take(&put->queue, &put->round);
     put->in_bundle = put->bundles && !put->plain_once;
     put->plain_once = false;
     put->committed = !put->in_bundle;
     put->failed = xzalloc(put->round.n);
-    if (s->next_xid > UINT32_MAX - 2 * PUT_ROUND_MAX) {
+    if (s->next_xid > UINT32_MAX - put->round.n - 16) {
         s->next_xid = 1; /* The round's xids must be consecutive. */
     }
     if (put->in_bundle) {
@@ -338,27 +338,42 @@ retry_refused(struct put *put, long long now)
     }
 }
 
+/* Fills the queue with the difference between desired and installed. */
+static void
+find_changes(struct put *put, struct plan *plan, bool hold)
+{
+    struct rule_changes changes = RULE_CHANGES_INITIALIZER;
+
+    plan_diff(plan, put->session->datapath_id, put->installed, put->full,
+              &changes);
+    put->full = false;
+    drop_refused(put, &changes);
+    put->holding = hold && takes_something_away(&changes);
+    if (put->holding) {
+        put->full = true;
+        rule_changes_destroy(&changes);
+    } else {
+        put_queue_fill(&put->queue, &changes, plan_generation(plan));
+        if (put_queue_is_empty(&put->queue)) {
+            put->confirmed_generation = plan_generation(plan);
+        }
+    }
+}
+
 void
 put_run(struct put *put, struct plan *plan, bool hold, long long now)
 {
-    uint64_t dpid = put->session->datapath_id;
-
-    if (put->state != PUT_READY || !plan_desired(plan, dpid)
+    if (put->state != PUT_READY
+        || !plan_desired(plan, put->session->datapath_id)
         || put->session->state != SWITCH_SESSION_UP) {
         return;
     }
     retry_refused(put, now);
-    plan_diff(plan, dpid, put->installed, put->full, &put->round);
-    put->full = false;
-    trim_changes(put, &put->round);
-    put->holding = hold && takes_something_away(&put->round);
-    if (put->holding) {
-        put->full = true;
-        forget_round(put);
-    } else if (!put->round.n) {
-        put->confirmed_generation = plan_generation(plan);
-    } else {
-        start_round(put, plan_generation(plan), now);
+    if (put_queue_is_empty(&put->queue)) {
+        find_changes(put, plan, hold);
+    }
+    if (!put_queue_is_empty(&put->queue)) {
+        start_round(put, now);
     }
 }
 
@@ -387,7 +402,11 @@ finish_round(struct put *put)
         }
     }
     put->round.n = n;
-    put->full |= !whole || !put->committed;
+    if (!whole || !put->committed) {
+        /* The rest may build on what is missing now. */
+        put_queue_clear(&put->queue);
+        put->full = true;
+    }
     put->stats.rounds++;
     if (!put->committed) {
         /* The switch has undone the bundle.  If it did not say because of
@@ -402,13 +421,14 @@ finish_round(struct put *put)
     } else {
         count_confirmed(put);
         rule_changes_apply(&put->round, n, put->installed);
-        if (whole && !put->trimmed) {
-            put->confirmed_generation = put->round_generation;
+        if (whole && put_queue_is_empty(&put->queue)) {
+            put->confirmed_generation = put->queue.generation;
         }
     }
     forget_round(put);
     put->state = PUT_READY;
     put->barrier_xid = 0;
+    put->session->patience_until = 0;
     return PUT_CONFIRMED;
 }
 

@@ -5,7 +5,8 @@
  *     READY     installed == what the switch confirmed; the next difference
  *               to desired starts a round
  *     ROUND     one set of changes is under way: a bundle where the switch has
- *               bundles, then a barrier; its reply makes them installed
+ *               bundles, then a barrier; its reply makes them installed; a
+ *               large difference takes several rounds (put_queue.h)
  *
  * A change that the switch refuses is remembered with its error and left out
  * until it is desired no more, or until PUT_RETRY_MS have passed; the others
@@ -20,14 +21,16 @@
 #include <stdint.h>
 #include <string.h>
 #include "controller/plan.h"
+#include "controller/put_queue.h"
 #include "controller/rule_table.h"
 #include "controller/switch_session.h"
 
 #define PUT_RETRY_MS 10000
-/* Changes of one round at most; the rest follows in the next. */
-#define PUT_ROUND_MAX 100000
 /* Rules of ours that a switch may claim to hold: memory has an end. */
 #define PUT_READ_MAX 1000000
+/* While it works for us, a switch may be silent so long before the session
+ * gives it up; put_check() has the last word. */
+#define PUT_PATIENCE_MS 120000
 /* Refusals whose reason is kept. */
 #define PUT_REFUSALS_SHOWN 32
 
@@ -62,6 +65,7 @@ struct put {
     struct switch_session *session;
     struct rule_dialect dialect;
     bool bundles;
+    struct put_queue queue;   /* What the next rounds are made of. */
     struct rule_changes round;
     uint8_t *failed;       /* One per change of the round. */
     uint32_t first_xid;    /* Of the round's changes: consecutive. */
@@ -69,11 +73,10 @@ struct put {
     uint32_t flows_xid, meters_xid;
     uint32_t groups_xid;
     uint32_t meter_xid[RULES_N_METERS];
-    bool in_bundle, committed, trimmed;
+    bool in_bundle, committed;
     bool full;       /* The next difference must look at everything. */
     bool plain_once; /* No bundle for the next round, to hear all errors. */
     bool skip_foreign; /* It does not let us delete a flow with our cookie. */
-    uint64_t round_generation;
     long long started_at, retry_at;
     uint32_t meters_seen;  /* Bit i: meter i of rules.h is as it should be. */
     uint32_t meters_known; /* Bit i: it exists. */

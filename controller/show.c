@@ -104,6 +104,7 @@ discovery_to_json(const struct controller *c)
 
     show_put_integer(json, "link_probes_sent", stats->link_probes_sent);
     show_put_integer(json, "link_probes_seen", stats->link_probes_seen);
+    show_put_integer(json, "link_probes_late", stats->link_probes_late);
     show_put_integer(json, "link_probes_forged", stats->link_probes_forged);
     show_put_integer(json, "host_probes_seen", stats->host_probes_seen);
     show_put_integer(json, "host_probes_unknown",

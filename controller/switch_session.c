@@ -511,7 +511,8 @@ switch_session_run(struct switch_session *s, long long now)
         && now - s->connected_at >= s->config.handshake_timeout_ms) {
         switch_session_close(s, "the handshake took too long");
     } else if (silence >= s->config.echo_interval_ms
-                          + s->config.echo_timeout_ms) {
+                          + s->config.echo_timeout_ms
+               && now >= s->patience_until) {
         switch_session_close(s, "the switch no longer answers");
     } else if (silence >= s->config.echo_interval_ms && !s->echo_sent
                && s->version) {
@@ -539,7 +540,7 @@ switch_session_wakeup(const struct switch_session *s)
         return LLONG_MAX;
     }
     if (s->echo_sent || !s->version) {
-        at += s->config.echo_timeout_ms;
+        at = MAX(at + s->config.echo_timeout_ms, s->patience_until);
     }
     return s->state == SWITCH_SESSION_UP
            ? at

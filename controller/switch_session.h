@@ -88,6 +88,8 @@ struct switch_session {
     struct switch_counters counters;
     long long connected_at, up_at;
 
+    /* For the owner: the switch works for us and may be silent until then. */
+    long long patience_until;
     /* For the owner: bytes to send, taken from the front. */
     struct ofpbuf output;
 
