@@ -233,6 +233,7 @@ migration_start(struct migration *m, const struct migration_context *context,
     m->key_known = m->peer_seq_known = m->peer_seq_seen = false;
     m->bound_stamp = 0;
     m->next_stamp = 1;
+    m->flows_known = !m->group;
     if (migration_locator_is_none(local)) {
         m->state = MIGRATION_NOADDRESS;
         return;
@@ -341,6 +342,7 @@ on_rsyn(struct migration *m, const struct migration_context *context,
                                                &received->source,
                                                received->signal.nonce);
     answer->mac = m->key_known;
+    answer->need_flows = !m->flows_known;
     answer->locator = received->source;
     answer->challenge.stamp = m->next_stamp++;
     make_challenge(m, context->secret, answer->nonce, &answer->locator,
@@ -365,9 +367,22 @@ on_challenge(struct migration *m, const struct migration_received *received,
                                              &received->source, m->nonce);
     done->nat = m->behind_nat;
     done->mac = true;
+    /* A list is longer than the challenge: not for one that may be forged. */
+    done->need_flows = signal->need_flows && signal->mac;
     done->locator = m->local;
     done->challenge = signal->challenge;
     add_action(actions, MIGRATION_USE);
+}
+
+static void
+confirm(const struct migration *m, const struct migration_received *received,
+        struct migration_actions *actions)
+{
+    struct migration_signal *bound = add_send(actions, MIGRATION_BOUND,
+                                              &received->source,
+                                              received->signal.nonce);
+    bound->mac = true;
+    bound->need_flows = !m->flows_known;
 }
 
 static void
@@ -391,8 +406,7 @@ bind_peer(struct migration *m, const struct migration_context *context,
     if (migration_locator_equal(&m->candidate, &received->source)) {
         clear_peer_outstanding(m);
     }
-    add_send(actions, MIGRATION_BOUND, &received->source,
-             received->signal.nonce)->mac = true;
+    confirm(m, received, actions);
     if (m->state == MIGRATION_SYN_RCVD) {
         m->state = MIGRATION_RSYN_SENT;
     }
@@ -423,19 +437,25 @@ on_done(struct migration *m, const struct migration_context *context,
     if (stamp == m->bound_stamp
         && migration_locator_equal(&received->source, &m->peer)) {
         /* Bound by it already; another part of a long list of flows. */
-        add_send(actions, MIGRATION_BOUND, &received->source,
-                 received->signal.nonce)->mac = true;
+        confirm(m, received, actions);
     } else if (stamp > m->bound_stamp) {
         bind_peer(m, context, received, actions);
     }
 }
 
 static void
-on_bound(struct migration *m, const struct migration_received *received,
+on_bound(struct migration *m, const struct migration_context *context,
+         const struct migration_received *received,
          struct migration_actions *actions)
 {
     if (!received->signal.mac || !migration_own_outstanding(m)
         || received->signal.nonce != m->nonce) {
+        return;
+    }
+    if (received->signal.need_flows) {
+        /* We and our key are known now, but not the flows: once more, and
+         * the challenge will be one that a list may answer. */
+        m->retransmit_at = context->now;
         return;
     }
     m->state = m->state == MIGRATION_RSYN_SENT_RCVD ? MIGRATION_RSYN_RCVD
@@ -466,7 +486,7 @@ migration_receive(struct migration *m,
         on_done(m, context, received, ret_actions);
         break;
     case MIGRATION_BOUND:
-        on_bound(m, received, ret_actions);
+        on_bound(m, context, received, ret_actions);
         break;
     }
 }

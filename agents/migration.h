@@ -80,6 +80,8 @@ struct migration_signal {
     bool nat;   /* RSYN, DONE: the sender is behind a NAT, so 'locator' need
                  * not be what the receiver sees. */
     bool mac;   /* To send: with a MAC.  Received: with a right one. */
+    bool need_flows; /* CHALLENGE, BOUND: the sender does not know which flows
+                      * are in the group.  DONE to send: list them. */
     uint64_t nonce; /* Names a move: its maker's random choice. */
     struct migration_locator locator;     /* Not in BOUND. */
     struct migration_challenge challenge; /* In CHALLENGE and DONE. */
@@ -89,6 +91,9 @@ struct migration {
     enum migration_state state;
     uint32_t group;
     uint8_t peer_id[SAL_ENDPOINT_ID_LEN];
+    bool flows_known;    /* Which flows are in the group; always so of group
+                          * 0.  The caller's to set when it makes the group
+                          * or has got the whole list. */
     bool behind_nat;     /* Policy: a peer may see us elsewhere. */
     bool key_known;      /* The peer's public key is at hand. */
     bool peer_seq_seen;  /* 'peer_seq' is set. */
@@ -149,7 +154,7 @@ struct migration_actions {
 /* Each function below empties '*ret_actions' first and fills it in the order
  * in which to act. */
 
-/* A machine for flows bound by SYN, or found in the pinned maps by a daemon
+/* A machine with 'group' and 'peer_id' set, for flows bound by SYN, or found in the pinned maps by a daemon
  * that starts: in SYN_RCVD, or NOADDRESS if 'local' is none. */
 void migration_start(struct migration *, const struct migration_context *,
                      const struct migration_locator *local,

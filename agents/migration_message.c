@@ -119,7 +119,8 @@ put_migration(struct writer *writer, const struct migration_message *message)
     put_be32(value + SAL_MIGRATION_OFS_GROUP, message->group);
     value[SAL_MIGRATION_OFS_FLAGS]
         = (signal->kind == MIGRATION_BOUND ? SAL_MIGRATION_BOUND : 0)
-          | (signal->nat ? SAL_MIGRATION_NAT : 0);
+          | (signal->nat ? SAL_MIGRATION_NAT : 0)
+          | (signal->need_flows ? SAL_MIGRATION_LIST : 0);
     value[SAL_MIGRATION_OFS_PART] = message->part;
     value[SAL_MIGRATION_OFS_PARTS] = message->parts;
     put_be16(value + SAL_MIGRATION_OFS_PORT, signal->locator.port);
@@ -243,6 +244,7 @@ parse_migration(const uint8_t *value, struct migration_message *message)
     message->part = value[SAL_MIGRATION_OFS_PART];
     message->parts = value[SAL_MIGRATION_OFS_PARTS];
     signal->nat = flags & SAL_MIGRATION_NAT;
+    signal->need_flows = flags & SAL_MIGRATION_LIST;
     signal->locator.port = get_be16(value + SAL_MIGRATION_OFS_PORT);
     if (flags & SAL_MIGRATION_BOUND) {
         if (signal->kind != MIGRATION_CHALLENGE) {

@@ -108,6 +108,12 @@ migration_peer_admit(struct migration_peer *peer, const struct migration *m,
         || migration_is_new(m, received)) {
         return true;
     }
+    /* The same RSYN by another way, already answered to the same place. */
+    if (received->signal.mac && m->peer_seq_known
+        && received->seq == m->peer_seq
+        && migration_locator_equal(&received->source, &m->candidate)) {
+        return false;
+    }
     if (now > peer->credited_at) {
         int64_t most = MIGRATION_ANSWER_BURST * ANSWER_COST;
         int64_t passed = MIN(now - peer->credited_at, most);
@@ -136,6 +142,9 @@ migration_peer_seal(struct migration_peer *peer, const struct identity *self,
     memset(&message, 0, sizeof message);
     peer->seq = probe_next_seq(peer->seq, details->unix_ms);
     message.signal = *signal;
+    if (signal->kind == MIGRATION_DONE) {
+        message.signal.need_flows = false; /* Meant for our caller. */
+    }
     message.seq = peer->seq;
     message.ack = details->ack;
     message.group = details->group;

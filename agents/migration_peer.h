@@ -56,8 +56,8 @@ int migration_peer_open(struct migration_peer *, const struct identity *self,
                         const struct migration_message *message,
                         struct migration_received *ret_received);
 
-/* False if 'received' is an RSYN that anybody could have sent and enough of
- * those were answered: then it is not given to the machine. */
+/* False if 'received' is not to be given to the machine: an RSYN that anybody
+ * could have sent, of which enough were answered, or the copy of one. */
 bool migration_peer_admit(struct migration_peer *, const struct migration *,
                           const struct migration_received *, int64_t now);
 
@@ -73,7 +73,8 @@ struct migration_details {
 };
 
 /* Builds the SAL part of the message that says 'signal' to the peer.  Returns
- * its length. */
+ * its length.  The RSYNs of one step are one message, sent to several places:
+ * the peer answers the first that arrives. */
 size_t migration_peer_seal(struct migration_peer *,
                            const struct identity *self,
                            const struct migration_signal *,

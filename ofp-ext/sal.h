@@ -165,6 +165,7 @@ enum sal_option_type {
 
 #define SAL_MIGRATION_BOUND 0x01 /* RSYN-ACK: done, no challenge. */
 #define SAL_MIGRATION_NAT 0x02   /* The sender is behind a NAT. */
+#define SAL_MIGRATION_LIST 0x04  /* RSYN-ACK: which flows are in the group? */
 
 #define SAL_CHALLENGE_OFS_STAMP 0
 #define SAL_CHALLENGE_OFS_TAG 8

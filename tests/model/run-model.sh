@@ -98,6 +98,8 @@ run() { # set name expected 8 budgets [definitions]
     rm -f pan pan.[bcmpt]* ./*.pml
 }
 
+# Read at once, so that it may be edited while a search goes on.
+runs=$(cat "$here/runs.txt")
 while read -r run_set rest; do
     case $run_set in
     "$set") ;;
@@ -109,7 +111,9 @@ while read -r run_set rest; do
     fi
     # shellcheck disable=SC2086
     run "$run_set" $rest < /dev/null
-done < "$here/runs.txt"
+done <<END
+$runs
+END
 echo "$states states explored"
 echo "model: $passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]

@@ -14,17 +14,10 @@
 #include "agents/migration_message.h"
 #include "agents/migration_peer.h"
 
-#define NETWORK_SLOTS 64
+#define NETWORK_SLOTS 256
 
-struct host {
-    struct identity identity;
-    uint8_t secret[MIGRATION_SECRET_LEN];
-    struct migration_peer peer;
-    struct migration machine;
-    struct migration_locator held[2]; /* Where packets reach it. */
-    struct migration_locator registered; /* What the rendezvous knows. */
-    int n_bound, n_used, n_confirmed;
-};
+/* Flows of a group other than 0: the mover's, as the receiver numbers them. */
+#define NETWORK_FLOWS 10000
 
 struct packet {
     bool used;
@@ -35,6 +28,22 @@ struct packet {
     struct migration_locator source, to;
 };
 
+struct host {
+    struct identity identity;
+    uint8_t secret[MIGRATION_SECRET_LEN];
+    struct migration_peer peer;
+    struct migration machine;
+    struct migration_locator held[2]; /* Where packets reach it. */
+    struct migration_locator registered; /* What the rendezvous knows. */
+    struct migration_parts sent, got; /* Of a list of flows. */
+    uint32_t flows[NETWORK_FLOWS];
+    size_t n_flows;
+    bool got_flow[NETWORK_FLOWS];
+    int n_list_parts; /* Received. */
+    struct packet rsyn; /* Of the step under way; length 0 = none. */
+    int n_bound, n_used, n_confirmed;
+};
+
 struct network {
     struct host hosts[2];
     struct packet slots[NETWORK_SLOTS];
@@ -43,6 +52,7 @@ struct network {
     struct migration_locator proved[2][256];
     int n_proved[2];
     int n_sent, n_overflow;
+    uint8_t part, parts; /* Of what is being answered; 0 = 1 of 1. */
 };
 
 static inline struct migration_locator
@@ -76,21 +86,61 @@ network_put(struct network *net, const struct packet *packet)
     net->n_overflow++; /* A router drops it. */
 }
 
+/* RSYN-DONE with the list of flows, in parts. */
+static inline void
+network_send_list(struct network *net, int host, struct packet *packet,
+                  const struct migration_signal *signal)
+{
+    struct host *h = &net->hosts[host];
+    struct migration_details details = {
+        .group = h->machine.group, .unix_ms = net->now,
+        .parts = migration_parts_needed(h->n_flows)};
+
+    migration_parts_begin(&h->sent, details.parts);
+    for (size_t i = 0; i < h->n_flows; i += MIGRATION_FLOWS_PER_PART) {
+        size_t left = h->n_flows - i;
+        details.part++;
+        details.flows = h->flows + i;
+        details.n_flows = left < MIGRATION_FLOWS_PER_PART
+                          ? left : MIGRATION_FLOWS_PER_PART;
+        packet->len = migration_peer_seal(&h->peer, &h->identity, signal,
+                                          &details, packet->data);
+        network_put(net, packet);
+    }
+}
+
 static inline void
 network_send(struct network *net, int host,
              const struct migration_action *action, uint32_t ack)
 {
     struct host *h = &net->hosts[host];
-    struct migration_details details = {.ack = ack, .unix_ms = net->now};
+    struct migration_details details = {.ack = ack, .unix_ms = net->now,
+                                        .group = h->machine.group,
+                                        .part = net->part,
+                                        .parts = net->parts};
     struct packet packet = {.sender = host, .resolve = action->resolve,
                             .source = h->machine.local, .to = action->to};
 
     if (action->signal.kind == MIGRATION_DONE) {
         int n = net->n_proved[host]++;
         net->proved[host][n % 256] = h->machine.local;
+        if (action->signal.need_flows) {
+            network_send_list(net, host, &packet, &action->signal);
+            return;
+        }
+        migration_parts_begin(&h->sent, 1);
     }
-    packet.len = migration_peer_seal(&h->peer, &h->identity, &action->signal,
-                                     &details, packet.data);
+    if (action->signal.kind == MIGRATION_RSYN && h->rsyn.len) {
+        memcpy(packet.data, h->rsyn.data, h->rsyn.len);
+        packet.len = h->rsyn.len;
+    } else {
+        packet.len = migration_peer_seal(&h->peer, &h->identity,
+                                         &action->signal, &details,
+                                         packet.data);
+    }
+    if (action->signal.kind == MIGRATION_RSYN) {
+        h->rsyn = packet;
+    }
     network_put(net, &packet);
 }
 
@@ -112,6 +162,7 @@ network_act(struct network *net, int host,
 {
     struct host *h = &net->hosts[host];
 
+    h->rsyn.len = 0;
     for (size_t i = 0; i < actions->n; i++) {
         const struct migration_action *action = &actions->actions[i];
         switch (action->type) {
@@ -132,6 +183,28 @@ network_act(struct network *net, int host,
     }
 }
 
+/* A list, or a confirmation, in parts: whether the machine is to have it. */
+static inline bool
+network_collect(struct host *h, const struct migration_message *message,
+                const struct migration_received *received)
+{
+    if (message->signal.kind == MIGRATION_BOUND) {
+        return migration_parts_confirm(&h->sent, message->part);
+    }
+    if (message->n_flows && received->signal.mac) {
+        if (!h->got.missing) {
+            migration_parts_begin(&h->got, message->parts);
+        }
+        for (size_t i = 0; i < message->n_flows; i++) {
+            h->got_flow[message->flows[i] - 1] = true;
+        }
+        h->n_list_parts++;
+        h->machine.flows_known |= migration_parts_confirm(&h->got,
+                                                          message->part);
+    }
+    return true;
+}
+
 /* A packet comes in at 'host', from wherever it says. */
 static inline void
 network_receive(struct network *net, int host, const struct packet *packet)
@@ -147,9 +220,15 @@ network_receive(struct network *net, int host, const struct packet *packet)
     if (!migration_message_parse(in.data, in.len, &message)
         && !migration_peer_open(&h->peer, &h->identity, &in, &message,
                                 &received)
-        && migration_peer_admit(&h->peer, &h->machine, &received, net->now)) {
+        && migration_peer_admit(&h->peer, &h->machine, &received, net->now)
+        && network_collect(h, &message, &received)) {
         migration_receive(&h->machine, &context, &received, &actions);
+        if (message.signal.kind == MIGRATION_DONE) {
+            net->part = message.part;
+            net->parts = message.parts;
+        }
         network_act(net, host, &actions, message.seq);
+        net->part = net->parts = 0;
     }
 }
 
@@ -189,6 +268,7 @@ network_start(struct network *net, int host)
 {
     struct host *h = &net->hosts[host];
     struct migration_locator local = h->machine.local, peer = h->machine.peer;
+    uint32_t group = h->machine.group;
     struct migration_context context;
     struct migration_actions actions;
 
@@ -196,6 +276,7 @@ network_start(struct network *net, int host)
         h->secret[i] = unit_random();
     }
     memset(&h->machine, 0, sizeof h->machine);
+    h->machine.group = group;
     memcpy(h->machine.peer_id, net->hosts[!host].identity.endpoint_id,
            sizeof h->machine.peer_id);
     migration_peer_init(&h->peer, h->machine.peer_id, net->now);

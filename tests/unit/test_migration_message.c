@@ -23,6 +23,7 @@ random_message(enum migration_kind kind, struct migration_message *m)
     memset(m, 0, sizeof *m);
     m->signal.kind = kind;
     m->signal.nat = unit_random_below(2);
+    m->signal.need_flows = unit_random_below(2);
     m->signal.mac = kind == MIGRATION_DONE || kind == MIGRATION_BOUND
                     || unit_random_below(2);
     m->signal.nonce = unit_random() | 1;
@@ -58,6 +59,7 @@ same_message(const struct migration_message *a,
              const struct migration_message *b)
 {
     return a->signal.kind == b->signal.kind && a->signal.nat == b->signal.nat
+           && a->signal.need_flows == b->signal.need_flows
            && a->signal.mac == b->signal.mac
            && a->signal.nonce == b->signal.nonce
            && migration_locator_equal(&a->signal.locator, &b->signal.locator)

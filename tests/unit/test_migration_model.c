@@ -66,6 +66,7 @@ set_state(const struct model_state *s, struct migration *m)
     m->peer_seq_known = m->peer_seq_seen = s->known;
     m->peer_seq = PEER_SEQ;
     m->key_known = s->key;
+    m->flows_known = true;
     m->retransmit_at = m->expire_at = INT64_MAX;
 }
 
