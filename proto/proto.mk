@@ -9,7 +9,7 @@ $(GEN)/salient.pb-c.h $(GEN)/salient.pb-c.c &: proto/salient.proto
 	@mkdir -p $(GEN)
 	$(Q)protoc-c --proto_path=proto --c_out=$(GEN) $<
 
-$(PROTO_OBJS): $(GEN)/salient.pb-c.c
+$(PROTO_OBJS): $(GEN)/salient.pb-c.c | $(OVS_STAMP)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@
