@@ -475,15 +475,28 @@ uplink_changed(const struct netdev_uplink *was, const struct netdev_uplink *is,
 }
 
 static int
-make_state_dir(const char *path, char **ret_error)
+make_dir(const char *path, char **ret_error)
 {
     if (mkdir(path, 0700) && errno != EEXIST) {
         int error = -errno;
-        *ret_error = xasprintf("cannot make state_dir %s: %s", path,
+        *ret_error = xasprintf("cannot make the folder %s: %s", path,
                                ovs_strerror(-error));
         return error;
     }
     return 0;
+}
+
+static int
+make_dirs(const struct agent_config *config, char **ret_error)
+{
+    char *run = dir_name(config->control_socket);
+    int error = make_dir(config->state_dir, ret_error);
+
+    if (!error) {
+        error = make_dir(run, ret_error);
+    }
+    free(run);
+    return error;
 }
 
 static int
@@ -677,7 +690,7 @@ agent_start(uv_loop_t *loop, struct agent_config *config,
     struct agent *agent = create(loop, config);
     int error;
 
-    if ((error = make_state_dir(config->state_dir, ret_error))
+    if ((error = make_dirs(config, ret_error))
         || (error = load_identity(agent, ret_error))) {
         goto fail;
     }

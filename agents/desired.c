@@ -27,21 +27,48 @@ put_own(struct host_tables *tables, const struct local_service *service)
     put_rule(tables, &service->prefix, SERVICE_DEMUX);
 }
 
-/* Registered here below 'prefix' or as it: a more specific rule decides. */
-static bool
-covers_name(const struct registrations *registrations,
-            const struct service_prefix *name, bool *ret_own)
-{
-    const struct registration *reg;
-    bool covered = false;
+/* Our own prefixes, for finding those that cover a name in as many lookups as
+ * there are different lengths, mostly one. */
+struct own_prefixes {
+    struct names set; /* Entries without name and address. */
+    uint16_t lens[SAL_SERVICE_ID_BITS + 1];
+    size_t n_lens;
+};
 
-    *ret_own = false;
+static void
+own_prefixes_init(struct own_prefixes *own,
+                  const struct registrations *registrations)
+{
+    bool seen[SAL_SERVICE_ID_BITS + 1] = {false};
+    const struct registration *reg;
+
+    names_init(&own->set);
+    own->n_lens = 0;
     HMAP_FOR_EACH (reg, node, &registrations->map) {
-        const struct service_prefix *own = &reg->service.prefix;
-        *ret_own |= service_prefix_equal(own, name);
-        covered |= service_prefix_contains(own, name);
+        const struct service_prefix *prefix = &reg->service.prefix;
+        names_put(&own->set, NULL, prefix, 0);
+        if (!seen[prefix->len]) {
+            seen[prefix->len] = true;
+            own->lens[own->n_lens++] = prefix->len;
+        }
     }
-    return covered;
+}
+
+/* Does one of ours, shorter than 'name', cover it, but is it not ours? */
+static bool
+is_hole(const struct own_prefixes *own, const struct service_prefix *name)
+{
+    if (names_by_prefix(&own->set, name)) {
+        return false;
+    }
+    for (size_t i = 0; i < own->n_lens; i++) {
+        struct service_prefix outer = {.id = name->id, .len = own->lens[i]};
+        service_prefix_normalize(&outer);
+        if (outer.len < name->len && names_by_prefix(&own->set, &outer)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static int
@@ -95,6 +122,7 @@ desired_compute(const struct desired_input *input,
     const struct service_prefix everything = {.len = 0};
     const struct registration *reg;
     const struct names_entry *entry;
+    struct own_prefixes own;
 
     host_tables_init(ret_tables);
 
@@ -110,12 +138,13 @@ desired_compute(const struct desired_input *input,
         put_leases(ret_tables, input->leases);
     }
     put_rule(ret_tables, &everything, SERVICE_FORWARD);
+    own_prefixes_init(&own, input->registrations);
     HMAP_FOR_EACH (entry, prefix_node, &input->names->by_prefix) {
-        bool own;
-        if (covers_name(input->registrations, &entry->prefix, &own) && !own) {
+        if (is_hole(&own, &entry->prefix)) {
             put_rule(ret_tables, &entry->prefix, SERVICE_FORWARD);
         }
     }
+    names_destroy(&own.set);
     HMAP_FOR_EACH (reg, node, &input->registrations->map) {
         if (reg->service.target_port) {
             put_own(ret_tables, &reg->service);

@@ -61,12 +61,27 @@ void
 registrations_init(struct registrations *r)
 {
     hmap_init(&r->map);
+    hmap_init(&r->requests);
     r->next_request_id = 1;
+}
+
+/* 0: none is under way any more. */
+static void
+set_request(struct registrations *r, struct registration *reg, uint64_t id)
+{
+    if (reg->request_id) {
+        hmap_remove(&r->requests, &reg->request_node);
+    }
+    reg->request_id = id;
+    if (id) {
+        hmap_insert(&r->requests, &reg->request_node, hash_uint64(id));
+    }
 }
 
 static void
 remove_registration(struct registrations *r, struct registration *reg)
 {
+    set_request(r, reg, 0);
     hmap_remove(&r->map, &reg->node);
     free(reg->service.name);
     free(reg->error);
@@ -82,6 +97,7 @@ registrations_destroy(struct registrations *r)
         remove_registration(r, reg);
     }
     hmap_destroy(&r->map);
+    hmap_destroy(&r->requests);
 }
 
 static void
@@ -115,10 +131,11 @@ insert(struct registrations *r, const struct local_service *service)
 
 /* To be sent from now on; answers to earlier requests no longer count. */
 static void
-change_mind(struct registration *reg, enum registration_state state)
+change_mind(struct registrations *r, struct registration *reg,
+            enum registration_state state)
 {
     reg->state = state;
-    reg->request_id = 0;
+    set_request(r, reg, 0);
     reg->generation++;
     reg->confirmed = false;
     reg->retry_ms = INT64_MIN;
@@ -147,7 +164,7 @@ registrations_want(struct registrations *r,
         }
     }
     reg->wait = wait;
-    change_mind(reg, REGISTRATION_WANTED);
+    change_mind(r, reg, REGISTRATION_WANTED);
 }
 
 void
@@ -161,7 +178,7 @@ registrations_unwant(struct registrations *r,
     } else if (reg->state >= REGISTRATION_UNWANTED) {
         return;
     }
-    change_mind(reg, REGISTRATION_UNWANTED);
+    change_mind(r, reg, REGISTRATION_UNWANTED);
 }
 
 void
@@ -172,7 +189,7 @@ registrations_set(struct registrations *r, const struct local_services *wanted)
     HMAP_FOR_EACH (reg, node, &r->map) {
         if (!local_services_find(wanted, &reg->service)
             && reg->state < REGISTRATION_UNWANTED) {
-            change_mind(reg, REGISTRATION_UNWANTED);
+            change_mind(r, reg, REGISTRATION_UNWANTED);
         }
     }
     for (size_t i = 0; i < wanted->n; i++) {
@@ -186,7 +203,7 @@ registrations_reset(struct registrations *r)
     struct registration *reg;
 
     HMAP_FOR_EACH (reg, node, &r->map) {
-        reg->request_id = 0;
+        set_request(r, reg, 0);
         reg->retry_ms = INT64_MIN;
         reg->confirmed = false;
         reg->state = (reg->state < REGISTRATION_UNWANTED
@@ -273,7 +290,7 @@ registrations_send(struct registrations *r, int64_t now,
         if (!is_waiting(reg) || now < reg->retry_ms) {
             continue;
         }
-        reg->request_id = r->next_request_id++;
+        set_request(r, reg, r->next_request_id++);
         if (reg->state == REGISTRATION_UNWANTED) {
             reg->state = REGISTRATION_REMOVING;
             send_unregister(reg, reg->request_id, send, aux);
@@ -337,8 +354,9 @@ find_request(struct registrations *r, uint64_t request_id)
 {
     struct registration *reg;
 
-    HMAP_FOR_EACH (reg, node, &r->map) {
-        if (request_id && reg->request_id == request_id) {
+    HMAP_FOR_EACH_WITH_HASH (reg, request_node, hash_uint64(request_id),
+                             &r->requests) {
+        if (reg->request_id == request_id) {
             return reg;
         }
     }
@@ -357,7 +375,7 @@ registrations_reply(struct registrations *r,
         return false; /* To a request that was overtaken by another. */
     }
     if (envelope->body_case == SALIENT__V1__ENVELOPE__BODY_ERROR) {
-        reg->request_id = 0;
+        set_request(r, reg, 0);
         if (reply_error(reg, envelope->error, now)) {
             remove_registration(r, reg);
         }
@@ -365,7 +383,7 @@ registrations_reply(struct registrations *r,
     }
     if (envelope->body_case == SALIENT__V1__ENVELOPE__BODY_REGISTERED
         && reg->state == REGISTRATION_SENT) {
-        reg->request_id = 0;
+        set_request(r, reg, 0);
         reply_registered(reg, envelope->registered);
         *ret_registered = reg;
         return true;

@@ -27,6 +27,7 @@ struct registration {
     struct local_service service; /* Owned. */
     enum registration_state state;
     uint64_t request_id;   /* Of the request under way; 0 = none. */
+    struct hmap_node request_node; /* In registrations.requests then. */
     unsigned int generation; /* Counts changes of mind, for who waits. */
     bool wait;             /* Ask for the switches' confirmation. */
     bool confirmed;        /* The switches had it. */
@@ -38,6 +39,7 @@ struct registration {
 
 struct registrations {
     struct hmap map;
+    struct hmap requests; /* Those under way, by request_id. */
     uint64_t next_request_id; /* Shared with the session's other requests. */
 };
 

@@ -144,5 +144,60 @@ test_no_target(void)
     registrations_destroy(&registrations);
 }
 
+/* Against the definition: the longest prefix of ours and of known services
+ * decides, ours at equal length. */
+static void
+test_random(void)
+{
+    enum { N = 60 };
+    static const char *const labels[] = {"a", "b", "c"};
+    for (int round = 0; round < 200; round++) {
+        char name[N][SERVICE_NAME_MAX];
+        struct service_prefix prefix[N];
+        bool known[N], own[N];
+        struct names names;
+        struct registrations registrations;
+        struct host_tables tables;
+        names_init(&names);
+        registrations_init(&registrations);
+        for (size_t i = 0; i < N; i++) {
+            name[i][0] = '\0';
+            for (uint32_t n = 1 + unit_random_below(5); n; n--) {
+                strcat(name[i], labels[unit_random_below(3)]);
+                strcat(name[i], n > 1 ? "." : "");
+            }
+            service_prefix_from_name(name[i], &prefix[i]);
+            known[i] = unit_random_below(3) == 0;
+            own[i] = unit_random_below(6) == 0;
+            if (known[i]) {
+                put_name(&names, name[i], 1000 * (round + 1) + i);
+            }
+            if (own[i]) {
+                want(&registrations, name[i], 80, 80);
+            }
+        }
+        const struct desired_input input = {&welcome, endpoint_id, &names,
+                                            &registrations, NULL};
+        desired_compute(&input, &tables);
+        for (size_t i = 0; i < N; i++) {
+            int own_len = -1, known_len = -1;
+            for (size_t j = 0; j < N; j++) {
+                if (service_prefix_contains_id(&prefix[j], &prefix[i].id)) {
+                    int len = prefix[j].len;
+                    own_len = own[j] && len > own_len ? len : own_len;
+                    known_len = known[j] && len > known_len ? len : known_len;
+                }
+            }
+            CU_ASSERT_EQUAL_FATAL(action_of(&tables, name[i]),
+                                  own_len >= 0 && own_len >= known_len
+                                      ? SERVICE_DEMUX
+                                      : SERVICE_FORWARD);
+        }
+        host_tables_destroy(&tables);
+        names_destroy(&names);
+        registrations_destroy(&registrations);
+    }
+}
+
 UNIT_MAIN("desired", UNIT_TEST(test_compute), UNIT_TEST(test_catch_all),
-          UNIT_TEST(test_no_target))
+          UNIT_TEST(test_no_target), UNIT_TEST(test_random))
