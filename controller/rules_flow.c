@@ -396,7 +396,9 @@ rule_to_flow_mod(const struct rule *rule, const struct rule_dialect *dialect,
         /* The whole cookie: somebody else's flow with this match stays, and so
          * does ours if it just replaced one of an odd kind. */
         ret_fm->cookie = htonll(rule_cookie(rule));
-        ret_fm->cookie_mask = OVS_BE64_MAX;
+        /* But for one bit: with a full mask Open vSwitch looks for the flow
+         * among all that have this cookie, thousands of them, one by one. */
+        ret_fm->cookie_mask = htonll(UINT64_MAX >> 1);
         ret_fm->new_cookie = OVS_BE64_MAX;
     } else {
         ret_fm->new_cookie = htonll(rule_cookie(rule));
