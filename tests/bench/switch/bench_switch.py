@@ -1,379 +1,374 @@
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""make bench-switch: see README.md of this folder for what is measured how.
+"""Speed of the switch.  README.md says what the figures mean.
 
-usage: bench_switch.py PATCHED_PREFIX PRISTINE_PREFIX PKTGEN JSON [NAME...]
+    bench_switch.py BUILD [PART...]
 
-NAME is one of resolve, pick, upcalls, instructions, memory; all by default.
-BENCH_ROUNDS and BENCH_SECONDS override how long a figure is measured.
-To be run in a network namespace of its own, as root."""
-import json
+BUILD has what bench.mk builds.  Parts: extract, plain, resolve, pick.
+
+"""
+
+import glob
 import os
 import re
-import signal
+import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
-import traffic
-from vswitch import VSwitch
+from report import Report
+from switch import Switch
 
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7"))
-SECONDS = float(os.environ.get("BENCH_SECONDS", "1.5"))
-N_FRAMES = 65536
-
-PATCHED, PRISTINE, PKTGEN, JSON = sys.argv[1:5]
-PARTS = sys.argv[5:] or ["resolve", "pick", "upcalls", "instructions",
-                         "memory"]
-results = []
-scratch = tempfile.TemporaryDirectory(prefix="bench-switch-")
+SLICE = 20000    # Packets: some milliseconds, short to what disturbs.
+ROUNDS = 25      # Pairs of slices.
+COUNTED = 20000  # Packets that callgrind counts.
+TREES = ("pristine", "patched")
 
 
-def report(name, value, unit):
-    text = "%.3f" % value if unit == "ratio" else "%.6g" % value
-    print("bench %s %s %s" % (name, text, unit), flush=True)
-    results.append({"name": name, "value": value, "unit": unit})
+class Bench:
+    def __init__(self, build):
+        self.build = build                     # build/
+        self.folder = build + "/bench/switch"  # programs, workloads, run files
+        self.report = Report(build + "/bench/switch.json")
+
+    def program(self, name):
+        return os.path.join(self.folder, name)
+
+    def workload(self, n, packets):
+        """A folder with flows and packets, see workload.c."""
+        folder = self.program("n%d" % n)
+        os.makedirs(folder, exist_ok=True)
+        subprocess.run([self.program("workload"), folder, str(n),
+                        str(packets)], check=True)
+        return folder
+
+    def switch(self, tree, wrapper=()):
+        prefix = self.build + ("/ovs" if tree == "patched"
+                               else "/ovs-pristine/ovs")
+        name = tree + ("-callgrind" if wrapper else "")
+        return Switch(name, self.program("vswitchd-" + tree), prefix,
+                      self.program("run-" + name), wrapper)
 
 
-def report_ratios(name, ratios):
-    """The median, and the spread beside it."""
-    report(name, statistics.median(ratios), "ratio")
-    report(name + ".low", min(ratios), "ratio")
-    report(name + ".high", max(ratios), "ratio")
+def pairs(first, second, packets=SLICE):
+    """Runs A B A B ... and returns both lists of runs.
+
+    'first' and 'second' are (switch, port, packet file)."""
+    runs = ([], [])
+    for _ in range(ROUNDS):
+        for side, (switch, port, path) in zip(runs, (first, second)):
+            side.append(switch.run(port, path, packets))
+    return runs
 
 
-def frames_file(name, frames):
-    path = os.path.join(scratch.name, name)
-    traffic.write_frames(path, frames)
-    return path
+def ratios(baseline, subject):
+    """Packets per second of 'subject' to those of 'baseline', pair by pair."""
+    return [a.cpu_ns / b.cpu_ns for a, b in zip(baseline, subject)]
 
 
-class Load:
-    """Frames that arrive as fast as they can be sent, while in a 'with'."""
-
-    def __init__(self, port, path):
-        self.args = (PKTGEN, port + "-g", path, "0", "64", "0")
-
-    def __enter__(self):
-        self.process = subprocess.Popen(self.args, stdout=subprocess.DEVNULL)
-
-    def __exit__(self, *exc):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait()
+def median_ns(runs):
+    return statistics.median(run.cpu_ns for run in runs)
 
 
-def send(port, path, count, burst=32, pause_us=2000):
-    subprocess.run((PKTGEN, port + "-g", path, str(count), str(burst),
-                    str(pause_us)), check=True, stdout=subprocess.DEVNULL)
+# Instructions: the same on a busy machine as on an idle one.
+
+def callgrind(out, *options):
+    return ["valgrind", "--tool=callgrind", "--quiet",
+            "--collect-atstart=no", "--callgrind-out-file=" + out, *options]
 
 
-def measure(switch, port, path, seconds=None):
-    """Returns CPU seconds of the datapath a packet, packets a second, and the
-    share of packets that missed, under saturation."""
-    with Load(port, path):
-        time.sleep(0.3)
-        cpu, (hit, missed), start = switch.cpu(), switch.lookups(), time.time()
-        time.sleep(seconds or SECONDS)
-        cpu = switch.cpu() - cpu
-        hit1, missed1 = switch.lookups()
-        elapsed = time.time() - start
-    n = hit1 + missed1 - hit - missed
-    return cpu / n, n / elapsed, (missed1 - missed) / n
+def instructions(out):
+    with open(out) as file:
+        return int(re.search(r"^totals: (\d+)", file.read(),
+                             re.MULTILINE).group(1))
 
 
-def warm_up(switch, port, path):
-    """Until the datapath has the flows that the frames need."""
-    for _ in range(20):
-        if measure(switch, port, path, 1)[2] < 0.002:
-            break
+def bench_extract(bench):
+    """miniflow_extract(), by kind of packet."""
+    folder = bench.workload(1000, 100000)
+    out = bench.program("extract.callgrind")
+    count = 1000
+    for kind, packets in (("udp", "udp"), ("tcp", "tcp"), ("sal_syn", "syn"),
+                          ("sal_data", "data")):
+        cost = {}
+        for tree in TREES:
+            subprocess.run(
+                [*callgrind(out), bench.program("extract-" + tree),
+                 "%s/%s.pcap" % (folder, packets), str(count)],
+                check=True, stderr=subprocess.DEVNULL)
+            cost[tree] = instructions(out) / count
+        put_instructions(bench, "switch.extract." + kind, cost)
 
 
-def compare(switch, sides):
-    """Measures the two (port, path) in 'sides' in turns.  Returns how much
-    cheaper a packet of the second is than one of the first, a round each, and
-    the last figures of both."""
-    for port, path in sides:
-        warm_up(switch, port, path)
-    ratios = []
-    for i in range(ROUNDS):
-        order = (0, 1) if i % 2 else (1, 0)
-        figures = {k: measure(switch, *sides[k]) for k in order}
-        ratios.append(figures[1][0] / figures[0][0])
-    return ratios, figures[0], figures[1]
+def put_instructions(bench, name, cost):
+    bench.report.put(name, cost["pristine"] / cost["patched"], "ratio")
+    for tree in TREES:
+        bench.report.put(name + "." + tree, cost[tree], "instructions/packet")
 
 
-def two_bridges(prefix=None):
-    switch = VSwitch(prefix or PATCHED)
-    switch.add_bridge("sal", "s0", "s1")
-    switch.add_bridge("plain", "t0", "t1")
-    switch.vsctl("--", "--id=@t", "create", "Flow_Table", "name=services",
-                 "prefixes=sal_service", "--", "set", "Bridge", "sal",
-                 "flow_tables:10=@t")
-    return switch
-
-
-def megaflows_of(switch, port, path):
-    switch.flush()
-    before = switch.n_megaflows()
-    warm_up(switch, port, path)
-    return switch.n_megaflows() - before
-
-
-def resolve(name, n):
-    all_services = traffic.services(n)
-    switch = two_bridges()
+def count_instructions(bench, tree, folder, kinds):
+    """The whole way through the switch: {kind: instructions a packet}."""
+    out = bench.program(tree + ".callgrind")
+    for old in glob.glob(out + "*"):
+        os.remove(old)
+    switch = bench.switch(tree, callgrind(out, "--instr-atstart=no",
+                                          "--fair-sched=yes"))
+    cost = {}
+    dumps = 0
     try:
-        switch.set_flows("sal", traffic.tile_flows(all_services))
-        switch.set_flows("plain", traffic.route_flows(n))
-        syns = frames_file("syns", traffic.syns(all_services, N_FRAMES))
-        plain = frames_file("plain", traffic.packets(n, N_FRAMES))
-        ratios, sal, ip = compare(switch, (("s0", syns), ("t0", plain)))
-        report_ratios("switch.resolve." + name, ratios)
-        report("switch.resolve.%s.rate" % name, 1 / sal[0], "packets/cpu-s")
-        report("switch.resolve.%s.plain_rate" % name, 1 / ip[0],
-               "packets/cpu-s")
-        report("switch.resolve.%s.throughput" % name, sal[1], "packets/s")
-        report("switch.resolve.%s.hit_rate" % name, 1 - sal[2], "ratio")
-        report("switch.resolve.%s.plain_hit_rate" % name, 1 - ip[2], "ratio")
-        report("switch.resolve.%s.megaflows" % name,
-               megaflows_of(switch, "s0", syns), "flows")
-        report("switch.resolve.%s.plain_megaflows" % name,
-               megaflows_of(switch, "t0", plain), "flows")
+        switch.load(folder + "/plain.flows")
+        for kind in kinds:
+            path = "%s/%s.pcap" % (folder, kind)
+            # All of a few flows, not as chance has it; else the default.
+            switch.cache_exactly(1 if kind.endswith("few") else 100)
+            for _ in range(2): # The first time makes the megaflows.
+                switch.rewind(path)
+                run = switch.run("in2", path, COUNTED)
+                dumps += 1
+            cost[kind] = instructions("%s.%d" % (out, dumps)) / COUNTED
+            if run.sent != COUNTED:
+                raise RuntimeError("%s: %d of %d packets arrived"
+                                   % (kind, run.sent, COUNTED))
     finally:
-        switch.close()
+        switch.stop()
+    return cost
 
 
-def pick():
-    """The ways to pick an instance, for 100 services."""
-    n = 100
-    all_services = traffic.services(n)
-    syns = frames_file("syns", traffic.syns(all_services, N_FRAMES))
-    plain = frames_file("plain", traffic.packets(n, N_FRAMES))
-    switch = two_bridges()
+# Traffic that is no SAL.
+
+PLAIN = ("udp", "udp-few", "tcp", "tcp-few")
+
+
+def bench_plain(bench):
+    """UDP and TCP through the patched switch and through the pristine one:
+    every packet a new flow (megaflow cache), and few flows (exact match
+    cache).  The headline is the worse of the two."""
+    folder = bench.workload(1000, 100000)
+    cost = {tree: count_instructions(bench, tree, folder, PLAIN)
+            for tree in TREES}
+    for protocol in ("udp", "tcp"):
+        name = "switch.plain_" + protocol
+        kinds = [kind for kind in PLAIN if kind.startswith(protocol)]
+        bench.report.put(name, min(cost["pristine"][kind]
+                                   / cost["patched"][kind]
+                                   for kind in kinds), "ratio")
+        for kind in kinds:
+            cache = ".exact" if kind.endswith("few") else ".megaflow"
+            put_instructions(bench, name + cache,
+                             {tree: cost[tree][kind] for tree in TREES})
+    switches = {}
     try:
-        switch.set_flows("plain", traffic.route_flows(n))
-        for name, method in (("tiles", None),
-                             ("hash", "hash,fields(udp_src=0x00ff)"),
-                             ("dp_hash", "dp_hash")):
-            if method:
-                path = os.path.join(scratch.name, "groups")
-                with open(path, "w") as f:
-                    f.write("\n".join(traffic.group_mods(all_services,
-                                                         method)))
-                switch.ofctl("del-groups", "sal")
-                switch.ofctl("add-groups", "sal", path)
-                switch.set_flows("sal", traffic.group_flows(all_services))
-            else:
-                switch.set_flows("sal", traffic.tile_flows(all_services))
-            switch.flush()
-            ratios, sal, _ = compare(switch, (("s0", syns), ("t0", plain)))
-            report_ratios("switch.pick." + name, ratios)
-            report("switch.pick.%s.megaflows" % name,
-                   megaflows_of(switch, "s0", syns), "flows")
+        for tree in TREES:
+            switches[tree] = bench.switch(tree)
+        plain_throughput(bench, switches, folder)
+        plain_memory(bench, switches, folder)
     finally:
-        switch.close()
+        for switch in switches.values():
+            switch.stop()
 
 
-def upcalls():
-    n = 10000
-    all_services = traffic.services(n)
-    switch = two_bridges()
-    try:
-        switch.set_flows("sal", traffic.tile_flows(all_services))
-        # Every service once.
-        each = frames_file("each", (
-            traffic.syn(service, 0xc000 + i % 0x4000, i + 1)
-            for i, (service, _) in enumerate(all_services)))
-        rates = []
-        for _ in range(3):
-            switch.flush()
-            cpu, missed = switch.cpu(), switch.lookups()[1]
-            send("s0", each, n, 64, 5000)
-            time.sleep(0.5)
-            rates.append((switch.lookups()[1] - missed)
-                         / (switch.cpu() - cpu))
-        report("switch.upcalls", statistics.median(rates), "upcalls/cpu-s")
-
-        # 100,000 SYNs of one service, and of an unknown one.
-        for name, service in (("one_service", all_services[5]),
-                              ("unknown_service",
-                               (traffic.label("nobody") * 4, 192))):
-            switch.flush()
-            before = switch.n_megaflows()
-            path = frames_file("one", traffic.syns([service], 20000))
-            missed = switch.lookups()[1]
-            send("s0", path, 100000, 64, 1000)
-            time.sleep(0.5)
-            report("switch.megaflows.%s" % name,
-                   switch.n_megaflows() - before, "flows/100000 SYNs")
-            report("switch.upcalls.%s" % name,
-                   switch.lookups()[1] - missed, "upcalls/100000 SYNs")
-    finally:
-        switch.close()
+def plain_throughput(bench, switches, folder):
+    for switch in switches.values():
+        switch.load(folder + "/plain.flows")
+    for kind in PLAIN:
+        path = "%s/%s.pcap" % (folder, kind)
+        for switch in switches.values():
+            switch.cache_exactly(1 if kind.endswith("few") else 100)
+            switch.run("in2", path, 100000)
+        runs = pairs(*((switches[tree], "in2", path) for tree in TREES))
+        name = "switch.plain_%s.%s.throughput" % (
+            kind[:3], "exact" if kind.endswith("few") else "megaflow")
+        bench.report.put_samples(name, ratios(*runs), "ratio")
+        for tree, side in zip(TREES, runs):
+            bench.report.put("%s.%s" % (name, tree), 1e3 / median_ns(side),
+                             "Mpps")
 
 
-CALLGRIND_ROUND = 4000
+def memory_a_megaflow(switch, port, path, count):
+    """Bytes that each new megaflow takes."""
+    memory, flows = switch.memory(), switch.megaflows()
+    switch.run(port, path, count)
+    flows = switch.megaflows() - flows
+    return (switch.memory() - memory) / flows
 
 
-class CallgrindSwitch(VSwitch):
-    """Counts instructions of the datapath: what dp_netdev_input() and its
-    callees execute, once the megaflows are there."""
-
-    def __init__(self, prefix):
-        self.out = tempfile.mkdtemp(dir=scratch.name)
-        super().__init__(prefix, (
-            "valgrind", "-q", "--tool=callgrind", "--dump-instr=no",
-            "--callgrind-out-file=%s/out" % self.out,
-            "--toggle-collect=dp_netdev_input"))
-
-    def control(self, *args):
-        subprocess.run(("callgrind_control", *args, str(self.daemon.pid)),
-                       check=True, capture_output=True)
-
-    def instructions(self, port, path, symbol=None):
-        """Returns instructions a packet, in all and in 'symbol'."""
-        send(port, path, CALLGRIND_ROUND, 32, 30000)
-        time.sleep(1)
-        self.control("-z")
-        before = sum(self.lookups())
-        send(port, path, CALLGRIND_ROUND, 32, 30000)
-        time.sleep(1)
-        n = sum(self.lookups()) - before
-        for name in os.listdir(self.out):
-            os.unlink(os.path.join(self.out, name))
-        self.control("-d")
-        self.wait(lambda: any(os.path.getsize(os.path.join(self.out, name))
-                              for name in os.listdir(self.out)), 60)
-        time.sleep(1)
-        files = [os.path.join(self.out, name) for name in os.listdir(self.out)]
-        out = subprocess.run(("callgrind_annotate", "--inclusive=yes",
-                              "--threshold=100", *files), check=True,
-                             capture_output=True, text=True).stdout
-
-        def count(pattern):
-            m = re.search(r"^\s*([\d,]+)\s.*" + pattern, out, re.M)
-            return int(m[1].replace(",", "")) / n if m else float("nan")
-        return count("PROGRAM TOTALS"), count(r":%s\b" % symbol)
+def plain_memory(bench, switches, folder):
+    cost = {}
+    for tree, switch in switches.items():
+        switch.appctl("revalidator/purge")
+        cost[tree] = memory_a_megaflow(switch, "in1",
+                                       folder + "/ip-each.pcap", 1000)
+    bench.report.put("switch.memory.plain_megaflow",
+                     cost["pristine"] / cost["patched"], "ratio")
+    for tree in TREES:
+        bench.report.put("switch.memory.plain_megaflow." + tree, cost[tree],
+                         "bytes")
 
 
-def instruction_flows():
-    return ["priority=10,udp,udp_dst=53,actions=2",
-            "priority=10,tcp,tcp_dst=80,actions=2",
-            "priority=1,actions=2"]
+# Resolution.
+
+def put_caches(bench, name, switch):
+    """What the caches did since switch.clear()."""
+    seen = switch.statistics()
+    bench.report.put(name + ".hit_rate", 1 - seen["upcalls"]
+                     / (seen["packets"] * max(seen["passes"], 1)), "ratio")
+    bench.report.put(name + ".upcalls", seen["upcalls"], "upcalls")
+    bench.report.put(name + ".lookups", seen["lookups"], "subtables/packet")
 
 
-def instructions():
-    plain = {
-        "udp": frames_file("udp", (
-            traffic.ethernet_ip_udp(bytes((10, 0, 1, i % 8)), 1024 + i, 53,
-                                    bytes(100)) for i in range(1024))),
-        "tcp": frames_file("tcp", (
-            traffic.ethernet_ip_udp(bytes((10, 0, 1, i % 8)), 1024 + i, 80,
-                                    bytes(100), 6) for i in range(1024))),
-        "sal": frames_file("sal", traffic.syns(traffic.services(8), 1024)),
-    }
-    figures = {}
-    for side, prefix in (("pristine", PRISTINE), ("patched", PATCHED)):
-        switch = CallgrindSwitch(prefix)
+def compare_resolution(bench, switch, name, folder, packets):
+    """SYNs by in1 against plain IPv4 by in2, all megaflows there already."""
+    syn, plain = folder + "/syn.pcap", folder + "/ip.pcap"
+    for side, port, path in (("", "in1", syn), (".plain", "in2", plain)):
+        before = switch.megaflows()
+        switch.clear()
+        run = switch.run(port, path, packets)
+        if run.sent != packets:
+            raise RuntimeError("%s%s: %d of %d packets arrived"
+                               % (name, side, run.sent, packets))
+        put_caches(bench, name + side + ".cold", switch)
+        bench.report.put(name + side + ".megaflows",
+                         switch.megaflows() - before, "megaflows")
+    switch.clear()
+    switch.run("in1", syn, packets)
+    put_caches(bench, name, switch)
+    runs = pairs((switch, "in2", plain), (switch, "in1", syn))
+    bench.report.put_samples(name, ratios(*runs), "ratio")
+    for side, sample in zip((".plain", ""), runs):
+        bench.report.put(name + side + ".pps", 1e3 / median_ns(sample),
+                         "Mpps")
+
+
+def compare_fresh(bench, switch, name, folder, packets):
+    """Other draws of the same popularity, so that the tail misses."""
+    cost = {}
+    for side, port, kind in (("", "in1", "syn"), (".plain", "in2", "ip")):
+        switch.clear()
+        run = switch.run(port, "%s/%s-fresh.pcap" % (folder, kind), packets)
+        cost[side] = run.cpu_ns
+        put_caches(bench, name + ".fresh" + side, switch)
+    bench.report.put(name + ".fresh", cost[".plain"] / cost[""], "ratio")
+
+
+SIZES = (("1", 1, 100000), ("1k", 1000, 100000), ("100k", 100000, 200000))
+
+
+def bench_resolve(bench):
+    for label, n, packets in SIZES:
+        folder = bench.workload(n, packets)
+        switch = bench.switch("patched")
         try:
-            switch.add_bridge("br", "s0", "s1")
-            flows = instruction_flows()
-            for kind in ("udp", "tcp", "sal"):
-                if kind == "sal" and side == "patched":
-                    flows = flows + traffic.tile_flows(traffic.services(8))
-                if kind == "sal" and side == "pristine":
-                    # The same packets, forwarded without a look into them.
-                    flows = flows + ["priority=10,udp,udp_dst=6090,"
-                                     "actions=set_field:02:00:00:00:00:07->"
-                                     "eth_dst,set_field:10.9.9.9->ip_dst,2"]
-                switch.set_flows("br", flows)
-                figures[side, kind] = switch.instructions(
-                    "s0", plain[kind], "miniflow_extract")
+            switch.use_tries()
+            switch.load(folder + "/plain.flows")
+            memory = switch.memory()
+            switch.load(folder + "/tiles.flows")
+            rules = int(re.search(r"flow_count=(\d+)", switch.ofctl(
+                "dump-aggregate", "br0", "table=10")).group(1))
+            name = "switch.resolve." + label
+            if n > 1:
+                bench.report.put(name + ".memory_rule",
+                                 (switch.memory() - memory) / rules, "bytes")
+            compare_resolution(bench, switch, name, folder, packets)
+            if n > 1:
+                compare_fresh(bench, switch, name, folder, packets)
+            if label == "100k":
+                bench_upcalls(bench, switch, folder, n)
+                bench_one_service(bench, switch, folder)
+                bench_data(bench, switch, folder, packets)
         finally:
-            switch.close()
-    for kind in ("udp", "tcp"):
-        report("switch.plain_" + kind,
-               figures["pristine", kind][0] / figures["patched", kind][0],
-               "ratio")
-    for kind in ("udp", "tcp", "sal"):
-        for side in ("pristine", "patched"):
-            total, extract = figures[side, kind]
-            report("switch.instructions.%s.%s" % (kind, side), total,
-                   "instructions/packet")
-            report("switch.extract.%s.%s" % (kind, side), extract,
-                   "instructions/packet")
+            switch.stop()
+            shutil.rmtree(folder)
 
 
-def throughput():
-    """Plain traffic through the patched and the pristine switch, in turns."""
-    paths = {
-        "udp": frames_file("udp", (
-            traffic.ethernet_ip_udp(bytes((10, 0, 1, i % 8)), 1024 + i, 53,
-                                    bytes(100)) for i in range(32768))),
-        "tcp": frames_file("tcp", (
-            traffic.ethernet_ip_udp(bytes((10, 0, 1, i % 8)), 1024 + i, 80,
-                                    bytes(100), 6) for i in range(32768))),
-    }
-    switches = []
-    try:
-        for prefix, ports in ((PRISTINE, ("s0", "s1")),
-                              (PATCHED, ("t0", "t1"))):
-            switch = VSwitch(prefix)
-            switches.append(switch)
-            switch.add_bridge("br", *ports)
-            switch.set_flows("br", instruction_flows())
-        for kind, path in paths.items():
-            ratios = []
-            for i in range(ROUNDS):
-                order = (0, 1) if i % 2 else (1, 0)
-                costs = {k: measure(switches[k], ("s0", "t0")[k], path)[0]
-                         for k in order}
-                ratios.append(costs[0] / costs[1])
-            report_ratios("switch.plain_%s.throughput" % kind, ratios)
-    finally:
-        for switch in switches:
-            switch.close()
+def bench_upcalls(bench, switch, folder, n):
+    """The first packet of services that nobody asked for yet, of plain
+    destinations, and of services that do not exist."""
+    count = n // 5
+    rate = {}
+    for side, port, kind in (("", "in1", "syn-each"),
+                             (".plain", "in2", "ip-each"),
+                             (".unknown", "in1", "syn-unknown")):
+        name = "switch.upcall" + side
+        path = "%s/%s.pcap" % (folder, kind)
+        switch.appctl("revalidator/purge")
+        if not side or side == ".plain":
+            memory = memory_a_megaflow(switch, port, path, 1000)
+            bench.report.put("switch.memory.megaflow" + side, memory, "bytes")
+        before = switch.megaflows()
+        switch.clear()
+        run = switch.run(port, path, count)
+        seen = switch.statistics()
+        bench.report.put(name + ".megaflows", switch.megaflows() - before,
+                         "megaflows")
+        bench.report.put(name + ".upcalls", seen["upcalls"], "upcalls")
+        if seen["upcalls"]:
+            rate[side] = 1e9 / (run.cpu_ns * count / seen["upcalls"])
+            bench.report.put(name + ".rate", rate[side], "upcalls/s")
+    bench.report.put("switch.upcall", rate[""] / rate[".plain"], "ratio")
 
 
-def memory():
-    n = 20000
-    all_services = traffic.services(n)
-    switch = two_bridges()
-    try:
-        before = switch.rss()
-        flows = traffic.tile_flows(all_services, 0)
-        switch.set_flows("sal", flows)
-        time.sleep(1)
-        report("switch.memory.rule", (switch.rss() - before) / len(flows),
-               "bytes")
-        before, n_before = switch.rss(), switch.n_megaflows()
-        send("s0", frames_file("each", (
-            traffic.syn(service, 0xc000, i + 1)
-            for i, (service, _) in enumerate(all_services))), n, 64, 5000)
-        time.sleep(1)
-        report("switch.memory.megaflow", (switch.rss() - before)
-               / (switch.n_megaflows() - n_before), "bytes")
-    finally:
-        switch.close()
+def bench_one_service(bench, switch, folder):
+    """Megaflows that SYNs of one service make: the same for any number."""
+    path = folder + "/syn-one.pcap"
+    switch.appctl("revalidator/purge")
+    count = {}
+    sent = 0
+    for label, upto in (("1k", 1000), ("10k", 10000), ("100k", 100000)):
+        switch.run("in1", path, upto - sent)
+        sent = upto
+        count[label] = switch.megaflows()
+        bench.report.put("switch.one_service.megaflows." + label,
+                         count[label], "megaflows")
+    bench.report.put("switch.one_service", count["1k"] / count["100k"],
+                     "ratio")
+
+
+def bench_data(bench, switch, folder, packets):
+    """DATA packets of bound flows are forwarded like any others."""
+    data, plain = folder + "/data.pcap", folder + "/ip.pcap"
+    switch.appctl("revalidator/purge")
+    flows = []
+    for path in (data, plain):
+        switch.run("in2", path, packets)
+        flows.append(switch.megaflows())
+    bench.report.put("switch.data.megaflows", flows[0], "megaflows")
+    bench.report.put("switch.data.megaflows.both", flows[1], "megaflows")
+    runs = pairs((switch, "in2", plain), (switch, "in2", data))
+    bench.report.put_samples("switch.data", ratios(*runs), "ratio")
+
+
+def bench_pick(bench):
+    """The ways of picking an instance, each against plain forwarding."""
+    packets = 100000
+    folder = bench.workload(1000, packets)
+    for method in ("tiles", "hash", "dp_hash"):
+        groups = "%s/%s.groups" % (folder, method)
+        switch = bench.switch("patched")
+        try:
+            switch.use_tries()
+            switch.load(folder + "/plain.flows")
+            switch.load("%s/%s.flows" % (folder, method),
+                        groups if os.path.exists(groups) else None)
+            compare_resolution(bench, switch, "switch.pick." + method,
+                               folder, packets)
+        finally:
+            switch.stop()
+
+
+PARTS = {"extract": bench_extract, "plain": bench_plain,
+         "resolve": bench_resolve, "pick": bench_pick}
 
 
 def main():
-    if "resolve" in PARTS:
-        for name, n in (("1", 1), ("1k", 1000), ("100k", 100000)):
-            resolve(name, n)
-    if "pick" in PARTS:
-        pick()
-    if "upcalls" in PARTS:
-        upcalls()
-    if "instructions" in PARTS:
-        instructions()
-        throughput()
-    if "memory" in PARTS:
-        memory()
-    os.makedirs(os.path.dirname(JSON) or ".", exist_ok=True)
-    with open(JSON, "w") as f:
-        json.dump(results, f, indent=1)
+    bench = Bench(os.path.abspath(sys.argv[1]))
+    for part in sys.argv[2:] or PARTS:
+        started = time.monotonic()
+        PARTS[part](bench)
+        print("# %s: %.0f s" % (part, time.monotonic() - started),
+              flush=True)
+    bench.report.save()
 
 
-main()
+if __name__ == "__main__":
+    main()

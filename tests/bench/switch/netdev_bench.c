@@ -17,7 +17,8 @@
  *     bench/memory                 prints the bytes that malloc() has given out
  *
  * Under valgrind --tool=callgrind --collect-atstart=no only the polling thread
- * is counted, and only from the first packet of a run to the last.
+ * is counted, and only from the first packet of a run to the last; each run is
+ * dumped by itself.
  *
  * Threads: the commands run in the main thread, netdev_bench_rxq_recv() in a
  * PMD thread, netdev_bench_send() in any.  The one run at a time belongs to the
@@ -153,6 +154,7 @@ run_end(struct run *run)
 {
     CALLGRIND_TOGGLE_COLLECT;
     CALLGRIND_STOP_INSTRUMENTATION;
+    CALLGRIND_DUMP_STATS;
     run->cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - run->cpu_ns;
     run->wall_ns = clock_ns(CLOCK_MONOTONIC) - run->wall_ns;
     atomic_store(&bench_run, NULL);
@@ -171,8 +173,12 @@ netdev_bench_rxq_recv(struct netdev_rxq *rxq, struct dp_packet_batch *batch,
 
     atomic_read_explicit(&bench_run, &run, memory_order_acquire);
     if (!run) {
-        /* Leave the CPU to the switch that is compared with this one. */
-        nanosleep(&(struct timespec) {.tv_nsec = 50000}, NULL);
+        /* Leave the CPU to the switch that is compared with this one, and do
+         * not hold up who waits for RCU: the caller itself quiesces only every
+         * 1,024 polls. */
+        ovsrcu_quiesce_start();
+        nanosleep(&(struct timespec) {.tv_nsec = 200000}, NULL);
+        ovsrcu_quiesce_end();
         return EAGAIN;
     }
     if (run->port != rxq->netdev) {

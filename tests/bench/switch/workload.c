@@ -9,7 +9,7 @@
  *     tiles.flows        the controller's pipeline, an instance a tile
  *     hash.flows         the same, an instance a group, selection_method=hash
  *     dp_hash.flows      the same, selection_method=dp_hash
- *     *.groups           their groups
+ *     *.groups           their groups (not for more than 10,000 services)
  *     plain.flows        the forwarding part alone, without SAL fields
  *     syn.pcap           PACKETS SYNs
  *     syn-fresh.pcap     others of the same kind
@@ -41,6 +41,7 @@
 #define N_OUT 4              /* Ports that instances are behind: 3..6. */
 #define FEW_FLOWS 256
 #define GROUP_BITS 4         /* Bits of udp_src that hash.flows looks at. */
+#define MAX_GROUPS 10000
 
 struct service {
     uint8_t id[SAL_SERVICE_ID_LEN];
@@ -297,29 +298,31 @@ put_routes(FILE *file)
 static void
 write_flows(void)
 {
-    char method[64];
     FILE *plain = create("plain.flows");
     FILE *tiles = create("tiles.flows");
-    FILE *hash = create("hash.flows"), *hash_groups = create("hash.groups");
-    FILE *dp = create("dp_hash.flows"), *dp_groups = create("dp_hash.groups");
 
-    snprintf(method, sizeof method, "hash,fields(udp_src=%#x)",
-             (1 << GROUP_BITS) - 1);
     put_routes(plain);
     put_base(tiles);
-    put_base(hash);
-    put_base(dp);
     for (uint32_t i = 0; i < n_services; i++) {
         put_tiles(tiles, i);
-        put_group(hash, hash_groups, i, method);
-        put_group(dp, dp_groups, i, "dp_hash");
     }
     fclose(plain);
     fclose(tiles);
-    fclose(hash);
-    fclose(hash_groups);
-    fclose(dp);
-    fclose(dp_groups);
+}
+
+static void
+write_groups(const char *flows_name, const char *groups_name,
+             const char *method)
+{
+    FILE *flows = create(flows_name);
+    FILE *groups = create(groups_name);
+
+    put_base(flows);
+    for (uint32_t i = 0; i < n_services; i++) {
+        put_group(flows, groups, i, method);
+    }
+    fclose(flows);
+    fclose(groups);
 }
 
 /* Packets. */
@@ -565,6 +568,13 @@ main(int argc, char *argv[])
     make_services();
     make_popularity();
     write_flows();
+    if (n_services <= MAX_GROUPS) {
+        char method[64];
+        snprintf(method, sizeof method, "hash,fields(udp_src=%#x)",
+                 (1 << GROUP_BITS) - 1);
+        write_groups("hash.flows", "hash.groups", method);
+        write_groups("dp_hash.flows", "dp_hash.groups", "dp_hash");
+    }
     write_packets("syn.pcap", SYN, n_packets, 2);
     write_packets("syn-fresh.pcap", SYN, n_packets, 3);
     write_packets("syn-one.pcap", SYN_ONE, n_packets, 4);
