@@ -75,13 +75,13 @@ deliver_control(struct __sk_buff *skb, const struct sal_settings *settings,
         return drop(SAL_COUNT_IN_FAILED);
     }
     if (flow->flags & SAL_FLOW_REWRITE
-        && rewrite_inner(skb, &flow->wire, &flow->local, 0)) {
+        && rewrite_inner(skb, flow, 0)) {
         return drop(SAL_COUNT_IN_FAILED);
     }
     ecn_restore(skb, control->outer.tos);
     flow->in_packets += 1;
     flow->in_bytes += control->inner_len;
-    flow->last_in_ns = bpf_ktime_get_ns();
+    flow->last_in_ns = bpf_ktime_get_coarse_ns();
     return deliver(skb, settings);
 }
 
@@ -147,7 +147,6 @@ server_flow_find(struct sal_settings *settings, struct scratch *scratch,
         }
         __u32 port = keyed_random(settings, scratch) & 0x7fff;
         flow->local.rport = bpf_htons(port + 32768);
-        flow->flags |= SAL_FLOW_REWRITE;
     }
     return NULL;
 }
@@ -221,9 +220,6 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     flow->local.local = addr_is_zero(&target->address)
                         ? settings->identity_v4 : target->address;
     flow->local.lport = target->port;
-    if (!tuple_equal(&flow->local, &flow->wire)) {
-        flow->flags |= SAL_FLOW_REWRITE;
-    }
     flow->created_ns = bpf_ktime_get_ns();
 
     int is_free = 0;
@@ -233,6 +229,7 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     } else if (!is_free) {
         return refuse(skb, scratch, control, SAL_COUNT_IN_TUPLE_TAKEN);
     } else {
+        flow_prepare_rewrite(flow);
         if (half_flow_insert(settings, scratch)) {
             found = half_flow_by_id(flow->id);
         }
@@ -295,6 +292,7 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
     flow->peer_locator = control->outer.src;
     flow->own_locator = control->outer.dst;
     flow->ifindex = skb->ifindex;
+    flow->l2_expires_ns = 0;
     flow->isn_in = inner->tcp.seq;
     if (flow_bind(flow)) {
         flow = flow_by_id(id);

@@ -135,7 +135,7 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     }
     flow->out_packets += 1;
     flow->out_bytes += packet->len;
-    flow->last_out_ns = bpf_ktime_get_ns();
+    flow->last_out_ns = bpf_ktime_get_coarse_ns();
     count(SAL_COUNT_OUT_SYN);
     return send_control(skb, settings, scratch, flow, SAL_TYPE_SYN, flags,
                         SYN_HEADER_LEN, packet->tos);
@@ -145,7 +145,7 @@ static __always_inline int
 egress_rewrite(struct __sk_buff *skb, const struct sal_flow *flow)
 {
     return flow->flags & SAL_FLOW_REWRITE
-           ? rewrite_inner(skb, &flow->local, &flow->wire, 1) : 0;
+           ? rewrite_inner(skb, flow, 1) : 0;
 }
 
 /* The server's answer to a SYN: its SYN-ACK, or a RST where nobody listens. */
@@ -185,7 +185,7 @@ egress_answer(struct __sk_buff *skb, struct sal_settings *settings,
     }
     flow->out_packets += 1;
     flow->out_bytes += packet->len;
-    flow->last_out_ns = bpf_ktime_get_ns();
+    flow->last_out_ns = bpf_ktime_get_coarse_ns();
     if (syn_ack) {
         flow->isn_out = packet->seq;
         count(SAL_COUNT_OUT_SYN_ACK);
@@ -212,7 +212,8 @@ egress_other(struct __sk_buff *skb, struct sal_settings *settings,
         if (egress_rewrite(skb, flow)) {
             return drop(SAL_COUNT_OUT_FAILED);
         }
-        return send_data(skb, settings, flow, packet->tos);
+        return send_data(skb, settings, flow, bpf_ktime_get_coarse_ns(),
+                         packet->tos);
     }
     return egress_answer(skb, settings, packet);
 }
@@ -265,10 +266,11 @@ egress_ipv4(struct __sk_buff *skb, struct sal_settings *settings)
     if (egress_rewrite(skb, flow)) {
         return drop(SAL_COUNT_OUT_FAILED);
     }
+    __u64 now = bpf_ktime_get_coarse_ns();
     flow->out_packets += 1;
     flow->out_bytes += packet.len;
-    flow->last_out_ns = bpf_ktime_get_ns();
-    int verdict = send_data(skb, settings, flow, packet.tos);
+    flow->last_out_ns = now;
+    int verdict = send_data(skb, settings, flow, now, packet.tos);
     flow_track_close(settings, flow, packet.tcp_flags, SAL_FLOW_FIN_OUT);
     return verdict;
 }

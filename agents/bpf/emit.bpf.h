@@ -14,42 +14,56 @@
 #define ENDPOINT_OPTION_LEN (2 + SAL_ENDPOINT_ID_LEN)
 #define SYN_HEADER_LEN (SAL_SERVICE_HEADER_LEN + ENDPOINT_OPTION_LEN + 2)
 
-/* Changes the inner addresses and ports of the IPv4 TCP packet at the start
- * of 'skb' from 'from' to 'to'; 'local' is the source if 'outbound', the
- * destination otherwise.  Right with any kind of checksum offload: TCP's
- * checksum is left to the helpers, who know whether it is a partial one. */
-static __noinline int
-rewrite_inner(struct __sk_buff *skb, const struct sal_tuple *from,
-              const struct sal_tuple *to, int outbound)
+/* How long an Ethernet address that was learnt is used. */
+#define L2_LIFE_NS 1000000000ULL
+
+/* Prepares rewriting: what the change from the local to the wire tuple adds
+ * to a checksum. */
+static __always_inline void
+flow_prepare_rewrite(struct sal_flow *flow)
 {
-    if (!from || !to) {
-        return -1;
-    }
-    __be32 old[2], new[2];
-    __be32 old_ports, new_ports;
-    int source = outbound ? 0 : 1;
+    const struct sal_tuple *from = &flow->local, *to = &flow->wire;
+    __be32 old[2] = {from->local.w[3], from->remote.w[3]};
+    __be32 new[2] = {to->local.w[3], to->remote.w[3]};
+    __be32 old_ports = from->lport | (__u32) from->rport << 16;
+    __be32 new_ports = to->lport | (__u32) to->rport << 16;
 
-    old[source & 1] = from->local.w[3];
-    new[source & 1] = to->local.w[3];
-    old[(source ^ 1) & 1] = from->remote.w[3];
-    new[(source ^ 1) & 1] = to->remote.w[3];
-    if (outbound) {
-        old_ports = from->lport | (__u32) from->rport << 16;
-        new_ports = to->lport | (__u32) to->rport << 16;
-    } else {
-        old_ports = from->rport | (__u32) from->lport << 16;
-        new_ports = to->rport | (__u32) to->lport << 16;
+    if (old[0] == new[0] && old[1] == new[1] && old_ports == new_ports) {
+        return;
     }
+    flow->flags |= SAL_FLOW_REWRITE;
+    flow->address_diff = bpf_csum_diff(old, 8, new, 8, 0);
+    flow->port_diff = bpf_csum_diff(&old_ports, 4, &new_ports, 4, 0);
+}
 
+/* Ones' complement negation: what undoes a checksum difference. */
+static __always_inline __u32
+diff_negate(__u32 diff)
+{
+    return ~diff;
+}
+
+/* Changes the inner addresses and ports of the IPv4 TCP packet at the start
+ * of 'skb' between what the local stack sees and what is on the wire.  Right
+ * with any kind of checksum offload: TCP's checksum is left to the helper,
+ * which knows whether it is a partial one. */
+static __always_inline int
+rewrite_inner(struct __sk_buff *skb, const struct sal_flow *flow, int outbound)
+{
+    const struct sal_tuple *to = outbound ? &flow->wire : &flow->local;
     const __u32 tcp_ofs = ETH_HLEN + IP4_LEN;
     const __u32 check_ofs = tcp_ofs + __builtin_offsetof(struct tcphdr, check);
-    __s64 diff = bpf_csum_diff(old, 8, new, 8, 0);
-    if (bpf_l4_csum_replace(skb, check_ofs, 0, diff, BPF_F_PSEUDO_HDR)) {
+    __u32 address_diff = outbound ? flow->address_diff
+                                  : diff_negate(flow->address_diff);
+
+    if (bpf_l4_csum_replace(skb, check_ofs, 0, address_diff,
+                            BPF_F_PSEUDO_HDR)) {
         return -1;
     }
-    if (old_ports != new_ports) {
-        diff = bpf_csum_diff(&old_ports, 4, &new_ports, 4, 0);
-        if (bpf_l4_csum_replace(skb, check_ofs, 0, diff, 0)) {
+    if (flow->port_diff) {
+        __u32 port_diff = outbound ? flow->port_diff
+                                   : diff_negate(flow->port_diff);
+        if (bpf_l4_csum_replace(skb, check_ofs, 0, port_diff, 0)) {
             return -1;
         }
     }
@@ -61,12 +75,53 @@ rewrite_inner(struct __sk_buff *skb, const struct sal_tuple *from,
     if ((void *) (tcp + 1) > end) {
         return -1;
     }
-    ip->check = checksum_update(ip->check, old[0], new[0]);
-    ip->check = checksum_update(ip->check, old[1], new[1]);
-    ip->saddr = new[0];
-    ip->daddr = new[1];
-    *(__be32 *) tcp = new_ports;
+    ip->check = ~checksum_fold((__u64) (__u16) ~ip->check + address_diff);
+    if (outbound) {
+        ip->saddr = to->local.w[3];
+        ip->daddr = to->remote.w[3];
+        tcp->source = to->lport;
+        tcp->dest = to->rport;
+    } else {
+        ip->saddr = to->remote.w[3];
+        ip->daddr = to->local.w[3];
+        tcp->source = to->rport;
+        tcp->dest = to->lport;
+    }
     return 0;
+}
+
+/* Learns from a valid DATA packet of 'flow' the Ethernet addresses of the way
+ * back: who hands us the peer's packets takes ours to it.  That saves a route
+ * and a neighbour look-up per packet; where nothing was heard from the peer
+ * for a while, the kernel's tables are asked. */
+static __always_inline void
+l2_learn(struct __sk_buff *skb, struct sal_flow *flow, __u64 now)
+{
+    void *data = packet_data(skb);
+    void *end = packet_end(skb);
+    const struct ethhdr *eth = data;
+    if (data + ETH_HLEN > end || skb->ifindex != flow->ifindex
+        || eth->h_source[0] & 1) {
+        return;
+    }
+    __builtin_memcpy(flow->l2, eth->h_source, ETH_ALEN);
+    __builtin_memcpy(flow->l2 + ETH_ALEN, eth->h_dest, ETH_ALEN);
+    flow->l2_expires_ns = now + L2_LIFE_NS;
+}
+
+/* Sends an encapsulated packet of 'flow' to its peer. */
+static __always_inline int
+output(struct __sk_buff *skb, struct sal_flow *flow, __u64 now)
+{
+    if (now < flow->l2_expires_ns) {
+        void *data = packet_data(skb);
+        void *end = packet_end(skb);
+        if (data + ETH_HLEN <= end) {
+            __builtin_memcpy(data, flow->l2, 2 * ETH_ALEN);
+            return bpf_redirect(flow->ifindex, 0);
+        }
+    }
+    return bpf_redirect_neigh(flow->ifindex, NULL, 0, 0);
 }
 
 /* Writes the outer IPv4 and UDP headers into the room made for them. */
@@ -96,7 +151,7 @@ write_outer4(struct iphdr *ip, const struct sal_flow *flow, __be16 sal_port,
 /* Sends the inner packet in 'skb' on as DATA of 'flow'. */
 static __always_inline int
 send_data(struct __sk_buff *skb, const struct sal_settings *settings,
-          const struct sal_flow *flow, __u8 tos)
+          struct sal_flow *flow, __u64 now, __u8 tos)
 {
     if (bpf_skb_adjust_room(skb, OUTER4_LEN + SAL_DATA_HEADER_LEN,
                             BPF_ADJ_ROOM_MAC, ENCAP_FLAGS)) {
@@ -120,7 +175,7 @@ send_data(struct __sk_buff *skb, const struct sal_settings *settings,
     sal->inner = SAL_INNER_IPV4;
     sal->checksum = 0;
     count(SAL_COUNT_OUT_DATA);
-    return bpf_redirect_neigh(flow->ifindex, NULL, 0, 0);
+    return output(skb, flow, now);
 }
 
 /* Builds the SAL header of a control packet of 'flow' in scratch->header. */

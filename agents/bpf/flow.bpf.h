@@ -132,18 +132,20 @@ flow_bind(struct sal_flow *flow)
     return 1;
 }
 
-/* The socket of bound 'flow' is gone.  The flow stays reachable in the LRU
- * tables: the peer may still send its FIN (orphans in FIN-WAIT-2 report their
- * close before it arrives), and TIME-WAIT answers it again. */
+/* The socket of bound 'flow' is gone.  If it is to linger, the flow stays
+ * reachable in the LRU tables: the peer may still send its FIN (orphans in
+ * FIN-WAIT-2 report their close before it arrives), TIME-WAIT answers it
+ * again, and an abort may have to be repeated. */
 static __noinline int
-flow_close(struct sal_flow *flow)
+flow_close(struct sal_flow *flow, int linger)
 {
     if (!flow) {
         return 0;
     }
     __u32 id = flow->id;
     flow->state = SAL_FLOW_CLOSING;
-    if (!bpf_map_update_elem(&sal_half_flows, &id, flow, BPF_ANY)) {
+    if (linger
+        && !bpf_map_update_elem(&sal_half_flows, &id, flow, BPF_ANY)) {
         bpf_map_update_elem(&sal_half_tuples, &flow->local, &id, BPF_ANY);
     }
     flow_delete(flow);
@@ -164,13 +166,16 @@ flow_track_close(const struct sal_settings *settings, struct sal_flow *flow,
     if (tcp_flags & TCP_FIN) {
         flow->flags |= fin_flag;
     }
+    if (tcp_flags & TCP_RST && fin_flag == SAL_FLOW_FIN_IN) {
+        flow->flags |= SAL_FLOW_RST_IN;
+    }
     /* Our own RST ends a socket, or is said on behalf of none. */
     if ((tcp_flags & TCP_RST
          && (fin_flag == SAL_FLOW_FIN_OUT
              || !(settings->flags & SAL_SETTINGS_SOCKOPS)))
         || ((flow->flags & both) == both
             && !(settings->flags & SAL_SETTINGS_SOCKOPS))) {
-        flow_close(flow);
+        flow_close(flow, 1);
     }
 }
 

@@ -249,17 +249,19 @@ ingress_data(struct __sk_buff *skb, struct sal_settings *settings,
         }
     }
 
+    __u64 now = bpf_ktime_get_coarse_ns();
+    l2_learn(skb, flow, now);
     if (decapsulate(skb, SAL_DATA_HEADER_LEN)) {
         return drop(SAL_COUNT_IN_FAILED);
     }
     if (flow->flags & SAL_FLOW_REWRITE
-        && rewrite_inner(skb, &flow->wire, &flow->local, 0)) {
+        && rewrite_inner(skb, flow, 0)) {
         return drop(SAL_COUNT_IN_FAILED);
     }
     ecn_restore(skb, outer->tos);
     flow->in_packets += 1;
     flow->in_bytes += len;
-    flow->last_in_ns = bpf_ktime_get_ns();
+    flow->last_in_ns = now;
     count(SAL_COUNT_IN_DATA);
     if (flow->state == SAL_FLOW_BOUND) {
         flow_track_close(settings, flow, flags, SAL_FLOW_FIN_IN);

@@ -106,7 +106,8 @@ sal_sockops(struct bpf_sock_ops *ops)
         && op != BPF_SOCK_OPS_STATE_CB) {
         return 1;
     }
-    if (op == BPF_SOCK_OPS_STATE_CB && ops->args[1] != BPF_TCP_CLOSE) {
+    __u32 old_state = ops->args[0], new_state = ops->args[1];
+    if (op == BPF_SOCK_OPS_STATE_CB && new_state != BPF_TCP_CLOSE) {
         return 1;
     }
     struct sal_settings *settings = settings_get();
@@ -122,7 +123,9 @@ sal_sockops(struct bpf_sock_ops *ops)
         return 1;
     }
     if (op == BPF_SOCK_OPS_STATE_CB) {
-        flow_close(flow);
+        /* After LAST-ACK or the peer's RST, neither end has more to say. */
+        flow_close(flow, old_state != BPF_TCP_LAST_ACK
+                             && !(flow->flags & SAL_FLOW_RST_IN));
     } else {
         bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags
                                            | BPF_SOCK_OPS_STATE_CB_FLAG);

@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 1
+#define SAL_MAPS_LAYOUT 2
 
 struct sal_addr {
     sal_u32 w[4];
@@ -38,6 +38,7 @@ enum sal_flow_state {
 #define SAL_FLOW_FIN_OUT 0x04 /* FIN seen from the local stack. */
 #define SAL_FLOW_REWRITE 0x08 /* Local and wire tuple differ. */
 #define SAL_FLOW_OUTER6 0x10  /* Locators are IPv6. */
+#define SAL_FLOW_RST_IN 0x20  /* The peer aborted. */
 
 /* Bound flows live in sal_flows (by flow ID) and sal_tuples (local tuple to
  * flow ID).  Half-open and closing ones live in the LRU tables sal_half_flows
@@ -55,6 +56,13 @@ struct sal_flow {
     sal_u64 nonce;
     sal_u8 flags_class; /* Path class for the header's byte 12. */
     sal_u8 pad[7];
+    /* Second: the Ethernet addresses learnt for the way to peer_locator, good
+     * until l2_expires_ns (whoever changes a locator sets it to 0), and what
+     * rewriting local to wire adds to the checksum of addresses and ports. */
+    sal_u64 l2_expires_ns;
+    sal_u8 l2[12]; /* Destination, source. */
+    sal_u32 address_diff, port_diff;
+    sal_u32 pad2;
     struct sal_tuple local; /* As the local stack sees it. */
     struct sal_tuple wire;  /* As it is inside the SAL. */
     sal_u32 isn_in;         /* First TCP sequence number, either way; */
@@ -198,7 +206,7 @@ enum sal_counter {
 
 _Static_assert(sizeof(struct sal_addr) == 16, "sal_addr");
 _Static_assert(sizeof(struct sal_tuple) == 40, "sal_tuple");
-_Static_assert(sizeof(struct sal_flow) == 240, "sal_flow");
+_Static_assert(sizeof(struct sal_flow) == 272, "sal_flow");
 _Static_assert(sizeof(struct sal_settings) == 112, "sal_settings");
 _Static_assert(sizeof(struct sal_service_value) == 32, "sal_service_value");
 _Static_assert(sizeof(struct sal_rule_key) == 36, "sal_rule_key");
@@ -206,10 +214,11 @@ _Static_assert(sizeof(struct sal_rule) == 16, "sal_rule");
 _Static_assert(sizeof(struct sal_target_key) == 40, "sal_target_key");
 _Static_assert(sizeof(struct sal_target) == 32, "sal_target");
 SAL_ASSERT_OFS(sal_flow, nonce, 48);
-SAL_ASSERT_OFS(sal_flow, local, 64);
-SAL_ASSERT_OFS(sal_flow, wire, 104);
-SAL_ASSERT_OFS(sal_flow, service_id, 152);
-SAL_ASSERT_OFS(sal_flow, created_ns, 184);
+SAL_ASSERT_OFS(sal_flow, l2_expires_ns, 64);
+SAL_ASSERT_OFS(sal_flow, local, 96);
+SAL_ASSERT_OFS(sal_flow, wire, 136);
+SAL_ASSERT_OFS(sal_flow, service_id, 184);
+SAL_ASSERT_OFS(sal_flow, created_ns, 216);
 SAL_ASSERT_OFS(sal_settings, identity_v4, 24);
 SAL_ASSERT_OFS(sal_settings, hash_key, 88);
 
