@@ -62,7 +62,7 @@ deps: ## install the Debian packages that are missing
 	@tests/setup/install-packages.sh
 
 check: deps ## pass all tests
-	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@$(MAKE) --no-print-directory -j$$(nproc) all unit-programs
 	@$(MAKE) --no-print-directory run-checks
 
 clean: ## remove what was built, but not Open vSwitch

@@ -14,6 +14,8 @@ $(UNIT_PROGRAMS): $(LIBSALIENT)
 CHECKS := check-pure check-unit $(CHECKS)
 
 ## Tests
+unit-programs: $(UNIT_PROGRAMS)
+
 check-unit: $(UNIT_PROGRAMS) ## unit tests (CUnit)
 	@tests/run-unit.sh $(UNIT_PROGRAMS)
 
@@ -23,7 +25,7 @@ check-pure: ## pure files do no I/O and read no clock
 run-checks:
 	@tests/run-checks.sh $(CHECKS)
 
-.PHONY: check-unit check-pure run-checks
+.PHONY: unit-programs check-unit check-pure run-checks
 
 # The dissector's own numbers against those of the header.
 $(BUILD)/tests/sal_layout: tests/dissector/sal_layout.c ofp-ext/sal.h
