@@ -45,3 +45,5 @@ $(OVS_STAMP):
 CHECKS += check-sal
 check-sal: $(OVS_STAMP) ## the SAL autotests inside the patched Open vSwitch
 	@$(OVS_PATCHES)/check-sal.sh $(OVS_BUILD)
+
+include tests/ovs/ovs-tests.mk
