@@ -4,14 +4,21 @@
 #ifndef SALIENT_SAL_PIPELINE_H
 #define SALIENT_SAL_PIPELINE_H 1
 
-#define SAL_TABLE_CLASSIFY 0 /* Probes, ARP/ND, SYNs to the resolver -> 10. */
+#define SAL_TABLE_ADMIT 0    /* Probes; hosts may only be themselves -> 1. */
+#define SAL_TABLE_CLASSIFY 1 /* ARP/ND, SYNs to the resolver -> 10. */
 #define SAL_TABLE_ND 5       /* Second half of a neighbour advertisement. */
 #define SAL_TABLE_SERVICE 10 /* Service ID -> instance; rewrites, outputs. */
 #define SAL_TABLE_FORWARD 20 /* Host routes by locator and path class. */
 
-/* Priorities of SAL_TABLE_CLASSIFY. */
+/* Priorities of SAL_TABLE_ADMIT. */
 #define SAL_PRIORITY_LINK_PROBE 60000 /* LLDP among switches -> controller. */
 #define SAL_PRIORITY_HOST_PROBE 50000 /* PROBE to the resolver -> controller. */
+#define SAL_PRIORITY_ADMIT_ASK 40000  /* Anybody may ask for the resolver. */
+#define SAL_PRIORITY_ADMIT_HOST 30000 /* A host's own addresses, its own port. */
+#define SAL_PRIORITY_ADMIT_LINK 20000 /* What other switches have admitted. */
+#define SAL_PRIORITY_ADMIT_ALL 0      /* Instead of the three, if not checked. */
+
+/* Priorities of SAL_TABLE_CLASSIFY. */
 #define SAL_PRIORITY_ARP_PROBE 40001  /* Address conflict detection: drop. */
 #define SAL_PRIORITY_ARP 40000        /* ARP and ND, answered here. */
 #define SAL_PRIORITY_RESOLVE 30000    /* SYN, RSYN, DATAGRAM -> service. */
@@ -42,6 +49,7 @@ enum sal_cookie_kind {
     SAL_COOKIE_SERVICE = 3,
     SAL_COOKIE_MISS = 4,
     SAL_COOKIE_HOST = 5,
+    SAL_COOKIE_ADMIT = 6,
 };
 
 /* Meters: packets that reach the controller are limited per kind. */
