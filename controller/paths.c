@@ -381,6 +381,13 @@ paths_group(const struct paths *paths, uint32_t to)
     return paths->nodes[to].group;
 }
 
+uint32_t
+paths_link_port(const struct paths *paths, uint32_t index, size_t i)
+{
+    const struct node *node = &paths->nodes[index];
+    return i < node->n_edges ? node->edges[i].port : 0;
+}
+
 bool
 paths_has_hosts(const struct paths *paths, uint32_t index)
 {

@@ -39,6 +39,10 @@ bool paths_has_sal(const struct paths *, uint32_t index);
 #define PATHS_GROUP_VARIANTS 4
 uint32_t paths_group(const struct paths *, uint32_t to);
 
+/* The port of the switch's i-th link, in ascending order; 0 if there are no
+ * more. */
+uint32_t paths_link_port(const struct paths *, uint32_t index, size_t i);
+
 /* True if hosts may be behind the switch. */
 bool paths_has_hosts(const struct paths *, uint32_t index);
 

@@ -17,6 +17,13 @@ struct plan_switch {
     bool changed;               /* Not popped yet. */
 };
 
+/* Where a host was when its rules were computed: what admits it names its port
+ * and MAC address. */
+struct plan_host {
+    struct hmap_node node;
+    struct topology_attachment at;
+};
+
 /* Tilings refer to instances by key, rules by locator.  What was remembered is
  * translated once the hosts are known. */
 struct memory {
@@ -32,6 +39,7 @@ struct plan {
     struct paths *paths;
     struct routes *routes;
     struct hmap switches;      /* struct plan_switch. */
+    struct hmap hosts;         /* struct plan_host, by locator. */
     struct rule_table *before; /* Scratch. */
     struct rule_table *after;  /* Scratch. */
     struct memory *memories;
@@ -53,6 +61,7 @@ plan_create(const struct rules_config *rules_config,
     plan->paths = paths_compute(topology);
     plan->routes = routes_create(routes_config);
     hmap_init(&plan->switches);
+    hmap_init(&plan->hosts);
     plan->before = rule_table_create();
     plan->after = rule_table_create();
     return plan;
@@ -67,6 +76,15 @@ remove_switch(struct plan *plan, struct plan_switch *sw)
     free(sw);
 }
 
+static void
+forget_hosts(struct plan *plan)
+{
+    struct plan_host *host;
+    HMAP_FOR_EACH_POP (host, node, &plan->hosts) {
+        free(host);
+    }
+}
+
 void
 plan_destroy(struct plan *plan)
 {
@@ -78,6 +96,8 @@ plan_destroy(struct plan *plan)
         remove_switch(plan, sw);
     }
     hmap_destroy(&plan->switches);
+    forget_hosts(plan);
+    hmap_destroy(&plan->hosts);
     paths_destroy(plan->paths);
     routes_destroy(plan->routes);
     rule_table_destroy(plan->before);
@@ -188,36 +208,70 @@ replace(struct plan_switch *sw, const struct rule_table *before,
     }
 }
 
+static uint32_t
+hash_locator(const struct in6_addr *locator)
+{
+    return hash_bytes(locator, sizeof *locator, 0);
+}
+
+static struct plan_host *
+find_host(const struct plan *plan, const struct in6_addr *locator)
+{
+    struct plan_host *host;
+    HMAP_FOR_EACH_WITH_HASH (host, node, hash_locator(locator),
+                             &plan->hosts) {
+        if (ipv6_addr_equals(&host->at.locator, locator)) {
+            return host;
+        }
+    }
+    return NULL;
+}
+
+static void
+remember_host(struct plan *plan, const struct topology_attachment *now)
+{
+    struct plan_host *host = find_host(plan, &now->locator);
+    if (!host) {
+        host = xmalloc(sizeof *host);
+        hmap_insert(&plan->hosts, &host->node, hash_locator(&now->locator));
+    }
+    host->at = *now;
+}
+
+static void
+forget_host(struct plan *plan, struct plan_host *host)
+{
+    if (host) {
+        hmap_remove(&plan->hosts, &host->node);
+        free(host);
+    }
+}
+
 static void
 replace_host(struct plan *plan, const struct in6_addr *locator)
 {
-    static const enum rule_kind kinds4[] = {RULE_ARP, RULE_HOST};
-    static const enum rule_kind kinds6[] = {RULE_ND, RULE_ND_ANSWER,
-                                            RULE_HOST6};
-    bool is_v4 = IN6_IS_ADDR_V4MAPPED(locator);
-    const struct topology_attachment *host
+    struct plan_host *old = find_host(plan, locator);
+    const struct topology_attachment *new
         = topology_attachment(plan->topology, locator);
-
-    /* Its rules are the switches' own. */
-    if (locator_get_v4(locator) == plan->rules_config.resolver_v4
-        || ipv6_addr_equals(locator, &plan->rules_config.resolver_v6)) {
-        return;
-    }
-    rule_table_clear(plan->before);
-    for (size_t i = 0; i < (is_v4 ? 2 : 3); i++) {
-        struct rule key = RULE_INIT(is_v4 ? kinds4[i] : kinds6[i]);
-        key.address = *locator;
-        rule_table_put(plan->before, &key);
-    }
-
     struct plan_switch *sw;
+
     HMAP_FOR_EACH (sw, node, &plan->switches) {
+        rule_table_clear(plan->before);
         rule_table_clear(plan->after);
-        if (host) {
-            rules_compute_host(&plan->rules_config, plan->paths, host,
+        if (old) {
+            rules_compute_host(&plan->rules_config, plan->paths, &old->at,
+                               sw->dpid, plan->before);
+        }
+        if (new) {
+            rules_compute_host(&plan->rules_config, plan->paths, new,
                                sw->dpid, plan->after);
         }
         replace(sw, plan->before, plan->after);
+    }
+    if (new) {
+        remember_host(plan, new);
+    } else {
+        forget_host(plan, old);
     }
 }
 
@@ -339,6 +393,11 @@ update_everything(struct plan *plan)
     const struct topology_switch *known;
     TOPOLOGY_FOR_EACH_SWITCH (known, plan->topology) {
         update_switch(plan, known->dpid);
+    }
+    const struct topology_attachment *host;
+    forget_hosts(plan);
+    TOPOLOGY_FOR_EACH_ATTACHMENT (host, plan->topology) {
+        remember_host(plan, host);
     }
 }
 

@@ -19,8 +19,26 @@ static const struct kind {
     uint16_t priority;
     enum sal_cookie_kind cookie;
 } kinds[RULE_N_KINDS] = {
-    [RULE_LINK_PROBE] = {"link-probe", SAL_TABLE_CLASSIFY,
-                         SAL_PRIORITY_LINK_PROBE, SAL_COOKIE_CLASSIFY},
+    [RULE_LINK_PROBE] = {"link-probe", SAL_TABLE_ADMIT,
+                         SAL_PRIORITY_LINK_PROBE, SAL_COOKIE_ADMIT},
+    [RULE_ADMIT_ALL] = {"admit-all", SAL_TABLE_ADMIT, SAL_PRIORITY_ADMIT_ALL,
+                        SAL_COOKIE_ADMIT},
+    [RULE_ADMIT_ASK] = {"admit-ask", SAL_TABLE_ADMIT, SAL_PRIORITY_ADMIT_ASK,
+                        SAL_COOKIE_ADMIT},
+    [RULE_ADMIT_ASK6] = {"admit-ask6", SAL_TABLE_ADMIT,
+                         SAL_PRIORITY_ADMIT_ASK, SAL_COOKIE_ADMIT},
+    [RULE_ADMIT_LINK] = {"admit-link", SAL_TABLE_ADMIT,
+                         SAL_PRIORITY_ADMIT_LINK, SAL_COOKIE_ADMIT},
+    [RULE_ADMIT_ARP] = {"admit-arp", SAL_TABLE_ADMIT, SAL_PRIORITY_ADMIT_HOST,
+                        SAL_COOKIE_ADMIT},
+    [RULE_ADMIT_HOST] = {"admit-host", SAL_TABLE_ADMIT,
+                         SAL_PRIORITY_ADMIT_HOST, SAL_COOKIE_ADMIT},
+    [RULE_ADMIT_HOST6] = {"admit-host", SAL_TABLE_ADMIT,
+                          SAL_PRIORITY_ADMIT_HOST, SAL_COOKIE_ADMIT},
+    [RULE_HOST_PROBE] = {"host-probe", SAL_TABLE_ADMIT,
+                         SAL_PRIORITY_HOST_PROBE, SAL_COOKIE_ADMIT},
+    [RULE_STOCK_PROBE] = {"stock-probe", SAL_TABLE_ADMIT,
+                          SAL_PRIORITY_HOST_PROBE, SAL_COOKIE_ADMIT},
     [RULE_ARP] = {"arp", SAL_TABLE_CLASSIFY, SAL_PRIORITY_ARP,
                   SAL_COOKIE_ARP},
     [RULE_ARP_PROBE] = {"arp-probe", SAL_TABLE_CLASSIFY, SAL_PRIORITY_ARP_PROBE,
@@ -32,14 +50,10 @@ static const struct kind {
                         SAL_COOKIE_ARP},
     [RULE_DEFAULT] = {"default", SAL_TABLE_CLASSIFY, SAL_PRIORITY_DEFAULT,
                       SAL_COOKIE_CLASSIFY},
-    [RULE_HOST_PROBE] = {"host-probe", SAL_TABLE_CLASSIFY,
-                         SAL_PRIORITY_HOST_PROBE, SAL_COOKIE_CLASSIFY},
     [RULE_RESOLVE] = {"resolve", SAL_TABLE_CLASSIFY, SAL_PRIORITY_RESOLVE,
                       SAL_COOKIE_CLASSIFY},
     [RULE_GUARD] = {"guard", SAL_TABLE_CLASSIFY, SAL_PRIORITY_GUARD,
                     SAL_COOKIE_CLASSIFY},
-    [RULE_STOCK_PROBE] = {"stock-probe", SAL_TABLE_CLASSIFY,
-                          SAL_PRIORITY_HOST_PROBE, SAL_COOKIE_CLASSIFY},
     [RULE_UPLINK] = {"uplink", SAL_TABLE_CLASSIFY, SAL_PRIORITY_RESOLVE,
                      SAL_COOKIE_CLASSIFY},
     [RULE_SERVICE] = {"service", SAL_TABLE_SERVICE, 0, SAL_COOKIE_SERVICE},
@@ -220,6 +234,44 @@ put_neighbour(struct rule_table *table, const struct in6_addr *address,
     }
 }
 
+static void
+admit_host(const struct topology_attachment *host, struct rule_table *table)
+{
+    bool v4 = IN6_IS_ADDR_V4MAPPED(&host->locator);
+    struct rule rule = RULE_INIT(v4 ? RULE_ADMIT_HOST : RULE_ADMIT_HOST6);
+
+    rule.address = host->locator;
+    rule.in_port = host->port;
+    rule.source = host->mac;
+    rule_table_put(table, &rule);
+    if (v4) {
+        rule.kind = RULE_ADMIT_ARP;
+        rule_table_put(table, &rule);
+    }
+}
+
+/* A host has to find the resolver before anybody knows the host. */
+static void
+compute_admission(const struct rules_config *config,
+                  const struct paths *paths, uint32_t index,
+                  struct rule_table *table)
+{
+    if (!config->anti_spoofing) {
+        put_simple(table, RULE_ADMIT_ALL);
+        return;
+    }
+    put_simple(table, RULE_ADMIT_ASK);
+    if (!IN6_IS_ADDR_UNSPECIFIED(&config->resolver_v6)) {
+        put_simple(table, RULE_ADMIT_ASK6);
+    }
+    uint32_t port;
+    for (size_t i = 0; (port = paths_link_port(paths, index, i)); i++) {
+        struct rule rule = RULE_INIT(RULE_ADMIT_LINK);
+        rule.in_port = port;
+        rule_table_put(table, &rule);
+    }
+}
+
 void
 rules_compute_host(const struct rules_config *config,
                    const struct paths *paths,
@@ -242,6 +294,9 @@ rules_compute_host(const struct rules_config *config,
     rule.address = host->locator;
     rule_table_put(table, &rule);
     put_neighbour(table, &host->locator, &host->mac);
+    if (config->anti_spoofing && host->dpid == dpid) {
+        admit_host(host, table);
+    }
 }
 
 void
@@ -254,6 +309,7 @@ rules_compute_base(const struct rules_config *config,
         return;
     }
     put_simple(table, RULE_LINK_PROBE);
+    compute_admission(config, paths, index, table);
     put_simple(table, RULE_DEFAULT);
     put_simple(table, RULE_ARP_PROBE);
     put_simple(table, RULE_ND_PROBE);
@@ -376,6 +432,16 @@ rule_format(const struct rule *rule, struct ds *s)
     case RULE_HOST6:
         ds_put_char(s, ' ');
         format_address(rule, s);
+        break;
+    case RULE_ADMIT_ARP:
+    case RULE_ADMIT_HOST:
+    case RULE_ADMIT_HOST6:
+        ds_put_char(s, ' ');
+        format_address(rule, s);
+        ds_put_format(s, " "ETH_ADDR_FMT, ETH_ADDR_ARGS(rule->source));
+        /* Fall through. */
+    case RULE_ADMIT_LINK:
+        ds_put_format(s, " from port %"PRIu32, rule->in_port);
         break;
     case RULE_SERVICE:
         format_service(rule, s);

@@ -42,6 +42,8 @@ struct rules_config {
     uint32_t host_probe_pps;      /* Limits of what reaches the controller, */
     uint32_t service_miss_pps;    /* packets a second and switch. */
     uint32_t link_probe_pps;
+    bool anti_spoofing;           /* Admit from a host port only what comes
+                                   * from the host that was seen there. */
     bool groups;                  /* Send by way of fast-failover groups, one
                                    * set for each destination switch.  A switch
                                    * then goes round a dead link by itself, and
@@ -60,8 +62,21 @@ struct rules_config {
 
 enum rule_kind {
     RULE_NONE,
-    /* SAL_TABLE_CLASSIFY, on all switches. */
+    /* SAL_TABLE_ADMIT, on all switches. */
     RULE_LINK_PROBE,  /* LLDP -> controller. */
+    RULE_ADMIT_ALL,   /* -> SAL_TABLE_CLASSIFY, as all that follow. */
+    RULE_ADMIT_ASK,   /* Who has the resolver?  (ARP) */
+    RULE_ADMIT_ASK6,  /* (ND) */
+    RULE_ADMIT_LINK,  /* Whatever comes from 'in_port'. */
+    RULE_ADMIT_ARP,   /* ARP of 'address' at 'source' from 'in_port'. */
+    RULE_ADMIT_HOST,  /* IPv4. */
+    RULE_ADMIT_HOST6, /* IPv6. */
+    /* SAL_TABLE_ADMIT, on SAL switches. */
+    RULE_HOST_PROBE,  /* PROBE to the resolver -> controller. */
+    /* SAL_TABLE_ADMIT, on stock switches. */
+    RULE_STOCK_PROBE, /* UDP from and to the SAL port, to the resolver
+                       * -> controller. */
+    /* SAL_TABLE_CLASSIFY, on all switches. */
     RULE_ARP,         /* ARP for 'address' is answered: it is at 'mac'. */
     RULE_ARP_PROBE,   /* "Is this address free?" (RFC 5227): drop.  Answering
                        * would make a host think its own address taken. */
@@ -69,12 +84,9 @@ enum rule_kind {
     RULE_ND_PROBE,    /* Duplicate address detection (RFC 4862): drop. */
     RULE_DEFAULT,     /* -> SAL_TABLE_FORWARD. */
     /* SAL_TABLE_CLASSIFY, on SAL switches. */
-    RULE_HOST_PROBE,  /* PROBE to the resolver -> controller. */
     RULE_RESOLVE,     /* Types with a service ID -> SAL_TABLE_SERVICE. */
     RULE_GUARD,       /* Anything else to the resolver: drop. */
     /* SAL_TABLE_CLASSIFY, on stock switches. */
-    RULE_STOCK_PROBE, /* UDP from and to the SAL port, to the resolver
-                       * -> controller. */
     RULE_UPLINK,      /* To the resolver: out of 'port', towards the nearest
                        * SAL switch. */
     /* SAL_TABLE_ND. */
@@ -110,7 +122,11 @@ struct rule {
     uint16_t prefix_len;
     union {
         struct service_id service;
-        struct in6_addr address; /* IPv4 as ::ffff:a.b.c.d. */
+        struct {
+            struct in6_addr address; /* IPv4 as ::ffff:a.b.c.d. */
+            uint32_t in_port;        /* RULE_ADMIT_*. */
+            struct eth_addr source;
+        };
         uint32_t group;          /* RULE_GROUP: its number. */
         struct {            /* RULE_FOREIGN. */
             struct minimatch *match; /* Owned by the rule table. */
@@ -207,7 +223,8 @@ void rules_compute_base(const struct rules_config *, const struct paths *,
 /* Adds the groups towards other switches, if the configuration has groups. */
 void rules_compute_groups(const struct rules_config *, const struct paths *,
                           uint64_t dpid, struct rule_table *table);
-/* Adds ARP or ND and the route of one host, if it can be reached. */
+/* Adds ARP or ND and the route of one host, if it can be reached; where it is
+ * attached, also what admits it. */
 void rules_compute_host(const struct rules_config *, const struct paths *,
                         const struct topology_attachment *, uint64_t dpid,
                         struct rule_table *table);

@@ -75,6 +75,13 @@ match_arp_request(struct match *match)
 }
 
 static void
+match_arrival(struct match *match, const struct rule *rule)
+{
+    match_set_in_port(match, u16_to_ofp(rule->in_port));
+    match_set_dl_src(match, rule->source);
+}
+
+static void
 match_nd(struct match *match, uint8_t type)
 {
     match_set_dl_type(match, htons(ETH_TYPE_IPV6));
@@ -138,6 +145,33 @@ build_match(const struct rule *rule, const struct rules_config *config,
     case RULE_LINK_PROBE:
         match_set_dl_type(match, htons(PACKET_TYPE_LLDP));
         return 0;
+    case RULE_ADMIT_ASK:
+        match_arp_request(match);
+        match_set_nw_dst(match, htonl(config->resolver_v4));
+        return 0;
+    case RULE_ADMIT_ASK6:
+        match_nd(match, ND_NEIGHBOR_SOLICIT);
+        match_set_nd_target(match, &config->resolver_v6);
+        return 0;
+    case RULE_ADMIT_LINK:
+        match_set_in_port(match, u16_to_ofp(rule->in_port));
+        return 0;
+    case RULE_ADMIT_ARP:
+        match_arrival(match, rule);
+        match_set_dl_type(match, htons(ETH_TYPE_ARP));
+        match_set_nw_src(match, in6_addr_get_mapped_ipv4(&rule->address));
+        match_set_arp_sha(match, rule->source);
+        return 0;
+    case RULE_ADMIT_HOST:
+        match_arrival(match, rule);
+        match_set_dl_type(match, htons(ETH_TYPE_IP));
+        match_set_nw_src(match, in6_addr_get_mapped_ipv4(&rule->address));
+        return 0;
+    case RULE_ADMIT_HOST6:
+        match_arrival(match, rule);
+        match_set_dl_type(match, htons(ETH_TYPE_IPV6));
+        match_set_ipv6_src(match, &rule->address);
+        return 0;
     case RULE_ARP:
         match_arp_request(match);
         match_set_nw_dst(match, in6_addr_get_mapped_ipv4(&rule->address));
@@ -187,6 +221,7 @@ build_match(const struct rule *rule, const struct rules_config *config,
         match_set_dl_type(match, htons(ETH_TYPE_IPV6));
         match_set_ipv6_dst(match, &rule->address);
         return 0;
+    case RULE_ADMIT_ALL:
     case RULE_DEFAULT:
     case RULE_SERVICE_MISS:
         return 0;
@@ -332,6 +367,15 @@ build_actions(const struct rule *rule, const struct rule_dialect *dialect,
         break;
     case RULE_ND_ANSWER:
         answer_nd(ofpacts, rule);
+        break;
+    case RULE_ADMIT_ALL:
+    case RULE_ADMIT_ASK:
+    case RULE_ADMIT_ASK6:
+    case RULE_ADMIT_LINK:
+    case RULE_ADMIT_ARP:
+    case RULE_ADMIT_HOST:
+    case RULE_ADMIT_HOST6:
+        goto_table(ofpacts, SAL_TABLE_CLASSIFY);
         break;
     case RULE_RESOLVE:
         goto_table(ofpacts, SAL_TABLE_SERVICE);
@@ -497,6 +541,19 @@ read_key(const struct match *match, struct rule *rule)
         break;
     case RULE_HOST6:
         rule->address = match->flow.ipv6_dst;
+        break;
+    case RULE_ADMIT_ARP:
+    case RULE_ADMIT_HOST:
+        rule->address = in6_addr_mapped_ipv4(match->flow.nw_src);
+        rule->source = match->flow.dl_src;
+        rule->in_port = ofp_to_u16(match->flow.in_port.ofp_port);
+        break;
+    case RULE_ADMIT_HOST6:
+        rule->address = match->flow.ipv6_src;
+        rule->source = match->flow.dl_src;
+        /* Fall through. */
+    case RULE_ADMIT_LINK:
+        rule->in_port = ofp_to_u16(match->flow.in_port.ofp_port);
         break;
     case RULE_SERVICE: {
         union mf_value value, mask;

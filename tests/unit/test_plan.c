@@ -10,6 +10,7 @@
 #include "controller/rule_table.h"
 #include "openvswitch/dynamic-string.h"
 #include "tests/unit/topology_builder.h"
+#include "packets.h"
 
 enum { SWITCHES = 6, PORTS = 12, HOSTS = 12, SERVICES = 5, HOST_PORT = 7 };
 
@@ -24,12 +25,14 @@ static struct rule_table *installed[SWITCHES];
 static bool reconnected[SWITCHES]; /* The next diff must be a full one. */
 static uint32_t seq;
 static bool groups; /* Fast-failover groups in use. */
+static bool anti_spoofing;
 
 static void
 start_plan(void)
 {
     struct rules_config rules_config = RULES_CONFIG_DEFAULT;
     rules_config.groups = groups;
+    rules_config.anti_spoofing = anti_spoofing;
     const struct routes_config routes_config = ROUTES_CONFIG_DEFAULT;
     plan = plan_create(&rules_config, &routes_config, registry, topology);
 }
@@ -351,6 +354,53 @@ has_sal_nearby(const bool reached[SWITCHES + 1])
     return false;
 }
 
+/* Would the switch take an IPv4 packet with these addresses from 'in'? */
+static bool
+is_admitted(uint64_t dpid, uint32_t in, const struct eth_addr *mac,
+            const struct in6_addr *locator)
+{
+    bool link = false, host = false, arp = false;
+    size_t i = 0;
+    for (const struct rule *r;
+         (r = rule_table_next(installed[dpid - 1], &i));) {
+        bool own = r->in_port == in && eth_addr_equals(r->source, *mac)
+                   && !memcmp(&r->address, locator, sizeof *locator);
+        link |= r->kind == RULE_ADMIT_ALL
+                || (r->kind == RULE_ADMIT_LINK && r->in_port == in);
+        host |= r->kind == RULE_ADMIT_HOST && own;
+        arp |= r->kind == RULE_ADMIT_ARP && own;
+    }
+    CU_ASSERT_EQUAL(host, arp);
+    return link || host;
+}
+
+/* Hosts are admitted as themselves where they are, other switches' packets in
+ * any case, nothing else. */
+static void
+check_admission(uint64_t dpid)
+{
+    const struct topology_switch *sw = topology_switch(topology, dpid);
+    for (int step = 0; step < 20; step++) {
+        int i = unit_random_below(HOSTS);
+        struct in6_addr locator = locator_from_v4(0x0a000000 + i);
+        struct eth_addr mac = build_probe(unit_random_below(4)
+                                          ? i : unit_random_below(HOSTS),
+                                          1, 1, 1).mac;
+        const struct topology_attachment *host = topology_attachment(topology,
+                                                                     &locator);
+        uint32_t in = host && unit_random_below(2)
+                      ? host->port : 1 + unit_random_below(PORTS);
+        struct topology_end far;
+        const struct topology_port *port = topology_port(topology, dpid, in);
+        bool expected = !anti_spoofing
+            || (port && topology_port_link(topology, sw, port, &far)
+                && far.dpid != dpid)
+            || (host && host->dpid == dpid && host->port == in
+                && eth_addr_equals(mac, host->mac));
+        CU_ASSERT_EQUAL(is_admitted(dpid, in, &mac, &locator), expected);
+    }
+}
+
 /* Packets arrive where they should, from everywhere. */
 static void
 check_delivery(void)
@@ -362,6 +412,7 @@ check_delivery(void)
         bool reached[SWITCHES + 1] = {false};
         flood(from, reached);
         check_hosts(from, reached);
+        check_admission(from);
         /* Where no host may be, nothing is resolved. */
         if (topology_switch(topology, from)->n_host_ports
             && has_sal_nearby(reached)) {
@@ -560,9 +611,12 @@ test_fast_failover(void)
     while (plan_pop_changed(plan, &dpid)) {
         plan_diff(plan, dpid, installed[dpid - 1], false, &changes);
         for (size_t i = 0; i < changes.n; i++) {
-            CU_ASSERT_EQUAL(changes.changes[i].op, RULE_MODIFY);
-            CU_ASSERT(changes.changes[i].rule.kind == RULE_GROUP
-                      || changes.changes[i].rule.kind == RULE_UPLINK);
+            enum rule_kind kind = changes.changes[i].rule.kind;
+            CU_ASSERT(kind == RULE_GROUP || kind == RULE_UPLINK
+                      || kind == RULE_ADMIT_LINK);
+            CU_ASSERT_EQUAL(changes.changes[i].op,
+                            kind == RULE_ADMIT_LINK ? RULE_DELETE
+                                                    : RULE_MODIFY);
         }
         rule_changes_apply(&changes, changes.n, installed[dpid - 1]);
     }
@@ -725,11 +779,11 @@ test_random(void)
     stop();
 }
 
-/* All of it with groups. */
+/* All of it with all options. */
 static void
-test_with_groups(void)
+test_with_options(void)
 {
-    groups = true;
+    groups = anti_spoofing = true;
     test_quickstart();
     test_flap();
     test_only_what_is_concerned();
@@ -737,8 +791,10 @@ test_with_groups(void)
     test_restart();
     test_random();
     groups = false;
+    test_random();
+    anti_spoofing = false;
 }
 
 UNIT_MAIN("plan", UNIT_TEST(test_quickstart), UNIT_TEST(test_flap),
           UNIT_TEST(test_only_what_is_concerned), UNIT_TEST(test_restart),
-          UNIT_TEST(test_random), UNIT_TEST(test_with_groups))
+          UNIT_TEST(test_random), UNIT_TEST(test_with_options))

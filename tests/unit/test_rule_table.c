@@ -232,7 +232,7 @@ test_text(void)
     struct ds s = DS_EMPTY_INITIALIZER;
     rule_table_format(table, &s);
     CU_ASSERT_STRING_EQUAL(ds_cstr(&s),
-                           "table 0 priority 0 default\n"
+                           "table 1 priority 0 default\n"
                            "table 20 priority 1000 host 10.0.0.1 port 4\n");
     ds_destroy(&s);
     struct json *json = rule_table_to_json(table);

@@ -113,6 +113,14 @@ random_rule(void)
     case RULE_ND_ANSWER:
         rule.mac = (struct eth_addr) {{{2, v4, v4 >> 8, 1, 2, 3}}};
         break;
+    case RULE_ADMIT_HOST:
+    case RULE_ADMIT_HOST6:
+    case RULE_ADMIT_ARP:
+        rule.source = (struct eth_addr) {{{2, v4, v4 >> 8, 1, 2, 3}}};
+        /* Fall through. */
+    case RULE_ADMIT_LINK:
+        rule.in_port = 1 + unit_random_below(0xfeff);
+        break;
     case RULE_HOST:
     case RULE_HOST6:
     case RULE_UPLINK:
@@ -135,10 +143,11 @@ random_rule(void)
         rule.service = prefix.id;
         return rule;
     }
-    if (rule.kind == RULE_ARP || rule.kind == RULE_HOST) {
+    if (rule.kind == RULE_ARP || rule.kind == RULE_HOST
+        || rule.kind == RULE_ADMIT_HOST || rule.kind == RULE_ADMIT_ARP) {
         rule.address = locator_from_v4(v4);
     } else if (rule.kind == RULE_ND || rule.kind == RULE_ND_ANSWER
-               || rule.kind == RULE_HOST6) {
+               || rule.kind == RULE_HOST6 || rule.kind == RULE_ADMIT_HOST6) {
         rule.address.s6_addr[0] = 0xfd;
         rule.address.s6_addr[15] = v4;
     }
@@ -275,7 +284,7 @@ test_text(void)
     rule = RULE_INIT(RULE_ARP);
     rule.address = locator_from_v4(0x0a000002);
     rule.mac = (struct eth_addr) {{{2, 0, 0, 0, 0, 2}}};
-    check_text(&rule, "0 priority=40000,arp,arp_tpa=10.0.0.2,arp_op=1 "
+    check_text(&rule, "1 priority=40000,arp,arp_tpa=10.0.0.2,arp_op=1 "
         "move:NXM_OF_ETH_SRC[]->NXM_OF_ETH_DST[],"
         "set_field:02:00:00:00:00:02->eth_src,set_field:2->arp_op,"
         "move:NXM_NX_ARP_SHA[]->NXM_NX_ARP_THA[],"
@@ -283,9 +292,9 @@ test_text(void)
         "move:NXM_OF_ARP_SPA[]->NXM_OF_ARP_TPA[],"
         "set_field:10.0.0.2->arp_spa,IN_PORT");
     rule = RULE_INIT(RULE_DEFAULT);
-    check_text(&rule, "0 priority=0 goto_table:20");
+    check_text(&rule, "1 priority=0 goto_table:20");
     rule = RULE_INIT(RULE_GUARD);
-    check_text(&rule, "0 priority=20000,ip,nw_dst=10.255.255.254 drop");
+    check_text(&rule, "1 priority=20000,ip,nw_dst=10.255.255.254 drop");
     rule = RULE_INIT(RULE_STOCK_PROBE);
     check_text(&rule, "0 priority=50000,udp,nw_dst=10.255.255.254,"
                       "tp_src=6090,tp_dst=6090 meter:1,CONTROLLER:65535");
