@@ -219,6 +219,8 @@ read_network(struct config_node *root, struct controller_config *config)
                                         config->rules.sal_port);
     config->rules.groups = config_bool(root, "fast_failover",
                                        config->rules.groups);
+    config->rules.anti_spoofing = config_bool(root, "anti_spoofing",
+                                              config->rules.anti_spoofing);
     agents->resolver_v4 = config->rules.resolver_v4;
     agents->sal_port = config->rules.sal_port;
 }
