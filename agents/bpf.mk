@@ -8,7 +8,7 @@ BPF_OBJECT := $(BUILD)/bpf/sal.bpf.o
 BPF_SKELETON := $(GEN)/agents/sal.skel.h
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror \
               -Wno-unused-parameter -I. \
-              -I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null)
+              -I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null || :)
 
 DATAPATH_SRCS := agents/datapath.c agents/datapath_attach.c \
                  agents/datapath_device.c agents/datapath_dump.c \
