@@ -405,7 +405,8 @@ answer_reset(struct discovery *d, const struct topology_end *at,
                               &source)
         && d->ops->resolves_soon(at, &header, d->aux)) {
         d->stats.left_to_retry++;
-    } else if (packet_build_reset(frame, len, d->config.sal_port, buf, &reset_len)) {
+    } else if (packet_build_reset(frame, len, d->config.sal_port, buf,
+                                  &reset_len)) {
         d->stats.unrecognised++;
     } else if (!take_token(d, now)) {
         d->stats.resets_limited++;

@@ -309,6 +309,24 @@ def a_duplicate_datapath_is_refused(net):
     return ""
 
 
+def a_dead_switch_is_replaced_by_its_double(net):
+    """The first connection no longer answers: it is asked as soon as the
+    second comes, which may then come again."""
+    dead = StockSwitch(OPENFLOW_PORT, 0x77)
+    until(lambda: (switch_of(net, 0x77) or {}).get("in_sync"), "it is up")
+    dead.mute = True
+    start = time.monotonic()
+    double = StockSwitch(OPENFLOW_PORT, 0x77)
+    expect(double.closed.wait(2), "the double was not refused")
+    expect(dead.closed.wait(7), "the dead one was not given up")
+    took = time.monotonic() - start
+    double = StockSwitch(OPENFLOW_PORT, 0x77)
+    until(lambda: (switch_of(net, 0x77) or {}).get("in_sync"), "replaced")
+    double.stop()
+    net.wait_status(switches_known=3, timeout=15)
+    return f"given up after {took:.1f} s"
+
+
 def openflow_13_works_too(net):
     net.ovs.vsctl("set", "bridge", "s2", "protocols=OpenFlow13")
     until(lambda: (switch_of(net, 2) or {}).get("openflow") == "1.3",
@@ -430,7 +448,8 @@ STEPS = (switches_and_links, registrations_are_confirmed,
          unregistering_is_confirmed, bad_requests_are_explained,
          a_foreign_flow_is_left_alone, the_controller_dies_and_returns,
          a_host_is_gone_when_the_controller_returns, a_switch_loses_its_rules,
-         a_duplicate_datapath_is_refused, openflow_13_works_too,
+         a_duplicate_datapath_is_refused,
+         a_dead_switch_is_replaced_by_its_double, openflow_13_works_too,
          a_stock_switch_forwards_plainly, hostile_bytes_are_survived,
          a_silent_agent_lapses, a_wait_without_a_network_times_out,
          services_are_defined_at_run_time, dumps_are_readable)

@@ -43,6 +43,7 @@ class StockSwitch:
     def __init__(self, port, dpid, ports=2):
         self.dpid, self.n_ports, self.flow_mods = dpid, ports, []
         self.meter_mods = self.bundles = 0
+        self.mute = False
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=30)
         self.closed = threading.Event()
         self.send(HELLO, 1, struct.pack(">HHI", 1, 8, 1 << 4 | 1 << 1))
@@ -77,6 +78,8 @@ class StockSwitch:
             self.closed.set()
 
     def _answer(self, kind, xid, body):
+        if self.mute:
+            return
         if kind == ECHO_REQUEST:
             self.send(ECHO_REPLY, xid, body)
         elif kind == FEATURES_REQUEST:

@@ -28,7 +28,7 @@ struct fake_switch {
     bool no_meters;
     bool mute;               /* Answers nothing any more. */
     int n_ports;
-    int refuse_command;      /* Bundle control type that draws an error, or -1. */
+    int refuse_command;      /* Bundle control that draws an error, or -1. */
     long long now;
     unsigned int n_echoes, n_barriers;
     /* Returns true if it dealt with the request. */
