@@ -336,6 +336,7 @@ datapath_open(const struct datapath_config *config, struct datapath **ret_dp,
         return error;
     }
     dp->device = xstrdup(config->device);
+    dp->ingress = config->ingress;
     hook_sweep(dp);
     error = attach_device(dp, ret_error);
     if (error) {

@@ -16,10 +16,19 @@
 
 struct datapath;
 
+/* How uplinks receive.  AUTO: native XDP, except on veth, where tc keeps whole
+ * GSO packets whole; tc where the device has no native XDP. */
+enum datapath_ingress {
+    DATAPATH_INGRESS_AUTO,
+    DATAPATH_INGRESS_TC,
+    DATAPATH_INGRESS_XDP,
+};
+
 struct datapath_config {
     const char *pin_path; /* Below a bpf file system: "/sys/fs/bpf/salient". */
     const char *device;   /* "sal0". */
     uint32_t max_flows;
+    enum datapath_ingress ingress;
 };
 
 /* Probes the kernel, loads, pins, creates the device.  Negative errno and

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_link.h>
 #include <mntent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,6 +138,37 @@ hook_detach(const struct datapath *dp, const struct hook *hook)
     if (!bpf_tc_query(&tc, &opts)) {
         opts.prog_fd = opts.prog_id = opts.flags = 0;
         bpf_tc_detach(&tc, &opts);
+    }
+}
+
+int
+xdp_attach(const struct datapath *dp, int ifindex, int prog_fd)
+{
+    char *path = dp->pin_path
+                 ? xasprintf("%s/link_xdp_%d", dp->pin_path, ifindex) : NULL;
+    int error = path ? link_take_over(path, prog_fd) : -ENOENT;
+    if (error) {
+        LIBBPF_OPTS(bpf_link_create_opts, opts,
+                    .flags = XDP_FLAGS_DRV_MODE);
+        int fd = bpf_link_create(prog_fd, ifindex, BPF_XDP, &opts);
+        error = fd < 0 ? fd : link_keep(dp, path, fd);
+    }
+    free(path);
+    return error;
+}
+
+void
+xdp_detach(const struct datapath *dp, int ifindex)
+{
+    if (dp->pin_path) {
+        char *path = xasprintf("%s/link_xdp_%d", dp->pin_path, ifindex);
+        int fd = bpf_obj_get(path);
+        if (fd >= 0) {
+            bpf_link_detach(fd);
+            close(fd);
+            unlink(path);
+        }
+        free(path);
     }
 }
 

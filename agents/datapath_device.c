@@ -70,6 +70,8 @@ link_info(struct nl_sock *sock, int ifindex, const char *name,
     info->ethernet = rtnl_link_get_arptype(link) == ARPHRD_ETHER;
     info->mtu = rtnl_link_get_mtu(link);
     ovs_strlcpy(info->name, rtnl_link_get_name(link), sizeof info->name);
+    const char *kind = rtnl_link_get_type(link);
+    ovs_strlcpy(info->kind, kind ? kind : "", sizeof info->kind);
     struct nl_addr *mac = rtnl_link_get_addr(link);
     if (mac && nl_addr_get_len(mac) == sizeof info->mac) {
         memcpy(info->mac, nl_addr_get_binary_addr(mac), sizeof info->mac);

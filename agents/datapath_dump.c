@@ -264,6 +264,8 @@ uplinks_to_json(const struct datapath *dp)
         put_u64(uplink, "mtu", info.mtu);
         json_object_put_string(uplink, "ingress",
                                dp->uplinks[i].tcx ? "tcx" : "clsact");
+        json_object_put(uplink, "xdp",
+                        json_boolean_create(dp->uplinks[i].xdp));
         struct json *locators = json_array_create_empty();
         for (size_t j = 0; j < info.n_addresses; j++) {
             char buf[INET_ADDRSTRLEN];

@@ -27,6 +27,7 @@ struct bpf_program;
 struct datapath_uplink {
     int ifindex;
     bool tcx; /* Else clsact. */
+    bool xdp; /* Native XDP strips headers before tc. */
 };
 
 struct datapath {
@@ -36,6 +37,7 @@ struct datapath {
     int sal_ifindex; /* 0 while there is no device. */
     bool egress_tcx;
     int sockops_link; /* -1: none. */
+    enum datapath_ingress ingress;
     struct datapath_uplink uplinks[DATAPATH_MAX_UPLINKS];
     size_t n_uplinks;
 };
@@ -63,6 +65,7 @@ struct device_info {
     uint32_t mtu;
     uint8_t mac[6];
     char name[IF_NAMESIZE];
+    char kind[16]; /* "veth", "" if it is no virtual device. */
     struct in_addr addresses[16];
     size_t n_addresses;
 };
@@ -84,6 +87,9 @@ struct hook {
 int hook_attach(const struct datapath *, const struct hook *, int prog_fd,
                 bool *ret_tcx, char **ret_error);
 void hook_detach(const struct datapath *, const struct hook *);
+/* Native XDP only. */
+int xdp_attach(const struct datapath *, int ifindex, int prog_fd);
+void xdp_detach(const struct datapath *, int ifindex);
 /* Removes pins of hooks whose device is gone. */
 void hook_sweep(const struct datapath *);
 int sockops_attach(struct datapath *, int prog_fd, char **ret_error);

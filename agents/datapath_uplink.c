@@ -106,6 +106,34 @@ refresh_settings(struct datapath *dp)
     return error;
 }
 
+/* XDP only adds speed, so that its absence is no error unless it was asked
+ * for.  It is attached after tc, which understands its notes. */
+static int
+attach_xdp(struct datapath *dp, const struct device_info *info, bool *ret_xdp,
+           char **ret_error)
+{
+    *ret_xdp = false;
+    if (dp->ingress == DATAPATH_INGRESS_TC
+        || (dp->ingress == DATAPATH_INGRESS_AUTO
+            && !strcmp(info->kind, "veth"))) {
+        xdp_detach(dp, info->ifindex);
+        return 0;
+    }
+    int error = xdp_attach(dp, info->ifindex,
+                           bpf_program__fd(dp->skeleton->progs.sal_xdp));
+    if (!error) {
+        *ret_xdp = true;
+    } else if (dp->ingress == DATAPATH_INGRESS_XDP) {
+        return datapath_error(ret_error, error,
+                              "%s: no native XDP: %s; use ingress \"tc\" or "
+                              "\"auto\"", info->name, strerror(-error));
+    } else {
+        VLOG_INFO("%s has no native XDP (%s): inner segments are not merged "
+                  "on receipt", info->name, strerror(-error));
+    }
+    return 0;
+}
+
 int
 datapath_attach(struct datapath *dp, int ifindex, char **ret_error)
 {
@@ -134,6 +162,9 @@ datapath_attach(struct datapath *dp, int ifindex, char **ret_error)
         error = hook_attach(
             dp, &hook, bpf_program__fd(dp->skeleton->progs.sal_ingress),
             &new.tcx, ret_error);
+        if (!error) {
+            error = attach_xdp(dp, &info, &new.xdp, ret_error);
+        }
         if (error) {
             return error;
         }
@@ -154,6 +185,7 @@ datapath_detach(struct datapath *dp, int ifindex)
 {
     struct datapath_uplink *uplink = find_uplink(dp, ifindex);
     struct hook hook = {"ingress", ifindex, true};
+    xdp_detach(dp, ifindex);
     hook_detach(dp, &hook);
     remove_locators(dp, ifindex, NULL);
     if (uplink) {

@@ -51,6 +51,18 @@ packet_data(const struct __sk_buff *skb)
     return p;
 }
 
+/* What XDP left in front of the packet. */
+static __always_inline void *
+packet_meta(const struct __sk_buff *skb)
+{
+    void *p;
+    asm volatile(
+        "%0 = *(u32 *)(%1 + %2)"
+        : "=r"(p)
+        : "r"(skb), "i"(__builtin_offsetof(struct __sk_buff, data_meta)));
+    return p;
+}
+
 static __always_inline void *
 packet_end(const struct __sk_buff *skb)
 {

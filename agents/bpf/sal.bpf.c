@@ -3,8 +3,10 @@
  *
  *     sal_egress    tc egress of sal0: inner packets to encapsulate
  *     sal_ingress   tc ingress of each uplink: SAL packets to decapsulate
+ *     sal_xdp       XDP of each uplink that has it: makes GRO work
  *     sal_sockops   cgroup: tells when TCP sockets close */
 #include "agents/bpf/control.bpf.h"
+#include "agents/bpf/xdp.bpf.h"
 
 char LICENSE[] SEC("license") = "Apache-2.0";
 
@@ -32,6 +34,10 @@ sal_ingress(struct __sk_buff *skb)
     struct sal_settings *settings = settings_get();
     if (!settings) {
         return PASS;
+    }
+    struct sal_flow *flow = xdp_noted_flow(skb);
+    if (flow) {
+        return ingress_stripped(skb, settings, flow);
     }
     struct outer outer = {};
     int verdict;
@@ -67,6 +73,13 @@ sal_ingress(struct __sk_buff *skb)
     default:
         return drop(SAL_COUNT_IN_TYPE);
     }
+}
+
+SEC("xdp")
+int
+sal_xdp(struct xdp_md *ctx)
+{
+    return xdp_ingress(ctx);
 }
 
 /* The local tuple of a socket.  IPv4 addresses of a dual-stack socket are

@@ -163,6 +163,7 @@ struct sal_target {
     X(FLOW_CLOSED, "flow_closed", "flows closed")                             \
     X(FLOW_REUSED, "flow_reused", "flows forgotten, their tuple was reused")  \
     X(IN_DATA, "in_data", "DATA packets accepted")                            \
+    X(IN_XDP, "in_xdp", "DATA packets stripped by XDP")                       \
     X(IN_SYN, "in_syn", "SYNs accepted")                                      \
     X(IN_SYN_AGAIN, "in_syn_again", "of these, seen before")                  \
     X(IN_SYN_ACK, "in_syn_ack", "SYN-ACKs accepted")                          \

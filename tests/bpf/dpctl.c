@@ -16,6 +16,8 @@
  *     status, flows, counters         dumps, JSON
  *     remove              leaves nothing behind
  *
+ * SALIENT_INGRESS=tc or xdp in the environment chooses how uplinks receive.
+ *
  * What is installed is read, changed, and the difference applied, as the
  * daemon does. */
 #include <arpa/inet.h>
@@ -227,6 +229,11 @@ main(int argc, char *argv[])
     }
     struct datapath_config config = {
         .pin_path = argv[1], .device = argv[2], .max_flows = 65536};
+    const char *ingress = getenv("SALIENT_INGRESS");
+    if (ingress) {
+        config.ingress = !strcmp(ingress, "xdp") ? DATAPATH_INGRESS_XDP
+                                                 : DATAPATH_INGRESS_TC;
+    }
     if (datapath_open(&config, &dp, &error)) {
         fail("%s", error);
     }

@@ -343,6 +343,23 @@ def without_tcx(lab):
     removal(lab)
 
 
+def with_xdp(lab):
+    step("the same with native XDP on the uplinks")
+    client, server, stranger = lab.hosts
+    for host in client, server:
+        host.env = {"SALIENT_INGRESS": "xdp"}
+        host.run("ethtool", "-K", "eth0", "gro", "on")
+    start(lab)
+    refused(client, WEB, 81)
+    many_connections(client, server, 200)
+    offloads(client, server)
+    replaced_under_load(client, server)
+    under_attack(client, server, stranger)
+    for host in client, server:
+        assert host.dump("counters")["in_xdp"] > 1000
+    removal(lab)
+
+
 def main():
     lab = Lab(sys.argv[1])
     try:
@@ -352,6 +369,7 @@ def main():
         all_steps(lab)
         removal(lab)
         without_tcx(lab)
+        with_xdp(lab)
     except BaseException:
         for host in lab.hosts[:2]:
             if os.path.isdir(host.pins):

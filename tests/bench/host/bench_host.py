@@ -91,6 +91,13 @@ def segmented(client, server, on):
     server.run("ethtool", "-K", "eth0", "gro", "on" if on else "off")
 
 
+def salient_ingress(host, how):
+    """Where headers are stripped: XDP before GRO pays where segments arrive
+    one by one, tc where they arrive whole."""
+    host.env = {"SALIENT_INGRESS": how}
+    host.dpctl("attach", "eth0")
+
+
 def pingpong(client, tool, what, address, seconds):
     out = client.run("taskset", "-c", CPU, tool, what, address, PORT, seconds)
     return [float(x) for x in out.split()[1:]]
@@ -116,8 +123,10 @@ def measure(lab, client, server, variants, rounds, seconds):
                                             ADDRESS[v], seconds)[0])
         segmented(client, server, True)
         for v in order:
+            salient_ingress(server, "xdp" if v == "salient" else "tc")
             note("tcp_segmented", v,
                  throughput(client, ADDRESS[v], 1, seconds))
+        salient_ingress(server, "tc")
         segmented(client, server, False)
         print(f"round {n + 1} of {rounds}", file=sys.stderr, flush=True)
     return rows
