@@ -36,14 +36,12 @@ run() { # set name expected 8 budgets [definitions]
     shift 8
     defs="$defs -DEARLY=$1 -DFORGERIES=$2 -DRELAYS=$3"
     shift 3
-    compile=-DSAFETY flags=
+    compile=-DSAFETY flags= optimise=-O0
     for word in "$@"; do
         defs="$defs -D$word"
         [ "$word" = LIVELOCK ] && compile=-DNP && flags=-l
+        [ "$word" = LONG ] && optimise=-O1
     done
-    # Optimising the search pays only where the search is long.
-    optimise=-O1
-    [ "$run_set" = mutant ] && optimise=-O0
     [ "$run_set" = deep ] && optimise=-O2
     # 64-bit hashes instead of states: the deep runs would not fit otherwise.
     if [ "$run_set" = deep ]; then
