@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Addresses, routes and link events, in a network namespace of the test's
+ * own.  Needs root; without, it says so and passes nothing. */
+#include "tests/unit/unit.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <unistd.h>
+#include "agents/host_netdev.h"
+#include "agents/probe_socket.h"
+#include "openvswitch/dynamic-string.h"
+#include "util.h"
+
+static uv_loop_t loop;
+static struct host_netdev *netdev;
+static size_t n_changes;
+static struct netdev_uplink last_change;
+
+static bool
+is_root(void)
+{
+    return !geteuid();
+}
+
+/* Runs 'command'; what it printed, malloced. */
+static char *
+sh(const char *command)
+{
+    struct ds s = DS_EMPTY_INITIALIZER;
+    char buf[512];
+    FILE *pipe = popen(command, "r");
+    while (fgets(buf, sizeof buf, pipe)) {
+        ds_put_cstr(&s, buf);
+    }
+    CU_ASSERT_EQUAL(pclose(pipe), 0);
+    return ds_steal_cstr(&s);
+}
+
+static void
+run(const char *command)
+{
+    free(sh(command));
+}
+
+static void
+changed(const struct netdev_uplink *was, const struct netdev_uplink *is,
+        void *aux)
+{
+    n_changes++;
+    last_change = *is;
+}
+
+/* Turns the loop until 'condition' holds, bounded. */
+#define UNTIL(CONDITION)                                                      \
+    do {                                                                      \
+        for (int i = 0; i < 1000 && !(CONDITION); i++) {                      \
+            uv_run(&loop, UV_RUN_NOWAIT);                                     \
+            poll(NULL, 0, 2);                                                 \
+        }                                                                     \
+        CU_ASSERT_FATAL(CONDITION);                                           \
+    } while (0)
+
+static void
+setup(void)
+{
+    static char *const names[] = {(char *) "up0", (char *) "late0"};
+    char *error = NULL;
+    CU_ASSERT_EQUAL_FATAL(unshare(CLONE_NEWNET), 0);
+    run("ip link add sal0 type ifb && ip link set sal0 up && "
+        "ip link set lo up && "
+        "ip link add up0 type veth peer name up1 && "
+        "ip link set up1 up && ip addr add 10.0.0.1/24 dev up0");
+    uv_loop_init(&loop);
+    CU_ASSERT_EQUAL_FATAL(host_netdev_open(&loop, names, 2, changed, NULL,
+                                           &netdev, &error), 0);
+    CU_ASSERT_EQUAL(host_netdev_n_uplinks(netdev), 2);
+    CU_ASSERT_NOT_EQUAL(host_netdev_uplink(netdev, 0)->ifindex, 0);
+    CU_ASSERT_FALSE(host_netdev_uplink(netdev, 0)->up);
+    CU_ASSERT_EQUAL(host_netdev_uplink(netdev, 0)->address, 0x0a000001);
+    CU_ASSERT_EQUAL(host_netdev_uplink(netdev, 1)->ifindex, 0);
+}
+
+static void
+apply(uint32_t address, size_t n_routes, bool localnet)
+{
+    char *error = NULL;
+    struct netdev_desired desired = {
+        .ifindex = if_nametoindex("sal0"),
+        .address = address,
+        .routes = {{0xc6120000, 15}, {0x64400000, 10}},
+        .n_routes = n_routes,
+        .route_localnet = localnet,
+    };
+    if (host_netdev_apply(netdev, &desired, &error)) {
+        fprintf(stderr, "%s\n", error);
+        free(error);
+        CU_FAIL("apply");
+    }
+}
+
+static void
+expect(const char *command, const char *output)
+{
+    char *got = sh(command);
+    CU_ASSERT_STRING_EQUAL(got, output);
+    if (strcmp(got, output)) {
+        fprintf(stderr, "%s: expected \"%s\", got \"%s\"\n", command, output,
+                got);
+    }
+    free(got);
+}
+
+#define ADDRESSES "ip -o addr show dev sal0 | awk '$3 == \"inet\" {print $4}'"
+#define ROUTES "ip route show dev sal0 | sed 's/ *$//'"
+
+static void
+test_apply(void)
+{
+    apply(0x64400001, 2, false);
+    expect(ADDRESSES, "100.64.0.1/32\n");
+    expect(ROUTES,
+           "100.64.0.0/10 proto 90 scope link src 100.64.0.1\n"
+           "198.18.0.0/15 proto 90 scope link src 100.64.0.1\n");
+
+    /* Nothing to do. */
+    apply(0x64400001, 2, false);
+    expect(ADDRESSES, "100.64.0.1/32\n");
+
+    /* Another identity, one route less, somebody else's route untouched. */
+    run("ip route add 192.0.2.0/24 dev sal0");
+    apply(0x64400002, 1, true);
+    expect(ADDRESSES, "100.64.0.2/32\n");
+    expect(ROUTES,
+           "192.0.2.0/24 scope link\n"
+           "198.18.0.0/15 proto 90 scope link src 100.64.0.2\n");
+    expect("cat /proc/sys/net/ipv4/conf/sal0/route_localnet", "1\n");
+
+    /* What was lost comes back (the kernel drops all routes of a device with
+     * its last address). */
+    run("ip addr flush dev sal0");
+    apply(0x64400002, 1, false);
+    expect(ADDRESSES, "100.64.0.2/32\n");
+    expect(ROUTES, "198.18.0.0/15 proto 90 scope link src 100.64.0.2\n");
+    expect("cat /proc/sys/net/ipv4/conf/sal0/route_localnet", "0\n");
+}
+
+static void
+test_events(void)
+{
+    n_changes = 0;
+    run("ip link set up0 up");
+    UNTIL(host_netdev_uplink(netdev, 0)->up);
+    CU_ASSERT_TRUE(n_changes >= 1);
+    CU_ASSERT_STRING_EQUAL(last_change.name, "up0");
+
+    /* Carrier lost at the other end. */
+    run("ip link set up1 down");
+    UNTIL(!host_netdev_uplink(netdev, 0)->up);
+    run("ip link set up1 up");
+    UNTIL(host_netdev_uplink(netdev, 0)->up);
+
+    run("ip addr del 10.0.0.1/24 dev up0");
+    UNTIL(host_netdev_uplink(netdev, 0)->address == 0);
+    run("ip addr add 10.0.9.1/24 dev up0");
+    UNTIL(host_netdev_uplink(netdev, 0)->address == 0x0a000901);
+
+    /* An interface that appears, and goes. */
+    run("ip link add late0 type veth peer name late1 && "
+        "ip addr add 10.1.0.1/24 dev late0 && ip link set late1 up && "
+        "ip link set late0 up");
+    UNTIL(host_netdev_uplink(netdev, 1)->up
+          && host_netdev_uplink(netdev, 1)->address == 0x0a010001);
+    run("ip link del late0");
+    UNTIL(!host_netdev_uplink(netdev, 1)->ifindex);
+
+    /* Other interfaces are none of our business. */
+    size_t before = n_changes;
+    run("ip link add x0 type veth peer name x1 && ip link set x0 up && "
+        "ip link del x0");
+    for (int i = 0; i < 20; i++) {
+        uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    CU_ASSERT_EQUAL(n_changes, before);
+}
+
+#define RX_PACKETS                                                            \
+    "ip -s -o link show dev up1 | sed 's/.*RX: [^0-9]*[0-9]* //' "            \
+    "| awk '{print $1}'"
+
+/* A probe leaves by the interface, from the address and to the port it was
+ * told, although no route leads there. */
+static void
+test_probe_socket(void)
+{
+    struct probe_socket *sock;
+    struct probe_path path = {.ifindex = if_nametoindex("up0"),
+                              .source = 0x0a000901,
+                              .destination = 0x0afffffe};
+    char *fields;
+    CU_ASSERT_EQUAL_FATAL(probe_socket_open(&loop, 6090, &sock), 0);
+    struct probe_socket *other;
+    CU_ASSERT_EQUAL(probe_socket_open(&loop, 6090, &other), -EADDRINUSE);
+    run("ip neigh add 10.255.255.254 lladdr 02:00:00:00:00:01 dev up0");
+    char *before = sh(RX_PACKETS);
+    CU_ASSERT_EQUAL(probe_socket_send(sock, &path, "hello", 5), 0);
+    fields = sh(RX_PACKETS);
+    CU_ASSERT_TRUE(atoi(fields) > atoi(before));
+    free(before);
+    free(fields);
+    probe_socket_close(sock);
+}
+
+static void
+test_close(void)
+{
+    host_netdev_close(netdev);
+    CU_ASSERT_EQUAL(uv_run(&loop, UV_RUN_DEFAULT), 0);
+    CU_ASSERT_EQUAL(uv_loop_close(&loop), 0);
+    /* Closing changes nothing. */
+    expect(ADDRESSES, "100.64.0.2/32\n");
+}
+
+static void
+test_needs_root(void)
+{
+    fprintf(stderr, "host_netdev: not root, skipped\n");
+}
+
+int
+main(void)
+{
+    static const struct unit_test tests[] = {
+        UNIT_TEST(setup), UNIT_TEST(test_apply), UNIT_TEST(test_events),
+        UNIT_TEST(test_probe_socket), UNIT_TEST(test_close)};
+    static const struct unit_test skipped[] = {UNIT_TEST(test_needs_root)};
+    return (is_root() ? unit_run("host_netdev", tests, ARRAY_SIZE(tests))
+                      : unit_run("host_netdev", skipped, 1));
+}
