@@ -219,17 +219,21 @@ def put_caches(bench, name, switch):
 
 def compare_resolution(bench, switch, name, folder, packets):
     """SYNs by in1 against plain IPv4 by in2, all megaflows there already."""
-    syn, plain = folder + "/syn.pcap", folder + "/ip.pcap"
+    syn, plain, routed = (folder + path for path in (
+        "/syn.pcap", "/ip.pcap", "/routed.pcap"))
     for side, port, path in (("", "in1", syn), (".plain", "in2", plain)):
-        before = switch.megaflows()
+        memory, before = switch.memory(), switch.megaflows()
         switch.clear()
         run = switch.run(port, path, packets)
         if run.sent != packets:
             raise RuntimeError("%s%s: %d of %d packets arrived"
                                % (name, side, run.sent, packets))
         put_caches(bench, name + side + ".cold", switch)
-        bench.report.put(name + side + ".megaflows",
-                         switch.megaflows() - before, "megaflows")
+        new = switch.megaflows() - before
+        bench.report.put(name + side + ".megaflows", new, "megaflows")
+        if new >= 1000:
+            bench.report.put(name + side + ".memory_megaflow",
+                             (switch.memory() - memory) / new, "bytes")
     switch.clear()
     switch.run("in1", syn, packets)
     put_caches(bench, name, switch)
@@ -238,6 +242,10 @@ def compare_resolution(bench, switch, name, folder, packets):
     for side, sample in zip((".plain", ""), runs):
         bench.report.put(name + side + ".pps", 1e3 / median_ns(sample),
                          "Mpps")
+    # By another port: the cache is searched port by port, and mask by mask.
+    switch.run("in7", routed, packets)
+    runs = pairs((switch, "in7", routed), (switch, "in1", syn))
+    bench.report.put_samples(name + ".to_routed", ratios(*runs), "ratio")
 
 
 def compare_fresh(bench, switch, name, folder, packets):
@@ -292,9 +300,6 @@ def bench_upcalls(bench, switch, folder, n):
         name = "switch.upcall" + side
         path = "%s/%s.pcap" % (folder, kind)
         switch.appctl("revalidator/purge")
-        if not side or side == ".plain":
-            memory = memory_a_megaflow(switch, port, path, 1000)
-            bench.report.put("switch.memory.megaflow" + side, memory, "bytes")
         before = switch.megaflows()
         switch.clear()
         run = switch.run(port, path, count)
@@ -329,11 +334,14 @@ def bench_data(bench, switch, folder, packets):
     data, plain = folder + "/data.pcap", folder + "/ip.pcap"
     switch.appctl("revalidator/purge")
     flows = []
-    for path in (data, plain):
-        switch.run("in2", path, packets)
+    for kind in ("data", "ip"):
+        switch.run("in2", "%s/%s-each.pcap" % (folder, kind), 20000)
         flows.append(switch.megaflows())
     bench.report.put("switch.data.megaflows", flows[0], "megaflows")
-    bench.report.put("switch.data.megaflows.both", flows[1], "megaflows")
+    bench.report.put("switch.data.megaflows.with_plain", flows[1],
+                     "megaflows")
+    for path in (data, plain):
+        switch.run("in2", path, packets)
     runs = pairs((switch, "in2", plain), (switch, "in2", data))
     bench.report.put_samples("switch.data", ratios(*runs), "ratio")
 
@@ -342,7 +350,7 @@ def bench_pick(bench):
     """The ways of picking an instance, each against plain forwarding."""
     packets = 100000
     folder = bench.workload(1000, packets)
-    for method in ("tiles", "hash", "dp_hash"):
+    for method in ("tiles", "uniform", "hash", "dp_hash"):
         groups = "%s/%s.groups" % (folder, method)
         switch = bench.switch("patched")
         try:

@@ -61,7 +61,7 @@ struct run {
     const struct netdev *port;
     struct pool *pool;
     unsigned long long left;
-    bool started;
+    bool started, ended;
     uint64_t cpu_ns, wall_ns;
     struct ovs_mutex mutex;
     pthread_cond_t cond;
@@ -157,8 +157,13 @@ run_end(struct run *run)
     CALLGRIND_DUMP_STATS;
     run->cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - run->cpu_ns;
     run->wall_ns = clock_ns(CLOCK_MONOTONIC) - run->wall_ns;
-    atomic_store(&bench_run, NULL);
+    run->ended = true;
+}
 
+static void
+run_report(struct run *run)
+{
+    atomic_store(&bench_run, NULL);
     ovs_mutex_lock(&run->mutex);
     run->done = true;
     xpthread_cond_signal(&run->cond);
@@ -187,8 +192,13 @@ netdev_bench_rxq_recv(struct netdev_rxq *rxq, struct dp_packet_batch *batch,
     if (!run->started) {
         run_start(run);
     } else if (!run->left) {
-        /* All packets of earlier calls are processed and sent by now. */
-        run_end(run);
+        /* All packets of earlier calls are processed and sent by now, but the
+         * statistics follow only at the end of a round of all ports. */
+        if (!run->ended) {
+            run_end(run);
+        } else {
+            run_report(run);
+        }
         return EAGAIN;
     }
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One Open vSwitch, patched or pristine, with ports without wires.
 
-    in1, in2     OpenFlow ports 1, 2: packets come from files (netdev_bench.c)
-    out3..out6   OpenFlow ports 3 to 6: packets are counted and freed
+    in1, in2, in7  OpenFlow ports 1, 2, 7: packets come from files
+                   (netdev_bench.c)
+    out3..out6     OpenFlow ports 3 to 6: packets are counted and freed
 """
 
 import json
@@ -13,7 +14,8 @@ import socket
 import subprocess
 import time
 
-PORTS = {"in1": 1, "in2": 2, "out3": 3, "out4": 4, "out5": 5, "out6": 6}
+PORTS = {"in1": 1, "in2": 2, "in7": 7, "out3": 3,
+         "out4": 4, "out5": 5, "out6": 6}
 START_SECONDS = 120  # Enough for valgrind on a machine with other work.
 
 

@@ -9,6 +9,8 @@
  *     tiles.flows        the controller's pipeline, an instance a tile
  *     hash.flows         the same, an instance a group, selection_method=hash
  *     dp_hash.flows      the same, selection_method=dp_hash
+ *     uniform.flows      tiles, and all packets are seen at the same
+ *                        granularity of tiles
  *     *.groups           their groups (not for more than 10,000 services)
  *     plain.flows        the forwarding part alone, without SAL fields
  *     syn.pcap           PACKETS SYNs
@@ -17,8 +19,10 @@
  *     syn-each.pcap      one SYN of each service (of PACKETS, if there are
  *                        more), in random order
  *     syn-unknown.pcap   SYNs of services that do not exist
- *     data.pcap          DATA packets of bound flows
+ *     data.pcap          DATA packets of bound flows, to random destinations
+ *     data-each.pcap     the same, one to each destination
  *     ip.pcap, ip-fresh.pcap, ip-each.pcap: plain UDP as long as a SYN
+ *     routed.pcap        the same to destinations that are routed, not switched
  *     udp.pcap, tcp.pcap           small packets, every one a new flow
  *     udp-few.pcap, tcp-few.pcap   small packets of 256 flows
  *
@@ -251,9 +255,10 @@ put_group(FILE *flows, FILE *groups, uint32_t i, const char *method)
     putc('\n', groups);
 }
 
-/* The rules that do not depend on services, but for meters and ND. */
+/* The rules that do not depend on services, but for meters and ND.  'action'
+ * is done before a service is looked for. */
 static void
-put_base(FILE *file)
+put_base(FILE *file, const char *action)
 {
     fprintf(file, "priority=%d,dl_type=0x88cc,actions=controller\n"
             "priority=%d,arp,arp_spa=0.0.0.0,arp_op=1,actions=drop\n"
@@ -265,8 +270,8 @@ put_base(FILE *file)
             "sal_type=%#x,actions=controller\n",
             SAL_PRIORITY_HOST_PROBE, SAL_UDP_PORT, SAL_TYPE_PROBE);
     fprintf(file, "priority=%d,udp,ip_dst=10.255.255.254,udp_dst=%d,"
-            "sal_type=0x10/0x10,actions=goto_table:%d\n",
-            SAL_PRIORITY_RESOLVE, SAL_UDP_PORT, SAL_TABLE_SERVICE);
+            "sal_type=0x10/0x10,actions=%sgoto_table:%d\n",
+            SAL_PRIORITY_RESOLVE, SAL_UDP_PORT, action, SAL_TABLE_SERVICE);
     fprintf(file, "priority=%d,ip,ip_dst=10.255.255.254,actions=drop\n",
             SAL_PRIORITY_GUARD);
     /* The product lets a meter drop most of these. */
@@ -281,6 +286,8 @@ destination(uint32_t i)
     return 0x0a600000 + i * 3;
 }
 
+#define ROUTED 0x04000000 /* 10.96.0.0 -> 14.96.0.0 */
+
 static void
 put_routes(FILE *file)
 {
@@ -292,6 +299,14 @@ put_routes(FILE *file)
                 "actions=output:%u\n", SAL_TABLE_FORWARD, SAL_PRIORITY_HOST,
                 a >> 24, a >> 16 & 0xff, a >> 8 & 0xff, a & 0xff,
                 3 + i % N_OUT);
+        /* What a router does, and resolution too but for the TTL. */
+        a += ROUTED;
+        fprintf(file, "table=%d,priority=%d,ip,ip_dst=%u.%u.%u.%u,"
+                "actions=set_field:02:00:00:00:00:01->eth_src,"
+                "set_field:02:00:%02x:%02x:%02x:%02x->eth_dst,dec_ttl,"
+                "output:%u\n", SAL_TABLE_FORWARD, SAL_PRIORITY_HOST,
+                a >> 24, a >> 16 & 0xff, a >> 8 & 0xff, a & 0xff, a >> 24,
+                a >> 16 & 0xff, a >> 8 & 0xff, a & 0xff, 3 + i % N_OUT);
     }
 }
 
@@ -300,14 +315,20 @@ write_flows(void)
 {
     FILE *plain = create("plain.flows");
     FILE *tiles = create("tiles.flows");
+    FILE *uniform = create("uniform.flows");
 
     put_routes(plain);
-    put_base(tiles);
+    put_base(tiles, "");
+    /* Copying bits makes a megaflow match them, whichever tile it is of.  As
+     * many as the smallest tile has. */
+    put_base(uniform, "move:NXM_OF_UDP_SRC[0..2]->NXM_NX_REG0[0..2],");
     for (uint32_t i = 0; i < n_services; i++) {
         put_tiles(tiles, i);
+        put_tiles(uniform, i);
     }
     fclose(plain);
     fclose(tiles);
+    fclose(uniform);
 }
 
 static void
@@ -317,7 +338,7 @@ write_groups(const char *flows_name, const char *groups_name,
     FILE *flows = create(flows_name);
     FILE *groups = create(groups_name);
 
-    put_base(flows);
+    put_base(flows, "");
     for (uint32_t i = 0; i < n_services; i++) {
         put_group(flows, groups, i, method);
     }
@@ -422,8 +443,8 @@ put_sal(uint8_t *sal, uint8_t type, size_t length)
     sal[SAL_OFS_INNER] = SAL_INNER_IPV4;
 }
 
-/* A SAL packet carries a TCP segment without data; its content is of no concern
- * to a switch. */
+/* A SYN carries a TCP segment without data.  DATA packets are made as long, so
+ * that only the headers differ. */
 #define INNER_LEN 40
 #define SYN_LEN (SAL_SERVICE_HEADER_LEN + INNER_LEN)
 
@@ -453,10 +474,10 @@ make_data(struct packet *packet, uint32_t dst)
 
     put_sal(sal, SAL_TYPE_DATA, SAL_DATA_HEADER_LEN);
     put_be32(sal + SAL_OFS_DST_FLOW, random64() | 1);
-    memset(sal + SAL_DATA_HEADER_LEN, 0, INNER_LEN);
+    memset(sal + SAL_DATA_HEADER_LEN, 0, SYN_LEN - SAL_DATA_HEADER_LEN);
     wrap_udp(packet, dst,
              SAL_ENTROPY_BASE | (random64() & SAL_ENTROPY_MASK),
-             SAL_UDP_PORT, SAL_DATA_HEADER_LEN + INNER_LEN);
+             SAL_UDP_PORT, SYN_LEN);
 }
 
 static uint16_t
@@ -488,7 +509,8 @@ make_tcp(struct packet *packet, uint32_t dst)
 /* Packet files. */
 
 enum kind {
-    SYN, SYN_ONE, SYN_EACH, SYN_UNKNOWN, DATA, IP, IP_EACH, UDP, TCP
+    SYN, SYN_ONE, SYN_EACH, SYN_UNKNOWN, DATA, DATA_EACH, IP, IP_EACH,
+    IP_ROUTED, UDP, TCP
 };
 
 static void
@@ -512,6 +534,13 @@ make_packet(enum kind kind, uint32_t i, struct packet *packet)
         break;
     case DATA:
         make_data(packet, destination(random_by_popularity()));
+        break;
+    case DATA_EACH:
+        make_data(packet, destination(by_rank[i]));
+        break;
+    case IP_ROUTED:
+        make_udp(packet, ROUTED + destination(random_by_popularity()),
+                 SYN_LEN);
         break;
     case IP:
         make_udp(packet, destination(random_by_popularity()), SYN_LEN);
@@ -581,6 +610,8 @@ main(int argc, char *argv[])
     write_packets("syn-each.pcap", SYN_EACH, each, 5);
     write_packets("syn-unknown.pcap", SYN_UNKNOWN, n_packets, 6);
     write_packets("data.pcap", DATA, n_packets, 7);
+    write_packets("data-each.pcap", DATA_EACH, each, 5);
+    write_packets("routed.pcap", IP_ROUTED, n_packets, 2);
     write_packets("ip.pcap", IP, n_packets, 2);
     write_packets("ip-fresh.pcap", IP, n_packets, 3);
     write_packets("ip-each.pcap", IP_EACH, each, 5);
