@@ -70,7 +70,7 @@ struct migration_challenge {
 /* What the two ends say to each other. */
 enum migration_kind {
     MIGRATION_RSYN = 0,      /* "I am at 'locator'." */
-    MIGRATION_CHALLENGE = 1, /* RSYN-ACK: "I saw you at 'locator'; prove it." */
+    MIGRATION_CHALLENGE = 1, /* RSYN-ACK: "I saw you at 'locator': prove it" */
     MIGRATION_DONE = 2,      /* RSYN-DONE: the challenge, given back. */
     MIGRATION_BOUND = 3,     /* RSYN-ACK: "Flows are bound to it." */
 };
@@ -102,7 +102,7 @@ struct migration {
     uint32_t peer_seq;   /* Highest in an authentic RSYN or RSYN-DONE. */
     struct migration_locator local;     /* Where we are; none = nowhere. */
     struct migration_locator peer;      /* Bound: where DATA goes. */
-    struct migration_locator candidate; /* Announced by the peer, not proved. */
+    struct migration_locator candidate; /* Announced by the peer, unproved. */
     uint64_t nonce;       /* Of our latest move. */
     uint64_t bound_stamp; /* Of the challenge that bound 'peer'; 0 = none. */
     uint64_t next_stamp;
@@ -132,7 +132,8 @@ enum migration_action_type {
     MIGRATION_SEND = 1, /* 'signal' to 'to'. */
     MIGRATION_BIND,     /* DATA goes to 'to' from now on, and is accepted from
                          * there; from 'previous' for a while longer. */
-    MIGRATION_USE,      /* Our DATA leaves from 'local' from now on; wake TCP. */
+    MIGRATION_USE,      /* Our DATA leaves from 'local' from now on; TCP is to
+                         * be woken. */
     MIGRATION_CONFIRMED, /* Our move is over. */
 };
 
@@ -154,8 +155,9 @@ struct migration_actions {
 /* Each function below empties '*ret_actions' first and fills it in the order
  * in which to act. */
 
-/* A machine with 'group' and 'peer_id' set, for flows bound by SYN, or found in the pinned maps by a daemon
- * that starts: in SYN_RCVD, or NOADDRESS if 'local' is none. */
+/* A machine with 'group' and 'peer_id' set, for flows bound by SYN, or found
+ * in the pinned maps by a daemon that starts: SYN_RCVD, or NOADDRESS if
+ * 'local' is none. */
 void migration_start(struct migration *, const struct migration_context *,
                      const struct migration_locator *local,
                      const struct migration_locator *peer,

@@ -62,7 +62,8 @@ run() { # set name expected 8 budgets [definitions]
         return
     fi
     start=$(date +%s.%N)
-    timeout -s INT "$limit" nice -n 19 ./pan -n -m50000 -w23 $flags > pan.log 2>&1
+    timeout -s INT "$limit" nice -n 19 ./pan -n -m50000 -w23 $flags \
+        > pan.log 2>&1
     rc=$?
     seconds=$(echo "$start $(date +%s.%N)" | awk '{printf "%.1f", $2 - $1}')
     stored=$(awk '/states, stored/ {print $1}' pan.log)
