@@ -103,7 +103,7 @@ def _explain(report, net):
     title("   and as s3 receives and forwards it")
     second = steps.trace(net, s3, s3.port_to(s1), after)
     note(second)
-    tables = [table for table, text in (("classify", "\n 0. "),
+    tables = [table for table, text in (("classify", "\n 1. "),
                                         ("service", "\n10. ")) if text in first]
     tables += ["forward"] if "\n20. " in second else []
     out = net.get("web3").switch_port[2]
