@@ -299,6 +299,21 @@ def a_switch_loses_its_rules(net):
     return ""
 
 
+def flapping_ends_where_it_should(net):
+    """A host's port and a link, each a hundred times, as fast as it goes."""
+    start = time.monotonic()
+    for _ in range(100):
+        for interface in ("w3", "s1-l1"):
+            sh("ip", "link", "set", interface, "down")
+            sh("ip", "link", "set", interface, "up")
+    took = time.monotonic() - start
+    net.wait_in_sync(3, links=3, hosts_attached=4, timeout=30)
+    expect(targets(net, "s1") == {ADDRESS["w1"]: 4096, ADDRESS["w2"]: 4096,
+                                  ADDRESS["w3"]: 8192}, "not as before")
+    check_recompute(net)
+    return f"{400 / took:.0f} changes a second"
+
+
 def a_duplicate_datapath_is_refused(net):
     net.add_switch(4, dpid=1)
     until(lambda: net.ask("show", "status")
@@ -448,7 +463,7 @@ STEPS = (switches_and_links, registrations_are_confirmed,
          unregistering_is_confirmed, bad_requests_are_explained,
          a_foreign_flow_is_left_alone, the_controller_dies_and_returns,
          a_host_is_gone_when_the_controller_returns, a_switch_loses_its_rules,
-         a_duplicate_datapath_is_refused,
+         flapping_ends_where_it_should, a_duplicate_datapath_is_refused,
          a_dead_switch_is_replaced_by_its_double, openflow_13_works_too,
          a_stock_switch_forwards_plainly, hostile_bytes_are_survived,
          a_silent_agent_lapses, a_wait_without_a_network_times_out,
