@@ -13,7 +13,8 @@ struct plan_switch {
     struct hmap_node node;
     uint64_t dpid;
     struct rule_table *desired;
-    struct rule_table *touched; /* Keys that changed since plan_diff(). */
+    struct rule_changes touched; /* Keys that changed since plan_diff(). */
+    bool touched_all;           /* Too many to list them. */
     bool changed;               /* Not popped yet. */
 };
 
@@ -72,7 +73,7 @@ remove_switch(struct plan *plan, struct plan_switch *sw)
 {
     hmap_remove(&plan->switches, &sw->node);
     rule_table_destroy(sw->desired);
-    rule_table_destroy(sw->touched);
+    rule_changes_destroy(&sw->touched);
     free(sw);
 }
 
@@ -171,12 +172,13 @@ plan_diff(struct plan *plan, uint64_t dpid,
     if (!sw) {
         return;
     }
-    if (full) {
+    if (full || sw->touched_all) {
         rule_diff(sw->desired, installed, changes);
     } else {
-        rule_diff_touched(sw->desired, installed, sw->touched, changes);
+        rule_diff_touched(sw->desired, installed, &sw->touched, changes);
     }
-    rule_table_clear(sw->touched);
+    rule_changes_destroy(&sw->touched);
+    sw->touched_all = false;
 }
 
 /* Changes of desired rules. */
@@ -185,7 +187,17 @@ static void
 touch(struct plan_switch *sw, const struct rule *rule)
 {
     sw->changed = true;
-    rule_table_put(sw->touched, rule);
+    if (sw->touched_all) {
+        return;
+    }
+    /* A switch that is away for long: comparing everything will cost less. */
+    if (sw->touched.n > 1000
+        && sw->touched.n > 2 * rule_table_count(sw->desired)) {
+        rule_changes_destroy(&sw->touched);
+        sw->touched_all = true;
+        return;
+    }
+    rule_changes_add(&sw->touched, RULE_MODIFY, rule);
 }
 
 /* Replaces the rules 'before', of which only the keys matter, by 'after'. */
@@ -341,7 +353,6 @@ update_switch(struct plan *plan, uint64_t dpid)
         sw = xzalloc(sizeof *sw);
         sw->dpid = dpid;
         sw->desired = rule_table_create();
-        sw->touched = rule_table_create();
         hmap_insert(&plan->switches, &sw->node, hash_uint64(dpid));
     }
     struct rule_table *desired = compute_switch(plan, plan->paths,

@@ -21,6 +21,7 @@ struct rule_table {
 };
 
 #define SLOTS_MIN 16
+#define SLOTS_KEPT 64 /* What a small table may keep when it is cleared. */
 
 BUILD_ASSERT_DECL(RULE_KEY_LEN % 8 == 0);
 
@@ -53,8 +54,15 @@ free_foreign(const struct rule *rule)
 void
 rule_table_clear(struct rule_table *table)
 {
-    for (size_t i = 0; i <= table->mask; i++) {
+    for (size_t i = 0; table->n && i <= table->mask; i++) {
         free_foreign(&table->slots[i]);
+    }
+    if (table->mask < SLOTS_KEPT) {
+        if (table->n) {
+            memset(table->slots, 0, (table->mask + 1) * sizeof *table->slots);
+            table->n = 0;
+        }
+        return;
     }
     free(table->slots);
     table->slots = xcalloc(SLOTS_MIN, sizeof *table->slots);
@@ -309,20 +317,34 @@ diff_rule(const struct rule *want, const struct rule *have,
     }
 }
 
+/* Of sorted changes. */
+static void
+drop_repetitions(struct rule_changes *changes)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < changes->n; i++) {
+        if (!n || !rule_same_key(&changes->changes[n - 1].rule,
+                                 &changes->changes[i].rule)) {
+            changes->changes[n++] = changes->changes[i];
+        }
+    }
+    changes->n = n;
+}
+
 void
 rule_diff_touched(const struct rule_table *desired,
                   const struct rule_table *installed,
-                  const struct rule_table *touched,
+                  const struct rule_changes *touched,
                   struct rule_changes *changes)
 {
-    size_t i = 0;
-
     changes->n = 0;
-    for (const struct rule *key; (key = rule_table_next(touched, &i));) {
+    for (size_t i = 0; i < touched->n; i++) {
+        const struct rule *key = &touched->changes[i].rule;
         diff_rule(rule_table_find(desired, key),
                   rule_table_find(installed, key), changes);
     }
     rule_changes_sort(changes);
+    drop_repetitions(changes);
 }
 
 void

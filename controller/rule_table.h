@@ -80,10 +80,11 @@ void rule_changes_sort(struct rule_changes *);
  * 'installed' into 'desired'. */
 void rule_diff(const struct rule_table *desired,
                const struct rule_table *installed, struct rule_changes *);
-/* The same, but looks only at rules whose key is in 'touched'. */
+/* The same, but looks only at rules whose key is in 'touched'; keys may repeat
+ * there, the operation does not matter. */
 void rule_diff_touched(const struct rule_table *desired,
                        const struct rule_table *installed,
-                       const struct rule_table *touched,
+                       const struct rule_changes *touched,
                        struct rule_changes *);
 /* Applies the first 'n' changes. */
 void rule_changes_apply(const struct rule_changes *, size_t n,
