@@ -15,6 +15,7 @@
 
 VLOG_DEFINE_THIS_MODULE(agent);
 
+#define APPLY_INTERVAL_MS 20
 #define SAVE_DELAY_MS 500 /* Names may change in bursts. */
 
 int64_t
@@ -148,6 +149,7 @@ apply_timer(uv_timer_t *timer)
     if (!agent->state.have_welcome || agent->stopping) {
         return;
     }
+    agent->applied_ms = agent_now(agent);
     if (!apply_tables(agent, &error)) {
         apply_netdev(agent, &error);
     }
@@ -161,11 +163,16 @@ apply_timer(uv_timer_t *timer)
     }
 }
 
+/* At once, unless the last time was just now: while thousands of answers
+ * arrive, computing everything for each would be all that we do. */
 void
 agent_apply_soon(struct agent *agent)
 {
-    if (!uv_is_closing((uv_handle_t *) &agent->apply_timer)) {
-        uv_timer_start(&agent->apply_timer, apply_timer, 0, 0);
+    int64_t due = agent->applied_ms + APPLY_INTERVAL_MS - agent_now(agent);
+
+    if (!uv_is_closing((uv_handle_t *) &agent->apply_timer)
+        && (!uv_is_active((uv_handle_t *) &agent->apply_timer) || due <= 0)) {
+        uv_timer_start(&agent->apply_timer, apply_timer, MAX(due, 0), 0);
     }
 }
 

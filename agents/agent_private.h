@@ -46,6 +46,7 @@ struct agent {
     struct host_tables installed; /* What the data plane holds. */
     bool installed_known;
     char *apply_error; /* Of the last apply, or NULL. */
+    int64_t applied_ms;
 
     struct host_netdev *netdev;
     struct agent_uplink uplinks[AGENT_MAX_UPLINKS];

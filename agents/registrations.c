@@ -62,6 +62,7 @@ registrations_init(struct registrations *r)
 {
     hmap_init(&r->map);
     hmap_init(&r->requests);
+    r->n_waiting = 0;
     r->next_request_id = 1;
 }
 
@@ -78,10 +79,26 @@ set_request(struct registrations *r, struct registration *reg, uint64_t id)
     }
 }
 
+static bool
+is_waiting(enum registration_state state)
+{
+    return (state == REGISTRATION_WANTED || state == REGISTRATION_REFUSED
+            || state == REGISTRATION_UNWANTED);
+}
+
+static void
+set_state(struct registrations *r, struct registration *reg,
+          enum registration_state state)
+{
+    r->n_waiting += is_waiting(state) - is_waiting(reg->state);
+    reg->state = state;
+}
+
 static void
 remove_registration(struct registrations *r, struct registration *reg)
 {
     set_request(r, reg, 0);
+    r->n_waiting -= is_waiting(reg->state);
     hmap_remove(&r->map, &reg->node);
     free(reg->service.name);
     free(reg->error);
@@ -125,6 +142,7 @@ insert(struct registrations *r, const struct local_service *service)
     struct registration *reg = xzalloc(sizeof *reg);
 
     set_service(reg, service);
+    r->n_waiting++; /* REGISTRATION_WANTED. */
     hmap_insert(&r->map, &reg->node, hash_key(service));
     return reg;
 }
@@ -134,7 +152,7 @@ static void
 change_mind(struct registrations *r, struct registration *reg,
             enum registration_state state)
 {
-    reg->state = state;
+    set_state(r, reg, state);
     set_request(r, reg, 0);
     reg->generation++;
     reg->confirmed = false;
@@ -206,18 +224,10 @@ registrations_reset(struct registrations *r)
         set_request(r, reg, 0);
         reg->retry_ms = INT64_MIN;
         reg->confirmed = false;
-        reg->state = (reg->state < REGISTRATION_UNWANTED
-                          ? REGISTRATION_WANTED
-                          : REGISTRATION_UNWANTED);
+        set_state(r, reg, reg->state < REGISTRATION_UNWANTED
+                              ? REGISTRATION_WANTED
+                              : REGISTRATION_UNWANTED);
     }
-}
-
-static bool
-is_waiting(const struct registration *reg)
-{
-    return (reg->state == REGISTRATION_WANTED
-            || reg->state == REGISTRATION_REFUSED
-            || reg->state == REGISTRATION_UNWANTED);
 }
 
 static void
@@ -286,16 +296,19 @@ registrations_send(struct registrations *r, int64_t now,
 {
     struct registration *reg;
 
+    if (!r->n_waiting) {
+        return;
+    }
     HMAP_FOR_EACH (reg, node, &r->map) {
-        if (!is_waiting(reg) || now < reg->retry_ms) {
+        if (!is_waiting(reg->state) || now < reg->retry_ms) {
             continue;
         }
         set_request(r, reg, r->next_request_id++);
         if (reg->state == REGISTRATION_UNWANTED) {
-            reg->state = REGISTRATION_REMOVING;
+            set_state(r, reg, REGISTRATION_REMOVING);
             send_unregister(reg, reg->request_id, send, aux);
         } else {
-            reg->state = REGISTRATION_SENT;
+            set_state(r, reg, REGISTRATION_SENT);
             send_register(reg, reg->request_id, send, aux);
         }
     }
@@ -307,8 +320,11 @@ registrations_deadline(const struct registrations *r)
     const struct registration *reg;
     int64_t deadline = INT64_MAX;
 
+    if (!r->n_waiting) {
+        return INT64_MAX;
+    }
     HMAP_FOR_EACH (reg, node, &r->map) {
-        if (is_waiting(reg)) {
+        if (is_waiting(reg->state)) {
             deadline = MIN(deadline, reg->retry_ms);
         }
     }
@@ -316,10 +332,10 @@ registrations_deadline(const struct registrations *r)
 }
 
 static void
-reply_registered(struct registration *reg,
+reply_registered(struct registrations *r, struct registration *reg,
                  const Salient__V1__Registered *body)
 {
-    reg->state = REGISTRATION_REGISTERED;
+    set_state(r, reg, REGISTRATION_REGISTERED);
     reg->confirmed = body->confirmed;
     reg->confirm_us = body->confirm_us;
     reg->service_v4 = body->service_v4;
@@ -328,8 +344,8 @@ reply_registered(struct registration *reg,
 
 /* True if the entry is to be removed. */
 static bool
-reply_error(struct registration *reg, const Salient__V1__Error *error,
-            int64_t now)
+reply_error(struct registrations *r, struct registration *reg,
+            const Salient__V1__Error *error, int64_t now)
 {
     bool removing = reg->state == REGISTRATION_REMOVING;
 
@@ -338,13 +354,14 @@ reply_error(struct registration *reg, const Salient__V1__Error *error,
                        : "the controller refused without a reason");
     if (error->code == SALIENT__V1__ERROR_CODE__ERROR_TIMEOUT) {
         /* It stays requested; only the confirmation is missing. */
-        reg->state = REGISTRATION_REGISTERED;
+        set_state(r, reg, REGISTRATION_REGISTERED);
         return removing;
     }
     if (removing && error->code == SALIENT__V1__ERROR_CODE__ERROR_NOT_FOUND) {
         return true;
     }
-    reg->state = removing ? REGISTRATION_UNWANTED : REGISTRATION_REFUSED;
+    set_state(r, reg,
+              removing ? REGISTRATION_UNWANTED : REGISTRATION_REFUSED);
     reg->retry_ms = now + RETRY_MS;
     return false;
 }
@@ -376,7 +393,7 @@ registrations_reply(struct registrations *r,
     }
     if (envelope->body_case == SALIENT__V1__ENVELOPE__BODY_ERROR) {
         set_request(r, reg, 0);
-        if (reply_error(reg, envelope->error, now)) {
+        if (reply_error(r, reg, envelope->error, now)) {
             remove_registration(r, reg);
         }
         return true;
@@ -384,7 +401,7 @@ registrations_reply(struct registrations *r,
     if (envelope->body_case == SALIENT__V1__ENVELOPE__BODY_REGISTERED
         && reg->state == REGISTRATION_SENT) {
         set_request(r, reg, 0);
-        reply_registered(reg, envelope->registered);
+        reply_registered(r, reg, envelope->registered);
         *ret_registered = reg;
         return true;
     }

@@ -40,6 +40,7 @@ struct registration {
 struct registrations {
     struct hmap map;
     struct hmap requests; /* Those under way, by request_id. */
+    size_t n_waiting;     /* To be sent, at once or at their retry_ms. */
     uint64_t next_request_id; /* Shared with the session's other requests. */
 };
 
