@@ -94,24 +94,6 @@ refuse(struct __sk_buff *skb, struct scratch *scratch,
     return answer_reset(skb, scratch, control->header_len);
 }
 
-/* Writes into 'key' the key of sal_targets: the part of 'service_id' that the
- * rule covers, protocol, port. */
-static __always_inline void
-target_key(struct sal_target_key *key, const __u8 *service_id, __u32 prefixlen,
-           __u8 proto, __be16 port)
-{
-    __builtin_memset(key, 0, sizeof *key);
-#pragma clang loop unroll(full)
-    for (__u32 i = 0; i < SAL_SERVICE_ID_LEN; i++) {
-        __u32 bits = prefixlen > i * 8 ? prefixlen - i * 8 : 0;
-        __u8 mask = bits >= 8 ? 0xff : (__u8) ~(0xff >> bits);
-        key->prefix[i] = service_id[i] & mask;
-    }
-    key->prefixlen = prefixlen;
-    key->proto = proto;
-    key->service_port = port;
-}
-
 /* Finds the flow that an earlier copy of this SYN made, or makes room for a
  * new one: two services may share a target, so the client's port is mapped to
  * another where the tuple is in use for something else.  'flow' is in scratch.
@@ -190,14 +172,12 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     if (rule->action != SAL_RULE_DEMUX) {
         return refuse(skb, scratch, control, SAL_COUNT_IN_NOT_LOCAL);
     }
-    target_key(&scratch->target, sal->service_id, rule->prefixlen,
-               base->proto, inner->tcp.dest);
     struct sal_target *target =
-        bpf_map_lookup_elem(&sal_targets, &scratch->target);
+        target_lookup(scratch, rule, sal->service_id, base->proto,
+                      inner->tcp.dest);
     if (!target) {
         return refuse(skb, scratch, control, SAL_COUNT_IN_NO_TARGET);
     }
-    __sync_fetch_and_add(&target->hits, 1);
 
     struct sal_flow *flow = &scratch->flow;
     __builtin_memset(flow, 0, sizeof *flow);
@@ -217,8 +197,7 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     flow->wire.rport = inner->tcp.source;
     flow->wire.proto = base->proto;
     flow->local = flow->wire;
-    flow->local.local = addr_is_zero(&target->address)
-                        ? settings->identity_v4 : target->address;
+    flow->local.local = target_address(settings, target);
     flow->local.lport = target->port;
     flow->created_ns = bpf_ktime_get_ns();
 

@@ -4,6 +4,7 @@
 #define SALIENT_EGRESS_BPF_H 1
 
 #include "agents/bpf/emit.bpf.h"
+#include "agents/bpf/service.bpf.h"
 
 /* The inner packet, as read from its headers. */
 struct egress {
@@ -22,20 +23,6 @@ refuse_connect(struct __sk_buff *skb, const struct sal_settings *settings,
     count(reason);
     return deliver_rst(skb, settings, &packet->tuple, 0,
                        bpf_htonl(bpf_ntohl(packet->seq) + 1));
-}
-
-/* The rule for 'service_id', or NULL. */
-static __always_inline struct sal_rule *
-rule_lookup(const __u8 service_id[SAL_SERVICE_ID_LEN])
-{
-    struct sal_rule_key key;
-    key.prefixlen = SAL_SERVICE_ID_BITS;
-    __builtin_memcpy(key.service_id, service_id, SAL_SERVICE_ID_LEN);
-    struct sal_rule *rule = bpf_map_lookup_elem(&sal_rules, &key);
-    if (rule) {
-        __sync_fetch_and_add(&rule->hits, 1);
-    }
-    return rule;
 }
 
 /* Makes the client's half-open flow for the SYN 'packet'; it is returned, and
@@ -65,6 +52,118 @@ client_flow_make(struct sal_settings *settings, struct scratch *scratch,
     return half_flow_by_id(flow->id);
 }
 
+/* A service of this very host, called from here.  The packets never leave:
+ * they are rewritten and handed back to the stack.  To the server its client
+ * has the service's address (and the client's port), because a packet to the
+ * client's own address would not come back to us.  Each end has a flow of its
+ * own; peer_id names the other one:
+ *
+ *     client's flow  local  identity:port -> service:80
+ *                    wire   service:port  -> target:8080
+ *     server's flow  local  target:8080   -> service:port
+ *                    wire   service:80    -> identity:port */
+static __noinline int
+local_flows_make(struct sal_settings *settings, struct scratch *scratch,
+                 const struct egress *packet, const struct sal_target *target)
+{
+    if (!settings || !scratch || !packet || !target) {
+        return 0;
+    }
+    struct sal_flow *flow = &scratch->flow;
+    __builtin_memset(flow, 0, sizeof *flow);
+    flow->state = SAL_FLOW_HALF_OPEN;
+    flow->flags = SAL_FLOW_LOCAL;
+    flow->isn_out = packet->seq;
+    flow->created_ns = bpf_ktime_get_ns();
+    flow->local = packet->tuple;
+    flow->wire = packet->tuple;
+    flow->wire.local = packet->tuple.remote;
+    flow->wire.remote = target_address(settings, target);
+    flow->wire.rport = target->port;
+    flow_prepare_rewrite(flow);
+    if (!half_flow_insert(settings, scratch)) {
+        return 0;
+    }
+    __u32 client_id = flow->id;
+
+    flow->flags = SAL_FLOW_LOCAL | SAL_FLOW_SERVER;
+    flow->peer_id = client_id;
+    flow->local.local = flow->wire.remote;
+    flow->local.lport = flow->wire.rport;
+    flow->local.remote = packet->tuple.remote;
+    flow->local.rport = packet->tuple.lport;
+    flow->wire.local = packet->tuple.remote;
+    flow->wire.lport = packet->tuple.rport;
+    flow->wire.remote = packet->tuple.local;
+    flow->wire.rport = packet->tuple.lport;
+    flow_prepare_rewrite(flow);
+    if (!half_flow_insert(settings, scratch)) {
+        return 0;
+    }
+    struct sal_flow *client = half_flow_by_id(client_id);
+    if (client) {
+        client->peer_id = flow->id;
+    }
+    return client != NULL;
+}
+
+/* Hands the packet of local 'flow' to the other end. */
+static __always_inline int
+forward_local(struct __sk_buff *skb, const struct sal_settings *settings,
+              const struct sal_flow *flow)
+{
+    if (rewrite_inner(skb, flow, 1)) {
+        return drop(SAL_COUNT_OUT_FAILED);
+    }
+    return deliver(skb, settings);
+}
+
+static __noinline int
+local_syn(struct __sk_buff *skb, struct sal_settings *settings,
+          struct scratch *scratch, const struct egress *packet,
+          const struct sal_target *target)
+{
+    if (!settings || !scratch || !packet) {
+        return TC_ACT_SHOT;
+    }
+    struct sal_flow *flow = half_flow_by_tuple(&packet->tuple);
+    count(SAL_COUNT_OUT_LOCAL_SERVICE);
+    if (!flow || flow->state != SAL_FLOW_HALF_OPEN
+        || !(flow->flags & SAL_FLOW_LOCAL)
+        || flow->isn_out != packet->seq) {
+        if (!local_flows_make(settings, scratch, packet, target)) {
+            return refuse_connect(skb, settings, packet,
+                                  SAL_COUNT_FLOW_TABLE_FULL);
+        }
+        flow = half_flow_by_tuple(&packet->tuple);
+    }
+    return flow ? forward_local(skb, settings, flow)
+                : drop(SAL_COUNT_OUT_NO_FLOW);
+}
+
+/* The answer of a local server to a local client. */
+static __noinline int
+local_answer(struct __sk_buff *skb, struct sal_settings *settings,
+             struct sal_flow *flow, int is_rst)
+{
+    if (!settings || !flow) {
+        return TC_ACT_SHOT;
+    }
+    int verdict = forward_local(skb, settings, flow);
+    struct sal_flow *client = half_flow_by_id(flow->peer_id);
+    if (client && is_rst) {
+        half_flow_delete(client);
+    } else if (client) {
+        flow_bind(client);
+    }
+    if (is_rst) {
+        half_flow_delete(flow);
+    } else if (flow->state == SAL_FLOW_HALF_OPEN) {
+        flow_bind(flow);
+    }
+    return verdict;
+}
+
 /* A connection's first packet. */
 static __noinline int
 egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
@@ -81,11 +180,6 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     if (!addr_equal(&packet->tuple.local, &settings->identity_v4)) {
         return refuse_connect(skb, settings, packet, SAL_COUNT_OUT_SOURCE);
     }
-    if (!settings->uplink_ifindex || addr_is_zero(&settings->resolver_v4)
-        || addr_is_zero(&settings->locator_v4)) {
-        return refuse_connect(skb, settings, packet, SAL_COUNT_OUT_NO_UPLINK);
-    }
-
     struct sal_service_value *service =
         bpf_map_lookup_elem(&sal_addresses, &packet->tuple.remote);
     if (!service) {
@@ -99,11 +193,7 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     if (rule->action == SAL_RULE_DROP) {
         return drop(SAL_COUNT_OUT_RULE_DROP);
     }
-    if (rule->action == SAL_RULE_DEMUX) {
-        return refuse_connect(skb, settings, packet,
-                              SAL_COUNT_OUT_LOCAL_SERVICE);
-    }
-    if (rule->action != SAL_RULE_FORWARD) {
+    if (rule->action != SAL_RULE_FORWARD && rule->action != SAL_RULE_DEMUX) {
         return refuse_connect(skb, settings, packet,
                               SAL_COUNT_OUT_RULE_REJECT);
     }
@@ -113,6 +203,18 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     if (flow) {
         flow_delete(flow);
         count(SAL_COUNT_FLOW_REUSED);
+    }
+    if (rule->action == SAL_RULE_DEMUX) {
+        struct sal_target *target =
+            target_lookup(scratch, rule, service->service_id,
+                          packet->tuple.proto, packet->tuple.rport);
+        return target ? local_syn(skb, settings, scratch, packet, target)
+                      : refuse_connect(skb, settings, packet,
+                                       SAL_COUNT_OUT_NO_TARGET);
+    }
+    if (!settings->uplink_ifindex || addr_is_zero(&settings->resolver_v4)
+        || addr_is_zero(&settings->locator_v4)) {
+        return refuse_connect(skb, settings, packet, SAL_COUNT_OUT_NO_UPLINK);
     }
 
     __u8 flags = 0;
@@ -168,6 +270,10 @@ egress_answer(struct __sk_buff *skb, struct sal_settings *settings,
     if (!(flow->flags & SAL_FLOW_SERVER)) {
         return drop(SAL_COUNT_OUT_NOT_BOUND);
     }
+    if (flow->flags & SAL_FLOW_LOCAL
+        && (syn_ack || packet->tcp_flags & TCP_RST)) {
+        return local_answer(skb, settings, flow, !syn_ack);
+    }
     if (!syn_ack && !(packet->tcp_flags & TCP_RST)) {
         /* An ACK in answer to a SYN comes from TIME-WAIT: this client, or one
          * that it is told from only by the service it called, had the tuple
@@ -211,6 +317,9 @@ egress_other(struct __sk_buff *skb, struct sal_settings *settings,
     if (flow && flow->state == SAL_FLOW_CLOSING) {
         if (egress_rewrite(skb, flow)) {
             return drop(SAL_COUNT_OUT_FAILED);
+        }
+        if (flow->flags & SAL_FLOW_LOCAL) {
+            return deliver(skb, settings);
         }
         return send_data(skb, settings, flow, bpf_ktime_get_coarse_ns(),
                          packet->tos);
@@ -270,7 +379,9 @@ egress_ipv4(struct __sk_buff *skb, struct sal_settings *settings)
     flow->out_packets += 1;
     flow->out_bytes += packet.len;
     flow->last_out_ns = now;
-    int verdict = send_data(skb, settings, flow, now, packet.tos);
+    int verdict = flow->flags & SAL_FLOW_LOCAL
+                  ? deliver(skb, settings)
+                  : send_data(skb, settings, flow, now, packet.tos);
     flow_track_close(settings, flow, packet.tcp_flags, SAL_FLOW_FIN_OUT);
     return verdict;
 }

@@ -39,6 +39,7 @@ enum sal_flow_state {
 #define SAL_FLOW_REWRITE 0x08 /* Local and wire tuple differ. */
 #define SAL_FLOW_OUTER6 0x10  /* Locators are IPv6. */
 #define SAL_FLOW_RST_IN 0x20  /* The peer aborted. */
+#define SAL_FLOW_LOCAL 0x40   /* Both ends are here, see egress.bpf.h. */
 
 /* Bound flows live in sal_flows (by flow ID) and sal_tuples (local tuple to
  * flow ID).  Half-open and closing ones live in the LRU tables sal_half_flows
@@ -150,6 +151,7 @@ struct sal_target {
     X(OUT_RULE_DROP, "out_rule_drop", "dropped by a DROP rule")               \
     X(OUT_LOCAL_SERVICE, "out_local_service",                                 \
       "own service, called from this host")                                   \
+    X(OUT_NO_TARGET, "out_no_target", "port of an own service, not served")   \
     X(OUT_NO_FLOW, "out_no_flow", "not the first packet, but of no flow")     \
     X(OUT_NOT_BOUND, "out_not_bound", "flow is not bound yet")                \
     X(OUT_TIME_WAIT, "out_time_wait", "TIME-WAIT ended for a new SYN")        \

@@ -103,14 +103,14 @@ def block(number):
     return struct.pack("<Q", number) * 8192
 
 
-def transfer(client, server, blocks, during=None):
+def transfer(client, server, blocks, during=None, peer_is=None):
     """Sends at least 'blocks' blocks each way at once, and goes on until
     during() returns; verifies every word."""
     listener = server.listen(9000)
     a = client.connect(WEB, 90)
     b, peer = listener.accept()
     listener.close()
-    assert peer[0] == client.identity, peer
+    assert peer[0] == (peer_is or client.identity), peer
     errors, sent, busy = [], {}, threading.Event()
 
     def send(s, first):
@@ -311,10 +311,20 @@ def all_steps(lab):
     no_flows(client, server)
     many_connections(client, server, 1000)
     same_port_twice(client, server)
+    own_service(server)
     bulk(client, server)
     offloads(client, server)
     replaced_under_load(client, server)
     under_attack(client, server, stranger)
+
+
+def own_service(server):
+    step("a server calls its own service, and its own closed port")
+    server.dpctl("address", WEB, "web.shop.acme")
+    transfer(server, server, 512, peer_is=WEB)
+    refused(server, WEB, 91)
+    refused(server, WEB, 81)
+    no_flows(server, server)
 
 
 def removal(lab):

@@ -265,12 +265,13 @@ test_refused_at_home(void)
     build_inner(&f, &syn);
     CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_SHOT);
     CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_RULE_DROP), 1);
-    expect_refused(OWN, SAL_COUNT_OUT_LOCAL_SERVICE);
+    expect_refused(OWN, SAL_COUNT_OUT_NO_TARGET);
 
     struct service_prefix root = {.len = 0};
     host_tables_remove_rule(&client.tables, &root);
     host_apply(&client);
     expect_refused(WEB, SAL_COUNT_OUT_NO_RULE);
+    put_rule(&client, &root, SERVICE_FORWARD);
 
     client.tables.settings.resolver_v4 = 0;
     host_apply(&client);
@@ -562,6 +563,70 @@ test_ecn(void)
     tear_down();
 }
 
+static void
+run_local(const struct segment *in, const struct segment *out)
+{
+    struct frame f, want;
+    build_inner(&f, in);
+    CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_REDIRECT);
+    build_inner(&want, out);
+    CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
+    CU_ASSERT_EQUAL(memcmp(f.data, test_sal_mac, 6), 0);
+}
+
+/* A host calls its own service: everything stays at home, both flows are
+ * there, a refusal leaves neither. */
+static void
+test_own_service(void)
+{
+    struct segment in = client_syn, out;
+
+    set_up();
+    put_target(&client, &own, 80, 8080);
+    client.tables.settings.resolver_v4 = 0; /* Not needed. */
+    host_apply(&client);
+    in.dst = OWN;
+    in.tos = 0;
+    out = in;
+    out.src = OWN;
+    out.dst = ID_C;
+    out.dport = 8080;
+    run_local(&in, &out);
+    run_local(&in, &out); /* Sent again. */
+    CU_ASSERT_EQUAL(map_count(HALF_FLOWS(&client)), 2);
+
+    struct segment back = {.src = ID_C, .dst = OWN, .sport = 8080,
+                           .dport = 40000, .seq = 5, .ack = 1001,
+                           .flags = SYN | ACK};
+    struct segment seen = back;
+    seen.src = OWN;
+    seen.sport = 80;
+    seen.dst = ID_C;
+    run_local(&back, &seen);
+    CU_ASSERT_EQUAL(map_count(HALF_FLOWS(&client)), 0);
+    CU_ASSERT_EQUAL(map_count(FLOWS(&client)), 2);
+    CU_ASSERT_EQUAL(map_count(TUPLES(&client)), 2);
+    in.flags = out.flags = back.flags = seen.flags = PSH | ACK;
+    in.payload = out.payload = "question";
+    back.payload = seen.payload = "an answer";
+    run_local(&in, &out);
+    run_local(&back, &seen);
+    tear_down();
+
+    set_up();
+    put_target(&client, &own, 80, 8080);
+    host_apply(&client);
+    in.flags = out.flags = SYN;
+    in.payload = out.payload = NULL;
+    run_local(&in, &out);
+    back.flags = seen.flags = RST | ACK;
+    back.payload = seen.payload = NULL;
+    run_local(&back, &seen);
+    CU_ASSERT_EQUAL(map_count(HALF_FLOWS(&client)), 0);
+    CU_ASSERT_EQUAL(map_count(FLOWS(&client)), 0);
+    tear_down();
+}
+
 /* A service address is a longest-prefix match away from its rule. */
 static void
 test_longest_prefix(void)
@@ -593,4 +658,5 @@ UNIT_MAIN("sal_bpf", UNIT_TEST(test_syn_goes_to_resolver),
           UNIT_TEST(test_bare_reset), UNIT_TEST(test_second_server_is_reset),
           UNIT_TEST(test_colliding_tuples_are_mapped),
           UNIT_TEST(test_full_table), UNIT_TEST(test_ecn),
+          UNIT_TEST(test_own_service),
           UNIT_TEST(test_longest_prefix))

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The service table and the local targets. */
+#ifndef SALIENT_SERVICE_BPF_H
+#define SALIENT_SERVICE_BPF_H 1
+
+#include "agents/bpf/packet.bpf.h"
+
+/* The rule for 'service_id', or NULL. */
+static __always_inline struct sal_rule *
+rule_lookup(const __u8 service_id[SAL_SERVICE_ID_LEN])
+{
+    struct sal_rule_key key;
+    key.prefixlen = SAL_SERVICE_ID_BITS;
+    __builtin_memcpy(key.service_id, service_id, SAL_SERVICE_ID_LEN);
+    struct sal_rule *rule = bpf_map_lookup_elem(&sal_rules, &key);
+    if (rule) {
+        __sync_fetch_and_add(&rule->hits, 1);
+    }
+    return rule;
+}
+
+/* Writes into 'key' the key of sal_targets: the part of 'service_id' that the
+ * rule covers, protocol, port. */
+static __always_inline void
+target_key(struct sal_target_key *key, const __u8 *service_id, __u32 prefixlen,
+           __u8 proto, __be16 port)
+{
+    __builtin_memset(key, 0, sizeof *key);
+#pragma clang loop unroll(full)
+    for (__u32 i = 0; i < SAL_SERVICE_ID_LEN; i++) {
+        __u32 bits = prefixlen > i * 8 ? prefixlen - i * 8 : 0;
+        __u8 mask = bits >= 8 ? 0xff : (__u8) ~(0xff >> bits);
+        key->prefix[i] = service_id[i] & mask;
+    }
+    key->prefixlen = prefixlen;
+    key->proto = proto;
+    key->service_port = port;
+}
+
+/* The local target for connections to 'port' of the service, or NULL. */
+static __noinline struct sal_target *
+target_lookup(struct scratch *scratch, const struct sal_rule *rule,
+              const __u8 *service_id, __u8 proto, __be16 port)
+{
+    if (!scratch || !rule || !service_id) {
+        return NULL;
+    }
+    target_key(&scratch->target, service_id, rule->prefixlen, proto, port);
+    struct sal_target *target =
+        bpf_map_lookup_elem(&sal_targets, &scratch->target);
+    if (target) {
+        __sync_fetch_and_add(&target->hits, 1);
+    }
+    return target;
+}
+
+static __always_inline struct sal_addr
+target_address(const struct sal_settings *settings,
+               const struct sal_target *target)
+{
+    return addr_is_zero(&target->address) ? settings->identity_v4
+                                          : target->address;
+}
+
+#endif /* service.bpf.h */
