@@ -8,6 +8,7 @@ BUILD has what bench.mk builds.  Parts: extract, plain, resolve, pick.
 
 """
 
+import fcntl
 import glob
 import os
 import re
@@ -43,12 +44,12 @@ class Bench:
                         str(packets)], check=True)
         return folder
 
-    def switch(self, tree, wrapper=()):
+    def switch(self, tree, wrapper=(), outputs="bench"):
         prefix = self.build + ("/ovs" if tree == "patched"
                                else "/ovs-pristine/ovs")
         name = tree + ("-callgrind" if wrapper else "")
         return Switch(name, self.program("vswitchd-" + tree), prefix,
-                      self.program("run-" + name), wrapper)
+                      self.program("run-" + name), wrapper, outputs)
 
 
 def pairs(first, second, packets=SLICE):
@@ -217,35 +218,63 @@ def put_caches(bench, name, switch):
     bench.report.put(name + ".lookups", seen["lookups"], "subtables/packet")
 
 
-def compare_resolution(bench, switch, name, folder, packets):
-    """SYNs by in1 against plain IPv4 by in2, all megaflows there already."""
-    syn, plain, routed = (folder + path for path in (
-        "/syn.pcap", "/ip.pcap", "/routed.pcap"))
-    for side, port, path in (("", "in1", syn), (".plain", "in2", plain)):
+def warm_up(bench, switch, name, folder, packets):
+    """The first packets of SYNs by in1, plain traffic by in2 and routed
+    traffic by in7: the cache is searched port by port, and mask by mask."""
+    for side, port, path in (("", "in1", "syn"), (".plain", "in2", "ip"),
+                             (".routed", "in7", "routed")):
         memory, before = switch.memory(), switch.megaflows()
         switch.clear()
-        run = switch.run(port, path, packets)
-        if run.sent != packets:
+        run = switch.run(port, "%s/%s.pcap" % (folder, path), packets)
+        if run.sent < 0.99 * packets and not switch.has_veth:
             raise RuntimeError("%s%s: %d of %d packets arrived"
                                % (name, side, run.sent, packets))
+        if switch.has_veth or side == ".routed":
+            continue
         put_caches(bench, name + side + ".cold", switch)
         new = switch.megaflows() - before
         bench.report.put(name + side + ".megaflows", new, "megaflows")
         if new >= 1000:
             bench.report.put(name + side + ".memory_megaflow",
                              (switch.memory() - memory) / new, "bytes")
+
+
+def compare(bench, switch, name, folder):
+    """SYNs against plain IPv4, all megaflows there already."""
+    syn = (switch, "in1", folder + "/syn.pcap")
+    plain = (switch, "in2", folder + "/ip.pcap")
+    routed = (switch, "in7", folder + "/routed.pcap")
+
     switch.clear()
-    switch.run("in1", syn, packets)
-    put_caches(bench, name, switch)
-    runs = pairs((switch, "in2", plain), (switch, "in1", syn))
+    switch.run("in1", folder + "/syn.pcap", SLICE)
+    if not switch.has_veth:
+        put_caches(bench, name, switch)
+    runs = pairs(plain, syn)
     bench.report.put_samples(name, ratios(*runs), "ratio")
     for side, sample in zip((".plain", ""), runs):
         bench.report.put(name + side + ".pps", 1e3 / median_ns(sample),
                          "Mpps")
-    # By another port: the cache is searched port by port, and mask by mask.
-    switch.run("in7", routed, packets)
-    runs = pairs((switch, "in7", routed), (switch, "in1", syn))
+    runs = pairs(routed, syn)
     bench.report.put_samples(name + ".to_routed", ratios(*runs), "ratio")
+
+
+def load(switch, folder, method):
+    groups = "%s/%s.groups" % (folder, method)
+    switch.load("%s/%s.flows" % (folder, method),
+                groups if os.path.exists(groups) else None)
+
+
+def resolve_over_veth(bench, name, folder, method, packets):
+    """The headline: what leaves the switch goes through AF_XDP."""
+    switch = bench.switch("patched", outputs="afxdp")
+    try:
+        switch.use_tries()
+        switch.load(folder + "/plain.flows")
+        load(switch, folder, method)
+        warm_up(bench, switch, name, folder, packets)
+        compare(bench, switch, name, folder)
+    finally:
+        switch.stop()
 
 
 def compare_fresh(bench, switch, name, folder, packets):
@@ -262,8 +291,14 @@ def compare_fresh(bench, switch, name, folder, packets):
 SIZES = (("1", 1, 100000), ("1k", 1000, 100000), ("100k", 100000, 200000))
 
 
+def count_rules(switch):
+    return int(re.search(r"flow_count=(\d+)", switch.ofctl(
+        "dump-aggregate", "br0", "table=10")).group(1))
+
+
 def bench_resolve(bench):
     for label, n, packets in SIZES:
+        name = "switch.resolve." + label
         folder = bench.workload(n, packets)
         switch = bench.switch("patched")
         try:
@@ -271,22 +306,22 @@ def bench_resolve(bench):
             switch.load(folder + "/plain.flows")
             memory = switch.memory()
             switch.load(folder + "/tiles.flows")
-            rules = int(re.search(r"flow_count=(\d+)", switch.ofctl(
-                "dump-aggregate", "br0", "table=10")).group(1))
-            name = "switch.resolve." + label
             if n > 1:
                 bench.report.put(name + ".memory_rule",
-                                 (switch.memory() - memory) / rules, "bytes")
-            compare_resolution(bench, switch, name, folder, packets)
+                                 (switch.memory() - memory)
+                                 / count_rules(switch), "bytes")
+            warm_up(bench, switch, name + ".core", folder, packets)
+            compare(bench, switch, name + ".core", folder)
             if n > 1:
-                compare_fresh(bench, switch, name, folder, packets)
+                compare_fresh(bench, switch, name + ".core", folder, packets)
             if label == "100k":
                 bench_upcalls(bench, switch, folder, n)
                 bench_one_service(bench, switch, folder)
                 bench_data(bench, switch, folder, packets)
         finally:
             switch.stop()
-            shutil.rmtree(folder)
+        resolve_over_veth(bench, name, folder, "tiles", packets)
+        shutil.rmtree(folder)
 
 
 def bench_upcalls(bench, switch, folder, n):
@@ -351,17 +386,17 @@ def bench_pick(bench):
     packets = 100000
     folder = bench.workload(1000, packets)
     for method in ("tiles", "uniform", "hash", "dp_hash"):
-        groups = "%s/%s.groups" % (folder, method)
+        name = "switch.pick." + method
         switch = bench.switch("patched")
         try:
             switch.use_tries()
             switch.load(folder + "/plain.flows")
-            switch.load("%s/%s.flows" % (folder, method),
-                        groups if os.path.exists(groups) else None)
-            compare_resolution(bench, switch, "switch.pick." + method,
-                               folder, packets)
+            load(switch, folder, method)
+            warm_up(bench, switch, name + ".core", folder, packets)
+            compare(bench, switch, name + ".core", folder)
         finally:
             switch.stop()
+        resolve_over_veth(bench, name, folder, method, packets)
 
 
 PARTS = {"extract": bench_extract, "plain": bench_plain,
@@ -370,6 +405,8 @@ PARTS = {"extract": bench_extract, "plain": bench_plain,
 
 def main():
     bench = Bench(os.path.abspath(sys.argv[1]))
+    lock = open(bench.program("lock"), "w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
     for part in sys.argv[2:] or PARTS:
         started = time.monotonic()
         PARTS[part](bench)

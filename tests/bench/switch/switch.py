@@ -3,7 +3,8 @@
 
     in1, in2, in7  OpenFlow ports 1, 2, 7: packets come from files
                    (netdev_bench.c)
-    out3..out6     OpenFlow ports 3 to 6: packets are counted and freed
+    out3..out6     OpenFlow ports 3 to 6: packets are counted and freed; or
+                   veth devices with 'outputs' "system" (AF_PACKET) or "afxdp"
 """
 
 import json
@@ -37,10 +38,12 @@ class Run:
 class Switch:
     """A database server and a switch daemon of their own; end with stop()."""
 
-    def __init__(self, name, vswitchd, prefix, folder, wrapper=()):
+    def __init__(self, name, vswitchd, prefix, folder, wrapper=(),
+                 outputs="bench"):
         self.name = name
         self.prefix = os.path.abspath(prefix)
         self.folder = os.path.abspath(folder)
+        self.has_veth = outputs != "bench"
         self.children = []
         self.request = 0
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -49,12 +52,12 @@ class Switch:
             os.environ, OVS_RUNDIR=self.folder, OVS_LOGDIR=self.folder,
             OVS_DBDIR=self.folder, OVS_SYSCONFDIR=self.folder)
         try:
-            self._start(os.path.abspath(vswitchd), list(wrapper))
+            self._start(os.path.abspath(vswitchd), list(wrapper), outputs)
         except BaseException:
             self.stop()
             raise
 
-    def _start(self, vswitchd, wrapper):
+    def _start(self, vswitchd, wrapper, outputs):
         schema = self.prefix + "/share/openvswitch/vswitch.ovsschema"
         self.tool("ovsdb-tool", "create", "conf.db", schema)
         self._spawn([self.prefix + "/sbin/ovsdb-server", "conf.db",
@@ -75,12 +78,27 @@ class Switch:
                    "datapath_type=netdev", "fail_mode=secure",
                    "protocols=OpenFlow13,OpenFlow15")
         for port, number in PORTS.items():
+            kind = outputs if port.startswith("out") else "bench"
+            if kind != "bench":
+                self._make_veth(port)
             self.vsctl("add-port", "br0", port, "--", "set", "Interface",
-                       port, "type=bench", "ofport_request=%d" % number)
+                       port, "type=" + kind, "ofport_request=%d" % number)
+        errors = self.vsctl("--columns=name,error", "find", "Interface",
+                            "error!=[]")
+        if errors.strip():
+            raise RuntimeError("%s: %s" % (self.name, errors))
         # Otherwise the limit of megaflows begins at 10,000 and follows the
         # speed of revalidation, which is not what is measured here.
         self.appctl("revalidator/pause")
         self.appctl("upcall/set-flow-limit", "2000000")
+
+    def _make_veth(self, port):
+        """A device whose peer takes packets, to throw them away."""
+        for command in (("add", port, "type", "veth", "peer", port + "p"),
+                        ("set", port, "up"), ("set", port + "p", "up")):
+            subprocess.run(["nsenter", "--net=/proc/%d/ns/net"
+                            % self.daemon.pid, "ip", "link", *command],
+                           check=True)
 
     def _spawn(self, command):
         log = open(self.folder + "/output.log", "ab")
