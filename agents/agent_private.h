@@ -59,6 +59,7 @@ struct agent {
     struct metrics_server *metrics; /* NULL if not wanted. */
     struct control_server *control;
     struct ovs_list waiters; /* Commands that wait; agent_commands.c. */
+    struct ovs_list tops;    /* The same, of "top". */
 
     uv_timer_t session_timer, probe_timer, apply_timer, save_timer;
     uv_timer_t waiter_timer, stop_timer;
@@ -98,6 +99,7 @@ void agent_probe_arm(struct agent *);
 extern const struct control_command agent_commands[];
 void agent_waiters_run(struct agent *);
 void agent_waiters_fail_all(struct agent *);
+void agent_tops_fail_all(struct agent *);
 
 /* agent_show.c. */
 void agent_show_services(struct agent *, bool json, struct ds *);

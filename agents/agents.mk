@@ -17,6 +17,7 @@ AGENT_SRCS := \
     agents/dns_forward.c \
     agents/dns_server.c \
     agents/flow_filter.c \
+    agents/flow_top.c \
     agents/leases.c \
     agents/local_services.c \
     agents/metrics_server.c \
@@ -28,7 +29,7 @@ AGENT_SRCS := \
 LIBAGENT := $(BUILD)/lib/libagent.a
 
 PURE += agents/controller_session.c agents/desired.c agents/dns_answer.c \
-        agents/flow_filter.c agents/leases.c agents/local_services.c agents/names.c agents/probe.c \
+        agents/flow_filter.c agents/flow_top.c agents/leases.c agents/local_services.c agents/names.c agents/probe.c \
         agents/registrations.c
 
 AGENT_TESTS := test_names test_probe test_local_services \

@@ -145,8 +145,9 @@ put_service(const struct json *flow, const struct names *names, struct ds *out)
     }
 }
 
-static void
-put_flow(const struct json *flow, const struct names *names, struct ds *out)
+void
+flow_filter_put_flow(const struct json *flow, const struct names *names,
+                     struct ds *out)
 {
     const struct json *inner = member(flow, "inner");
     bool server = !strcmp(string_of(flow, "role"), "server");
@@ -188,7 +189,7 @@ flow_filter_print(const struct flow_filter *filter, const struct json *flows,
             ds_put_cstr(out, matched > 1 ? "," : "");
             json_to_ds(flow, JSSF_SORT, out);
         } else {
-            put_flow(flow, names, out);
+            flow_filter_put_flow(flow, names, out);
         }
     }
     if (filter->count) {

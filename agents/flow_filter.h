@@ -34,6 +34,10 @@ bool flow_filter_matches(const struct flow_filter *, const struct json *flow);
 void flow_filter_print(const struct flow_filter *, const struct json *flows,
                        const struct names *names, bool as_json, struct ds *);
 
+/* One line about 'flow', as flow_filter_print() prints it. */
+void flow_filter_put_flow(const struct json *flow, const struct names *,
+                          struct ds *);
+
 /* Prints the other end of the flow between inner addresses 'local' and
  * 'remote' ("100.64.0.1:40000"), for libsal.  False if there is none. */
 bool flow_filter_print_peer(const struct json *flows, const char *local,

@@ -62,6 +62,10 @@ static const struct command commands[] = {
      "  proto=PROTO      tcp or udp\n"
      "  --count          only how many\n"},
     {"show flows", "[KEY=VALUE]... [--count]", "the same as flows\n"},
+    {"top", "[N]",
+     "the N (default 20) busiest flows\n\n"
+     "Measured over a second, in both directions, payload and inner headers.\n"
+     "\"watch -n 0 salctl top\" repeats it.\n"},
     {"peer", "LOCAL:PORT REMOTE:PORT",
      "the other end of a connection\n\n"
      "Addresses as the application's socket has them (\"ss -tn\").\n"},

@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include "agents/flow_filter.h"
+#include "agents/flow_top.h"
 #include "openvswitch/json.h"
 
 static struct json *flows;
@@ -117,6 +118,17 @@ test_output(void)
     json_destroy(json);
     ds_destroy(&out);
 
+    /* As libsal asks. */
+    ds_init(&out);
+    CU_ASSERT_TRUE(flow_filter_print_peer(flows, "100.64.0.1:40000",
+                                          "198.18.0.1:443", &out));
+    CU_ASSERT_EQUAL(strncmp(ds_cstr(&out), "identity 198.18.0.1 locator "
+                            "10.0.0.3 role client state bound service 0x",
+                            71), 0);
+    CU_ASSERT_FALSE(flow_filter_print_peer(flows, "100.64.0.1:40000",
+                                           "198.18.0.1:81", &out));
+    ds_destroy(&out);
+
     /* A dump that is not what we expect prints nothing, and harms nothing. */
     struct json *odd = json_from_string("[1, {}, {\"inner\": 3}, null]");
     flow_filter_parse(0, NULL, &filter);
@@ -128,5 +140,62 @@ test_output(void)
     names_destroy(&names);
 }
 
+/* Flow 'id' that has carried 'bytes' in 'packets'. */
+static struct json *
+busy(const char *id, int bytes, int packets)
+{
+    struct json *flow = make_flow("client", "10.0.0.2", 80, "web.shop.acme");
+    json_object_put_string(flow, "id", id);
+    json_object_put(flow, "in_bytes", json_integer_create(bytes));
+    json_object_put(flow, "in_packets", json_integer_create(packets));
+    return flow;
+}
+
+static void
+test_top(void)
+{
+    struct json *before = json_array_create_empty();
+    struct json *after = json_array_create_empty();
+    struct ds out = DS_EMPTY_INITIALIZER;
+    json_array_add(before, busy("idle", 9000000, 900));
+    json_array_add(before, busy("slow", 1000, 10));
+    json_array_add(before, busy("reused", 5000, 50));
+    json_array_add(after, busy("idle", 9000000, 900));
+    json_array_add(after, busy("slow", 2000, 20));
+    json_array_add(after, busy("new", 125000, 100));
+    json_array_add(after, busy("reused", 4000, 40));
+
+    struct flow_top *top = flow_top_create(before);
+    flow_top_print(top, after, 500, 10, &names, true, &out);
+    struct json *json = json_from_string(ds_cstr(&out));
+    CU_ASSERT_EQUAL_FATAL(json->array.n, 3);
+    static const struct {
+        const char *id;
+        long long int bps, pps;
+    } expected[] = {{"new", 2000000, 200}, {"reused", 64000, 80},
+                    {"slow", 16000, 20}};
+    for (size_t i = 0; i < 3; i++) {
+        struct shash *flow = json->array.elems[i]->object;
+        struct json *id = shash_find_data(flow, "id");
+        struct json *bps = shash_find_data(flow, "bits_per_second");
+        struct json *pps = shash_find_data(flow, "packets_per_second");
+        CU_ASSERT_STRING_EQUAL(id->string, expected[i].id);
+        CU_ASSERT_EQUAL(bps->integer, expected[i].bps);
+        CU_ASSERT_EQUAL(pps->integer, expected[i].pps);
+    }
+    json_destroy(json);
+    ds_clear(&out);
+
+    flow_top_print(top, after, 500, 1, &names, false, &out);
+    CU_ASSERT_PTR_NOT_NULL(strstr(ds_cstr(&out), "3 of 4 flows busy\n"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(ds_cstr(&out), "2.000 Mbit/s"));
+    CU_ASSERT_PTR_NULL(strstr(ds_cstr(&out), "slow"));
+    ds_destroy(&out);
+    flow_top_destroy(top);
+    json_destroy(before);
+    json_destroy(after);
+}
+
 UNIT_MAIN("flow_filter", UNIT_TEST(setup), UNIT_TEST(test_filters),
-          UNIT_TEST(test_bad_filters), UNIT_TEST(test_output))
+          UNIT_TEST(test_bad_filters), UNIT_TEST(test_top),
+          UNIT_TEST(test_output))
