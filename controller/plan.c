@@ -372,9 +372,16 @@ static void
 compute_ways(const struct plan *plan, const struct paths *paths,
              uint64_t dpid, struct rule_table *table)
 {
+    uint32_t index = paths_index(paths, dpid);
+
     rule_table_clear(table);
-    rules_compute_base(&plan->rules_config, paths, dpid, table);
-    rules_compute_groups(&plan->rules_config, paths, dpid, table);
+    if (index != PATHS_NO_SWITCH && paths_has_sal(paths, index)) {
+        rules_compute_base(&plan->rules_config, paths, dpid, table);
+        rules_compute_groups(&plan->rules_config, paths, dpid, table);
+    } else {
+        rules_compute_forwarding(&plan->rules_config, plan->topology, paths,
+                                 dpid, table); /* It has no groups. */
+    }
 }
 
 /* The same switches reach each other, only on other ways. */

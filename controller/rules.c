@@ -161,6 +161,14 @@ preferred_hops(const struct paths *paths, uint32_t from, uint32_t to,
     return max;
 }
 
+/* Stock switches may know no fast failover. */
+static bool
+uses_groups(const struct rules_config *config, const struct paths *paths,
+            uint32_t index)
+{
+    return config->groups && paths_has_sal(paths, index);
+}
+
 /* Directs the rule to what is attached to 'port' of 'dpid'.  False if there is
  * no way. */
 static bool
@@ -176,7 +184,8 @@ send_towards(const struct rules_config *config, const struct paths *paths,
     } else if (to == PATHS_NO_SWITCH
                || paths_distance(paths, from, to) == PATHS_UNREACHABLE) {
         return false;
-    } else if (config->groups && paths_has_hosts(paths, to)) {
+    } else if (uses_groups(config, paths, from)
+               && paths_has_hosts(paths, to)) {
         rule->port = paths_group(paths, to) + mix(salt, 0)
                                               % PATHS_GROUP_VARIANTS;
         rule->flags = RULE_VIA_GROUP;
@@ -210,7 +219,7 @@ rules_compute_groups(const struct rules_config *config,
                      struct rule_table *table)
 {
     uint32_t from = paths_index(paths, dpid);
-    if (from == PATHS_NO_SWITCH || !config->groups) {
+    if (from == PATHS_NO_SWITCH || !uses_groups(config, paths, from)) {
         return;
     }
     for (uint32_t to = 0; to < paths_n_switches(paths); to++) {

@@ -44,10 +44,11 @@ struct rules_config {
     uint32_t link_probe_pps;
     bool anti_spoofing;           /* Admit from a host port only what comes
                                    * from the host that was seen there. */
-    bool groups;                  /* Send by way of fast-failover groups, one
-                                   * set for each destination switch.  A switch
-                                   * then goes round a dead link by itself, and
-                                   * a change of ways changes groups only. */
+    bool groups;                  /* SAL switches send by way of fast-failover
+                                   * groups, one set for each destination
+                                   * switch.  They then go round a dead link by
+                                   * themselves, and a change of ways changes
+                                   * groups only. */
 };
 
 #define RULES_RESOLVER_V4_DEFAULT 0x0afffffe /* 10.255.255.254 */
