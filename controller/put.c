@@ -13,6 +13,28 @@ VLOG_DEFINE_THIS_MODULE(put);
 
 static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(60, 20);
 
+static void
+start_reading(struct put *put, long long now)
+{
+    struct switch_session *s = put->session;
+    uint8_t v = s->version;
+
+    put->state = PUT_READING;
+    put->full = true;
+    put->started_at = now;
+    s->patience_until = now + PUT_PATIENCE_MS;
+    put->meters_seen = put->meters_known = 0;
+    memset(put->meter_xid, 0, sizeof put->meter_xid);
+    put->meters_xid = 0;
+    if (put->dialect.meters) {
+        put->meters_xid = switch_session_send(s, openflow_meters_request(v));
+    }
+    put->flows_xid = switch_session_send(
+        s, openflow_flows_request(v, SAL_COOKIE_BASE, SAL_COOKIE_MASK));
+    put->groups_xid = switch_session_send(s, openflow_groups_request(v));
+    put->barrier_xid = switch_session_send(s, openflow_barrier_request(v));
+}
+
 struct put *
 put_create(struct switch_session *session, const struct rules_config *config,
            long long now)
@@ -23,27 +45,23 @@ put_create(struct switch_session *session, const struct rules_config *config,
     put->dialect.config = config;
     put->dialect.protocol = openflow_protocol(session->version);
     put->dialect.meters = session->max_meters >= RULES_N_METERS;
-    put->full = true;
     put->bundles = session->bundles;
     put->installed = rule_table_create();
     put->refused = rule_table_create();
-    put->state = PUT_READING;
-    put->started_at = now;
-    session->patience_until = now + PUT_PATIENCE_MS;
     put->retry_at = LLONG_MAX;
-
-    uint8_t v = session->version;
-    if (put->dialect.meters) {
-        put->meters_xid = switch_session_send(session,
-                                              openflow_meters_request(v));
-    }
-    put->flows_xid = switch_session_send(
-        session, openflow_flows_request(v, SAL_COOKIE_BASE, SAL_COOKIE_MASK));
-    put->groups_xid = switch_session_send(session,
-                                          openflow_groups_request(v));
-    put->barrier_xid = switch_session_send(session,
-                                           openflow_barrier_request(v));
+    start_reading(put, now);
     return put;
+}
+
+bool
+put_read_again(struct put *put, long long now)
+{
+    if (put->state != PUT_READY || !put_queue_is_empty(&put->queue)) {
+        return false;
+    }
+    rule_table_clear(put->installed);
+    start_reading(put, now);
+    return true;
 }
 
 static void

@@ -102,6 +102,10 @@ enum put_event put_message(struct put *, const struct openflow_message *,
  * 'hold' only a difference that takes nothing away is put. */
 void put_run(struct put *, struct plan *plan, bool hold, long long now);
 
+/* Reads anew what the switch holds, so that the next put_run() repairs what
+ * somebody else has changed there.  False if a round is under way. */
+bool put_read_again(struct put *, long long now);
+
 /* When put_run() or put_check() should be called at the latest. */
 long long put_wakeup(const struct put *, long long timeout_ms);
 

@@ -291,6 +291,35 @@ recompute(struct control_call *call, int argc, const char *const argv[],
     ds_destroy(&why);
 }
 
+static void
+resync(struct control_call *call, int argc, const char *const argv[],
+       void *c_)
+{
+    struct controller *c = c_;
+    struct managed_switch *sw;
+    size_t n = 0, busy = 0;
+
+    if (!c->hold.over) {
+        control_fail(call, "the hold after the start is not over; see show "
+                           "status");
+        return;
+    }
+    HMAP_FOR_EACH (sw, node, &c->switches) {
+        if (sw->put) {
+            bool reads = put_read_again(sw->put, controller_now(c));
+            n += reads;
+            busy += !reads;
+        }
+    }
+    char *text = control_wants_json(call)
+                 ? xasprintf("{\"reading\": %" PRIuSIZE ", \"busy\": %"
+                             PRIuSIZE "}", n, busy)
+                 : xasprintf("%" PRIuSIZE " switches are read again, %"
+                             PRIuSIZE " are busy with changes\n", n, busy);
+    control_reply(call, text);
+    free(text);
+}
+
 const struct control_command controller_commands[] = {
     {"show status", "", "is everything up and confirmed?", 0, 0, show_status},
     {"show switches", "", "sessions, what they can do, rules, refusals", 0, 0,
@@ -307,6 +336,8 @@ const struct control_command controller_commands[] = {
      show_rules},
     {"show events", "[N]", "the last changes and how long they took", 0, 1,
      show_events},
+    {"resync", "", "read the switches' rules again and repair them", 0, 0,
+     resync},
     {"recompute", "--check", "compare with a recompute from nothing", 1, 1,
      recompute},
     {NULL, NULL, NULL, 0, 0, NULL},

@@ -299,6 +299,21 @@ def a_switch_loses_its_rules(net):
     return ""
 
 
+def resync_repairs_what_others_did(net):
+    before = net.flows("s2")
+    net.ovs.ofctl("del-flows", "s2", "table=10")
+    net.ovs.ofctl("mod-flows", "s2", "table=20 actions=drop")
+    net.ovs.ofctl("del-meters", "s2")
+    expect(net.flows("s2") != before, "nothing was changed")
+    expect(net.ask("resync")["reading"] == 3, "not all are read again")
+    net.wait_in_sync(3, refused_rules=0)
+    expect(net.flows("s2") == before, f"{net.flows('s2') ^ before}")
+    expect("meter=3" in net.ovs.ofctl("dump-meters", "s2").replace(" ", ""),
+           "the meters are not back")
+    check_recompute(net)
+    return ""
+
+
 def flapping_ends_where_it_should(net):
     """A host's port and a link, each a hundred times, as fast as it goes."""
     start = time.monotonic()
@@ -463,7 +478,7 @@ STEPS = (switches_and_links, registrations_are_confirmed,
          unregistering_is_confirmed, bad_requests_are_explained,
          a_foreign_flow_is_left_alone, the_controller_dies_and_returns,
          a_host_is_gone_when_the_controller_returns, a_switch_loses_its_rules,
-         flapping_ends_where_it_should, a_duplicate_datapath_is_refused,
+         resync_repairs_what_others_did, flapping_ends_where_it_should, a_duplicate_datapath_is_refused,
          a_dead_switch_is_replaced_by_its_double, openflow_13_works_too,
          a_stock_switch_forwards_plainly, hostile_bytes_are_survived,
          a_silent_agent_lapses, a_wait_without_a_network_times_out,
