@@ -58,7 +58,7 @@ struct rules_config {
         .resolver_v4 = RULES_RESOLVER_V4_DEFAULT,                             \
         .resolver_mac = RULES_RESOLVER_MAC_DEFAULT, .sal_port = SAL_UDP_PORT, \
         .host_probe_pps = 1000, .service_miss_pps = 1000,                     \
-        .link_probe_pps = 1000,                                               \
+        .link_probe_pps = 1000, .anti_spoofing = true,                        \
     }
 
 enum rule_kind {
