@@ -24,7 +24,7 @@ api:
 control: {CONTROL}
 link_probe_interval: 1s
 link_timeout: 4s
-"""
+""" + os.environ.get("EXTRA", "").replace(";", "\n")  # "a: b;c: d;"
 
 
 class Agent:
