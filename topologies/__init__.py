@@ -4,8 +4,12 @@
     sandbox.py     namespaces around a run: nothing of it outlives it
     report.py      PASS and FAIL lines, progress, counting, statistics
     wait.py        waiting for conditions
+    numbers.py     the numbers of ofp-ext/, from its headers
+    daemon.py      processes and paths of a run
     ovs.py         the private Open vSwitch
-    salient_net.py hosts, switches, controller, agents
+    host.py        a host: namespaces, agent, nginx
+    salient_net.py switches, links, controller, all hosts together
+    steps.py       what is shown and tested, without printing
     load.py        curl in a loop, every request accounted for
     capture.py     packets into memory and pcap files
     quickstart.py  the quickstart topology and its command line

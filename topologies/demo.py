@@ -6,13 +6,12 @@ import re
 import textwrap
 import time
 
-from topologies import quickstart, steps
+from topologies import numbers, quickstart, steps
 from topologies.quickstart import SERVICE, URL, WEIGHTS
 from topologies.report import Progress, note, title
 from topologies.wait import TooLate
 
 REQUESTS = 400
-CLASSIFY, SERVICE_TABLE, FORWARD = "0", "10", "20"  # ofp-ext/sal_pipeline.h.
 REFUSED, UNKNOWN_HOST = 7, 6  # curl's exit codes.
 
 
@@ -90,7 +89,7 @@ def _ask(report, net):
 
 def _explain(report, net):
     title("   The service rules of the client's switch, s1")
-    rules = net.ovs.flows("s1", net.SERVICE_TABLE)
+    rules = net.ovs.flows("s1", numbers.SERVICE)
     note(rules)
     report.check("sal_service=0x" in rules,
                  "the rules match the service ID",
@@ -107,17 +106,22 @@ def _explain(report, net):
     note(second)
     here, there = _tables(first), _tables(second)
     out = net.get("web3").switch_port[2]
-    report.check({CLASSIFY, SERVICE_TABLE} <= set(here)
-                 and {CLASSIFY, FORWARD} <= set(there)
+    report.check({numbers.CLASSIFY, numbers.SERVICE} <= set(here)
+                 and {numbers.CLASSIFY, numbers.FORWARD} <= set(there)
                  and f"output:{out}" in second,
                  "the SYN goes through classify, service, forward",
-                 f"tables {' -> '.join(here)} of s1, {' -> '.join(there)} "
+                 f"tables {_path(here)} of s1, {_path(there)} "
                  f"of s3, port {out} to web3")
 
 
 def _tables(trace):
     """Numbers of the tables that a trace goes through."""
-    return re.findall(r"^ *([0-9]+)\. ", trace, re.MULTILINE)
+    return [int(number) for number in
+            re.findall(r"^ *([0-9]+)\. ", trace, re.MULTILINE)]
+
+
+def _path(tables):
+    return " -> ".join(map(str, tables))
 
 
 def _link_failure(report, net):

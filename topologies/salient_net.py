@@ -20,6 +20,7 @@ from mininet.log import setLogLevel
 from mininet.net import Mininet
 from mininet.node import OVSSwitch
 
+from topologies import numbers
 from topologies.daemon import BUILD, OVS_PREFIX, RUN, Daemon, salctl, sh, write
 from topologies.host import MANAGEMENT, SalientHost
 from topologies.ovs import OpenVSwitch
@@ -72,7 +73,6 @@ class SalientNet(Mininet):
     and start_agent() of each host; down() at the end."""
 
     API = f"{CONTROLLER}:{API_PORT}"
-    SERVICE_TABLE = 10
 
     def __init__(self, name):
         # Mininet.init() would raise limits of the whole machine.
@@ -157,7 +157,7 @@ class SalientNet(Mininet):
         """The switches whose service rules send clients to 'host'."""
         return [switch for switch in self.switches
                 if re.search(rf"\b{re.escape(host.IP())}\b", self.ovs.flows(
-                    switch, self.SERVICE_TABLE))]
+                    switch, numbers.SERVICE))]
 
     def since_rule_change(self):
         """Seconds since the latest change of any rule of any switch."""

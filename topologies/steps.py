@@ -6,12 +6,10 @@ import time
 
 from topologies.capture import Capture, sal_type
 from topologies.load import Load
+from topologies.numbers import SAL_PORT, SYN
 from topologies.quickstart import LONELY, SERVICE, SUFFIX, URL, WEIGHTS
 from topologies.report import chi_square
 from topologies.wait import until
-
-SAL_PORT = 6090
-SAL_SYN = 0x11
 
 # Chance that a right distribution is called wrong.
 SIGNIFICANCE = 1e-4
@@ -50,14 +48,14 @@ def capture_resolution(net, server):
             client.curl(URL)
             for _, interface, _, frame in list(capture.packets):
                 if (interface == between and sal_type(frame, SAL_PORT)
-                        == SAL_SYN and ip_dst(frame) == target.IP()):
+                        == SYN and ip_dst(frame) == target.IP()):
                     return frame
             return None
         after = until(syn_on_its_way, f"a SYN is sent to {server}", 30)
         # Flow ID and nonce say which one it was when the client sent it.
         before = next(frame for _, interface, _, frame in capture.packets
                       if interface == client_port
-                      and sal_type(frame, SAL_PORT) == SAL_SYN
+                      and sal_type(frame, SAL_PORT) == SYN
                       and frame[46:50] == after[46:50]
                       and frame[66:74] == after[66:74])
     return before, after

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 
-from topologies import quickstart, steps
+from topologies import numbers, quickstart, steps
 from topologies.capture import OFS_SAL, Capture, sal_type
 from topologies.daemon import ROOT
 from topologies.host import DNS_ADDRESS, WEB_PORT
@@ -96,11 +96,11 @@ def capture_for_the_dissector(net):
         for _ in range(5):
             steps.must_curl(net, URL)
     capture.write(f"{net.log_dir}/quickstart.pcap")
-    kinds = [sal_type(frame, steps.SAL_PORT)
+    kinds = [sal_type(frame, numbers.SAL_PORT)
              for _, _, _, frame in capture.packets]
     net.corpus = [frame[OFS_SAL:] for _, _, _, frame in capture.packets
-                  if sal_type(frame, steps.SAL_PORT)]
-    for kind in (0x11, 0x12, 0x01):
+                  if sal_type(frame, numbers.SAL_PORT)]
+    for kind in (numbers.SYN, numbers.SYN_ACK, numbers.DATA):
         expect(kind in kinds, f"no SAL packet of type {kind:#x} was seen")
     return f"{len(net.corpus)} SAL packets"
 
