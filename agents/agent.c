@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include "agents/desired.h"
 #include "openvswitch/vlog.h"
 #include "packets.h"
 #include "proto/daemon/daemon.h"
@@ -15,7 +14,6 @@
 
 VLOG_DEFINE_THIS_MODULE(agent);
 
-#define APPLY_INTERVAL_MS 20
 #define SAVE_DELAY_MS 500 /* Names may change in bursts. */
 
 int64_t
@@ -52,168 +50,6 @@ save_soon(struct agent *agent)
                                           &agent->save_timer)) {
         uv_timer_start(&agent->save_timer, save_timer, SAVE_DELAY_MS, 0);
     }
-}
-
-/* Desired, installed, diff, apply. */
-
-static int
-read_installed(struct agent *agent)
-{
-    if (agent->installed_known) {
-        return 0;
-    }
-    host_tables_destroy(&agent->installed);
-    host_tables_init(&agent->installed);
-    int error = datapath_installed(agent->datapath, &agent->installed);
-    agent->installed_known = !error;
-    return error;
-}
-
-static int
-apply_tables(struct agent *agent, char **ret_error)
-{
-    const struct desired_input input = {
-        .welcome = &agent->state.welcome,
-        .endpoint_id = agent->identity.endpoint_id,
-        .names = &agent->state.names,
-        .registrations = controller_session_registrations(agent->session),
-        .leases = &agent->leases,
-    };
-    struct host_tables desired;
-    struct host_tables_diff diff;
-    int error = read_installed(agent);
-
-    if (error) {
-        *ret_error = xasprintf("cannot read the data plane's tables: %s",
-                               ovs_strerror(-error));
-        return error;
-    }
-    desired_compute(&input, &desired);
-    host_tables_diff(&agent->installed, &desired, &diff);
-    if (!agent->state.names_complete) {
-        /* What a predecessor installed may still be right: without the
-         * controller's word nothing is taken away. */
-        host_tables_destroy(&diff.remove);
-        host_tables_init(&diff.remove);
-    }
-    if (!host_tables_diff_is_empty(&diff)) {
-        error = datapath_apply(agent->datapath, &diff, ret_error);
-        if (error) {
-            agent->installed_known = false; /* Some of it may have worked. */
-        } else {
-            host_tables_diff_apply(&diff, &agent->installed);
-        }
-    }
-    host_tables_diff_destroy(&diff);
-    host_tables_destroy(&desired);
-    return error;
-}
-
-static bool
-has_loopback_target(const struct host_tables *tables)
-{
-    for (size_t i = 0; i < tables->n_targets; i++) {
-        if (tables->targets[i].address >> 24 == 127) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static int
-apply_netdev(struct agent *agent, char **ret_error)
-{
-    const struct session_welcome *welcome = &agent->state.welcome;
-    struct netdev_desired desired = {
-        .ifindex = datapath_sal_ifindex(agent->datapath),
-        .address = welcome->identity_v4,
-        .routes = {{welcome->service_pool_v4, welcome->service_pool_len},
-                   {welcome->identity_pool_v4, welcome->identity_pool_len}},
-        .n_routes = 2,
-        .route_localnet = has_loopback_target(&agent->installed),
-    };
-    if (agent->config->dns.leases) {
-        desired.routes[desired.n_routes].address = agent->leases.pool;
-        desired.routes[desired.n_routes++].len
-            = agent->config->dns.lease_pool_len;
-    }
-    return host_netdev_apply(agent->netdev, &desired, ret_error);
-}
-
-static void
-apply_timer(uv_timer_t *timer)
-{
-    struct agent *agent = timer->data;
-    char *error = NULL;
-
-    if (!agent->state.have_welcome || agent->stopping) {
-        return;
-    }
-    agent->applied_ms = agent_now(agent);
-    if (!apply_tables(agent, &error)) {
-        apply_netdev(agent, &error);
-    }
-    if (error && (!agent->apply_error || strcmp(error, agent->apply_error))) {
-        VLOG_ERR("%s", error);
-    }
-    free(agent->apply_error);
-    agent->apply_error = error;
-    if (error) {
-        uv_timer_start(&agent->apply_timer, apply_timer, 1000, 0);
-    }
-}
-
-/* At once, unless the last time was just now: while thousands of answers
- * arrive, computing everything for each would be all that we do. */
-void
-agent_apply_soon(struct agent *agent)
-{
-    int64_t due = agent->applied_ms + APPLY_INTERVAL_MS - agent_now(agent);
-
-    if (!uv_is_closing((uv_handle_t *) &agent->apply_timer)
-        && (!uv_is_active((uv_handle_t *) &agent->apply_timer) || due <= 0)) {
-        uv_timer_start(&agent->apply_timer, apply_timer, MAX(due, 0), 0);
-    }
-}
-
-/* At once, as the name server's answer is used at once; the whole tables
- * need not be computed for it. */
-uint32_t
-agent_lease(const char *name, const struct service_id *id, void *agent_)
-{
-    struct agent *agent = agent_;
-    struct host_tables empty, wanted;
-    struct host_tables_diff diff;
-    uint32_t gone;
-    bool new;
-    char *error = NULL;
-
-    if (!agent->config->dns.leases || !agent->state.have_welcome
-        || agent->stopping) {
-        return 0;
-    }
-    const struct lease *lease = leases_get(&agent->leases, id, name,
-                                           agent_now(agent), &new, &gone);
-    if (!lease || !new) {
-        return lease ? lease->address : 0;
-    }
-    struct service_address address = {.address = lease->address, .id = *id};
-    host_tables_init(&empty);
-    host_tables_init(&wanted);
-    host_tables_put_address(&wanted, &address);
-    host_tables_diff(&empty, &wanted, &diff);
-    int failed = datapath_apply(agent->datapath, &diff, &error);
-    if (!failed) {
-        host_tables_put_address(&agent->installed, &address);
-    }
-    host_tables_diff_destroy(&diff);
-    host_tables_destroy(&wanted);
-    host_tables_destroy(&empty);
-    if (failed || gone) {
-        free(error);
-        agent_apply_soon(agent); /* Tries again, and removes what is gone. */
-    }
-    return failed ? 0 : lease->address;
 }
 
 /* The session's connection. */
@@ -584,7 +420,7 @@ open_datapath(struct agent *agent, char **ret_error)
     int error = datapath_open(&config, &agent->datapath, ret_error);
 
     if (!error) {
-        error = read_installed(agent);
+        error = agent_read_installed(agent);
         if (error) {
             *ret_error = xasprintf("cannot read the data plane's tables: %s",
                                    ovs_strerror(-error));

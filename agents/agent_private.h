@@ -74,6 +74,10 @@ int64_t agent_now(const struct agent *);
  * its timer. */
 void agent_session_changed(struct agent *);
 
+/* agent_apply.c: the kernel's state. */
+
+/* Reads what the data plane holds, unless that is known. */
+int agent_read_installed(struct agent *);
 /* Computes what is wanted and makes it so, soon: many calls, one run. */
 void agent_apply_soon(struct agent *);
 

@@ -5,6 +5,7 @@
 # Everything of sald but main(), so that tests link it.
 AGENT_SRCS := \
     agents/agent.c \
+    agents/agent_apply.c \
     agents/agent_commands.c \
     agents/agent_config.c \
     agents/agent_metrics.c \
