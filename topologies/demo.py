@@ -188,5 +188,16 @@ sh ovs-appctl dpctl/dump-flows
 sh ip link set s3-eth3 down
 exit                                  stops and removes everything""")
     setLogLevel("output")
+    # At the prompt, Ctrl-C ends a command; Mininet would take the others for
+    # it as well.
+    before = [(number, signal.signal(number, handler)) for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGTERM, _leave), (signal.SIGHUP, _leave))]
     CLI(net)
+    for number, handler in before:
+        signal.signal(number, handler)
     setLogLevel("critical")
+
+
+def _leave(_number, _frame):
+    raise SystemExit(130)

@@ -151,10 +151,7 @@ def _run_inside(function):
     if pid == 0:
         _die_with_parent(init)
         for number in FORWARDED:
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, _interrupt)
-        signal.signal(signal.SIGHUP, _interrupt)
+            signal.signal(number, _interrupt)
         status = 1
         try:
             status = function()
@@ -172,6 +169,10 @@ def _run_inside(function):
 
 
 def _interrupt(_number, _frame):
+    # A terminal's Ctrl-C comes several times: from the terminal itself, and
+    # from each parent that hands it on.
+    for number in FORWARDED:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
