@@ -3,6 +3,7 @@
  *
  *     datapath.c         load, pin, take over, remove
  *     datapath_device.c  sal0, uplinks, their addresses (netlink)
+ *     datapath_ethtool.c device features
  *     datapath_attach.c  hooks: tcx, or clsact; sockops
  *     datapath_uplink.c  which interfaces carry SAL
  *     datapath_tables.c  host tables <-> maps
@@ -74,6 +75,8 @@ int device_query(int ifindex, struct device_info *);
 int device_create(const char *name, struct device_info *, char **ret_error);
 int device_delete(int ifindex);
 int device_set_mtu(int ifindex, uint32_t mtu);
+/* datapath_ethtool.c: 'feature' as "ethtool -k" calls it. */
+int device_feature_off(const char *device, const char *feature);
 
 /* datapath_uplink.c. */
 void uplinks_detach_all(struct datapath *);

@@ -99,11 +99,25 @@ refresh_settings(struct datapath *dp)
             mtu = info.mtu;
         }
     }
+    settings.uplink_mtu = MIN(mtu, UINT16_MAX);
     error = datapath_put_settings(dp, &settings);
     if (!error && dp->sal_ifindex && mtu > DATAPATH_OVERHEAD + 576) {
         error = device_set_mtu(dp->sal_ifindex, mtu - DATAPATH_OVERHEAD);
     }
     return error;
+}
+
+/* A UDP GSO packet that arrives whole, as veth hands it over, is lost after
+ * decapsulation: its segmentation type still names the tunnel.  So it is cut
+ * on leaving; network cards do that anyway. */
+static void
+segment_udp(const struct device_info *info)
+{
+    if (!strcmp(info->kind, "veth")
+        && device_feature_off(info->name, "tx-udp-segmentation")) {
+        VLOG_WARN("%s: cannot switch UDP segmentation off; datagrams sent "
+                  "with UDP_SEGMENT may get lost", info->name);
+    }
 }
 
 /* XDP only adds speed, so that its absence is no error unless it was asked
@@ -169,6 +183,7 @@ datapath_attach(struct datapath *dp, int ifindex, char **ret_error)
             return error;
         }
         dp->uplinks[dp->n_uplinks++] = new;
+        segment_udp(&info);
     }
     error = put_locators(dp, &info);
     if (!error) {

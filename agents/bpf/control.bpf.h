@@ -54,9 +54,10 @@ control_load(struct __sk_buff *skb, struct scratch *scratch,
     if (base->inner != SAL_INNER_IPV4) {
         return SAL_COUNT_IN_INNER_FORMAT;
     }
-    if (control->inner_len < sizeof control->inner
-        || bpf_skb_load_bytes(skb, SAL_OFS4 + len, &control->inner,
-                              sizeof control->inner)) {
+    __u32 want = base->proto == IPPROTO_UDP ? INNER_MIN
+                                            : sizeof control->inner;
+    if (control->inner_len < want
+        || bpf_skb_load_bytes(skb, SAL_OFS4 + len, &control->inner, want)) {
         return SAL_COUNT_IN_TRUNCATED;
     }
     control->has_inner = 1;
@@ -114,7 +115,7 @@ server_flow_find(struct sal_settings *settings, struct scratch *scratch,
             && addr_equal(&bound->peer_locator, &flow->peer_locator)) {
             return bound;
         }
-        if (half && half->state == SAL_FLOW_HALF_OPEN
+        if (half && half->state != SAL_FLOW_CLOSING
             && half->peer_id == flow->peer_id && half->nonce == flow->nonce
             && addr_equal(&half->peer_locator, &flow->peer_locator)) {
             return half;
@@ -150,8 +151,9 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     if (!control->has_inner) {
         return drop(SAL_COUNT_IN_INNER_FORMAT);
     }
-    if ((tcp_flags(inner) & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN))
-        != TCP_SYN) {
+    if (base->proto == IPPROTO_TCP
+        && (tcp_flags(inner) & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN))
+           != TCP_SYN) {
         return drop(SAL_COUNT_IN_INNER_MALFORMED);
     }
     if (source_is_bogus(inner->ip.saddr) || !inner->tcp.source
@@ -237,8 +239,9 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
     if (!control->has_inner) {
         return drop(SAL_COUNT_IN_INNER_FORMAT);
     }
-    if ((tcp_flags(inner) & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN))
-        != (TCP_SYN | TCP_ACK)) {
+    if (base->proto == IPPROTO_TCP
+        && (tcp_flags(inner) & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN))
+           != (TCP_SYN | TCP_ACK)) {
         return drop(SAL_COUNT_IN_INNER_MALFORMED);
     }
 
@@ -256,7 +259,7 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
     if (!inner_matches(inner, &flow->wire)) {
         return drop(SAL_COUNT_IN_WRONG_TUPLE);
     }
-    if (bound || flow->state == SAL_FLOW_CLOSING) {
+    if (bound || flow->state != SAL_FLOW_HALF_OPEN) {
         if (flow->peer_id != base->src_flow
             || !addr_equal(&flow->peer_locator, &control->outer.src)) {
             /* A retried SYN was resolved elsewhere.  That server must learn
@@ -266,25 +269,36 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
         return deliver_control(skb, settings, control, flow);
     }
 
-    __u32 id = flow->id;
     flow->peer_id = base->src_flow;
     flow->peer_locator = control->outer.src;
     flow->own_locator = control->outer.dst;
     flow->ifindex = skb->ifindex;
     flow->l2_expires_ns = 0;
     flow->isn_in = inner->tcp.seq;
-    if (flow_bind(flow)) {
-        flow = flow_by_id(id);
-    } else {
-        /* No room: the server forgets, the application is told at the next
-         * attempt to send. */
-        return refuse(skb, scratch, control, SAL_COUNT_FLOW_TABLE_FULL);
-    }
+    flow = bind_and_find(flow);
     if (!flow) {
-        return drop(SAL_COUNT_IN_UNKNOWN_FLOW);
+        /* No room: the server forgets, the application tries again. */
+        return refuse(skb, scratch, control, SAL_COUNT_FLOW_TABLE_FULL);
     }
     count(SAL_COUNT_IN_SYN_ACK);
     return deliver_control(skb, settings, control, flow);
+}
+
+/* A RESET of a UDP flow: the client's application is told by ICMP, which
+ * quotes the datagram that came back with it; a bare RESET is silent. */
+static __always_inline int
+reset_udp(struct __sk_buff *skb, const struct sal_settings *settings,
+          const struct sal_tuple *tuple, const struct control *control,
+          int server)
+{
+    if (server || !control->has_inner
+        || control->inner.ip.saddr != tuple->local.w[3]
+        || control->inner.ip.daddr != tuple->remote.w[3]
+        || control->inner.tcp.source != tuple->lport
+        || control->inner.tcp.dest != tuple->rport) {
+        return TC_ACT_SHOT;
+    }
+    return deliver_unreachable(skb, settings, tuple);
 }
 
 static __noinline int
@@ -322,7 +336,8 @@ ingress_reset(struct __sk_buff *skb, struct sal_settings *settings,
 
     /* RFC 9293: in SYN-SENT a RST must acknowledge the SYN, in SYN-RECEIVED
      * it must stand at the next sequence number. */
-    struct sal_tuple tuple = flow->local;
+    struct sal_tuple *tuple = &scratch->flow.local; /* Outlives the flow. */
+    *tuple = flow->local;
     __be32 seq = 0, ack = 0;
     if (server) {
         seq = bpf_htonl(bpf_ntohl(flow->isn_in) + 1);
@@ -330,10 +345,13 @@ ingress_reset(struct __sk_buff *skb, struct sal_settings *settings,
         ack = bpf_htonl(bpf_ntohl(flow->isn_out) + 1);
     }
     half_flow_delete(flow);
-    return deliver_rst(skb, settings, &tuple, seq, ack);
+    if (tuple->proto == IPPROTO_UDP) {
+        return reset_udp(skb, settings, tuple, control, server);
+    }
+    return deliver_rst(skb, settings, tuple, seq, ack);
 }
 
-static __noinline int
+static __always_inline int
 ingress_control(struct __sk_buff *skb, struct sal_settings *settings,
                 const struct outer *outer)
 {

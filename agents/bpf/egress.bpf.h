@@ -15,12 +15,15 @@ struct egress {
     __u8 tcp_flags;
 };
 
-/* Refuses the SYN in 'skb' towards the application. */
+/* Refuses the SYN, or the datagram, in 'skb' towards the application. */
 static __always_inline int
 refuse_connect(struct __sk_buff *skb, const struct sal_settings *settings,
                const struct egress *packet, enum sal_counter reason)
 {
     count(reason);
+    if (packet->tuple.proto == IPPROTO_UDP) {
+        return deliver_unreachable(skb, settings, &packet->tuple);
+    }
     return deliver_rst(skb, settings, &packet->tuple, 0,
                        bpf_htonl(bpf_ntohl(packet->seq) + 1));
 }
@@ -46,6 +49,7 @@ client_flow_make(struct sal_settings *settings, struct scratch *scratch,
     __builtin_memcpy(flow->service_id, service->service_id,
                      SAL_SERVICE_ID_LEN);
     flow->created_ns = bpf_ktime_get_ns();
+    flow->entropy_ns = bpf_ktime_get_coarse_ns();
     if (!half_flow_insert(settings, scratch)) {
         return NULL;
     }
@@ -164,7 +168,19 @@ local_answer(struct __sk_buff *skb, struct sal_settings *settings,
     return verdict;
 }
 
-/* A connection's first packet. */
+/* Datagrams of an unanswered flow keep their source port this long. */
+#define UDP_RETRY_NS 1000000000ULL
+
+/* True if 'packet' can travel behind the header of a SYN or SYN-ACK. */
+static __always_inline int
+fits_handshake(const struct sal_settings *settings,
+               const struct egress *packet)
+{
+    return packet->len + OUTER4_LEN + SYN_HEADER_LEN <= settings->uplink_mtu
+           || packet->tuple.proto != IPPROTO_UDP;
+}
+
+/* A connection's first packet, or a datagram of a flow that is not bound. */
 static __noinline int
 egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
            const struct egress *packet)
@@ -208,6 +224,10 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
         struct sal_target *target =
             target_lookup(scratch, rule, service->service_id,
                           packet->tuple.proto, packet->tuple.rport);
+        if (packet->tuple.proto == IPPROTO_UDP) {
+            return refuse_connect(skb, settings, packet,
+                                  SAL_COUNT_OUT_UNSUPPORTED);
+        }
         return target ? local_syn(skb, settings, scratch, packet, target)
                       : refuse_connect(skb, settings, packet,
                                        SAL_COUNT_OUT_NO_TARGET);
@@ -217,13 +237,23 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
         return refuse_connect(skb, settings, packet, SAL_COUNT_OUT_NO_UPLINK);
     }
 
+    if (!fits_handshake(settings, packet)) {
+        return drop(SAL_COUNT_OUT_TOO_BIG);
+    }
     __u8 flags = 0;
+    __u64 now = bpf_ktime_get_coarse_ns();
     flow = half_flow_by_tuple(&packet->tuple);
     if (flow && flow->state == SAL_FLOW_HALF_OPEN
+        && !(flow->flags & SAL_FLOW_SERVER)
+        && packet->tuple.proto == IPPROTO_UDP
+        && now - flow->entropy_ns < UDP_RETRY_NS) {
+        /* One burst of datagrams is to reach one server. */
+    } else if (flow && flow->state == SAL_FLOW_HALF_OPEN
         && !(flow->flags & SAL_FLOW_SERVER) && flow->isn_out == packet->seq) {
         /* Sent again: another source port, so that it is resolved afresh. */
         flags = SAL_FLAG_RETRY;
         flow_entropy(flow, keyed_random(settings, scratch));
+        flow->entropy_ns = now;
         flow->peer_locator = settings->resolver_v4;
         flow->own_locator = settings->locator_v4;
         flow->ifindex = settings->uplink_ifindex;
@@ -237,7 +267,7 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     }
     flow->out_packets += 1;
     flow->out_bytes += packet->len;
-    flow->last_out_ns = bpf_ktime_get_coarse_ns();
+    flow->last_out_ns = now;
     count(SAL_COUNT_OUT_SYN);
     return send_control(skb, settings, scratch, flow, SAL_TYPE_SYN, flags,
                         SYN_HEADER_LEN, packet->tos);
@@ -305,6 +335,44 @@ egress_answer(struct __sk_buff *skb, struct sal_settings *settings,
     return verdict;
 }
 
+/* A datagram.  UDP has no handshake of its own to ride on: until the peer was
+ * heard, datagrams carry the SYN header, and until the client was heard again
+ * the server's carry that of SYN-ACK.  The verdict, or UDP_UNANSWERED if it
+ * is for egress_syn() (not called from here: the stack is short). */
+#define UDP_UNANSWERED (-2)
+static __noinline int
+egress_udp(struct __sk_buff *skb, struct sal_settings *settings,
+           const struct egress *packet)
+{
+    struct scratch *scratch = scratch_get();
+    if (!scratch || !settings || !packet) {
+        return TC_ACT_SHOT;
+    }
+    struct sal_flow *flow = half_flow_by_tuple(&packet->tuple);
+    if (!flow || (flow->state == SAL_FLOW_HALF_OPEN
+                  && !(flow->flags & SAL_FLOW_SERVER))) {
+        return UDP_UNANSWERED;
+    }
+    int bound = flow->state == SAL_FLOW_BOUND;
+    if (!bound && !fits_handshake(settings, packet)) {
+        return drop(SAL_COUNT_OUT_TOO_BIG);
+    }
+    if (egress_rewrite(skb, flow)) {
+        return drop(SAL_COUNT_OUT_FAILED);
+    }
+    __u64 now = bpf_ktime_get_coarse_ns();
+    flow->out_packets += 1;
+    flow->out_bytes += packet->len;
+    flow->last_out_ns = now;
+    if (bound) {
+        return send_data(skb, settings, flow, now, packet->tos);
+    }
+    flow->isn_out = 1; /* Answered: DATA may bind it. */
+    count(SAL_COUNT_OUT_SYN_ACK);
+    return send_control(skb, settings, scratch, flow, SAL_TYPE_SYN_ACK, 0,
+                        SYN_HEADER_LEN, packet->tos);
+}
+
 /* What is of no bound flow. */
 static __always_inline int
 egress_other(struct __sk_buff *skb, struct sal_settings *settings,
@@ -332,13 +400,12 @@ egress_ipv4(struct __sk_buff *skb, struct sal_settings *settings)
 {
     void *data = packet_data(skb);
     void *end = packet_end(skb);
-    if (data + ETH_HLEN + sizeof(struct inner) > end) {
-        if (bpf_skb_pull_data(skb, ETH_HLEN + sizeof(struct inner))) {
-            return drop(SAL_COUNT_OUT_MALFORMED);
-        }
+    const __u32 want = ETH_HLEN + sizeof(struct inner);
+    if (data + want > end) {
+        bpf_skb_pull_data(skb, skb->len < want ? skb->len : want);
         data = packet_data(skb);
         end = packet_end(skb);
-        if (data + ETH_HLEN + sizeof(struct inner) > end) {
+        if (data + ETH_HLEN + INNER_MIN > end) {
             return drop(SAL_COUNT_OUT_MALFORMED);
         }
     }
@@ -349,7 +416,8 @@ egress_ipv4(struct __sk_buff *skb, struct sal_settings *settings)
     if (inner->ip.frag_off & bpf_htons(IP_FRAGMENT)) {
         return drop(SAL_COUNT_OUT_FRAGMENT);
     }
-    if (inner->ip.protocol != IPPROTO_TCP) {
+    __u8 proto = inner->ip.protocol;
+    if (proto != IPPROTO_TCP && proto != IPPROTO_UDP) {
         return drop(SAL_COUNT_OUT_UNSUPPORTED);
     }
 
@@ -358,11 +426,19 @@ egress_ipv4(struct __sk_buff *skb, struct sal_settings *settings)
     addr_from_v4(&packet.tuple.remote, inner->ip.daddr);
     packet.tuple.lport = inner->tcp.source;
     packet.tuple.rport = inner->tcp.dest;
-    packet.tuple.proto = IPPROTO_TCP;
-    packet.seq = inner->tcp.seq;
-    packet.ack = inner->tcp.ack_seq;
+    packet.tuple.proto = proto;
     packet.len = bpf_ntohs(inner->ip.tot_len);
     packet.tos = inner->ip.tos;
+    if (proto == IPPROTO_UDP) {
+        int verdict = egress_udp(skb, settings, &packet);
+        return verdict == UDP_UNANSWERED
+               ? egress_syn(skb, settings, &packet) : verdict;
+    }
+    if (data + want > end) {
+        return drop(SAL_COUNT_OUT_MALFORMED);
+    }
+    packet.seq = inner->tcp.seq;
+    packet.ack = inner->tcp.ack_seq;
     packet.tcp_flags = ((__u8 *) &inner->tcp)[TCP_FLAGS_OFS];
 
     struct sal_flow *flow = NULL;

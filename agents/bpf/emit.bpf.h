@@ -43,27 +43,32 @@ diff_negate(__u32 diff)
     return ~diff;
 }
 
-/* Changes the inner addresses and ports of the IPv4 TCP packet at the start
- * of 'skb' between what the local stack sees and what is on the wire.  Right
- * with any kind of checksum offload: TCP's checksum is left to the helper,
+/* Changes the inner addresses and ports of the IPv4 TCP or UDP packet at
+ * the start of 'skb' between what the local stack sees and what is on the
+ * wire.  Right with any kind of checksum offload: its checksum is left to the helper,
  * which knows whether it is a partial one. */
 static __always_inline int
 rewrite_inner(struct __sk_buff *skb, const struct sal_flow *flow, int outbound)
 {
     const struct sal_tuple *to = outbound ? &flow->wire : &flow->local;
     const __u32 tcp_ofs = ETH_HLEN + IP4_LEN;
-    const __u32 check_ofs = tcp_ofs + __builtin_offsetof(struct tcphdr, check);
+    int udp = flow->local.proto == IPPROTO_UDP;
+    const __u32 check_ofs = tcp_ofs
+                            + (udp ? __builtin_offsetof(struct udphdr, check)
+                                   : __builtin_offsetof(struct tcphdr, check));
+    /* UDP's checksum may be absent, and is never 0 otherwise. */
+    const __u64 mangled = udp ? BPF_F_MARK_MANGLED_0 : 0;
     __u32 address_diff = outbound ? flow->address_diff
                                   : diff_negate(flow->address_diff);
 
     if (bpf_l4_csum_replace(skb, check_ofs, 0, address_diff,
-                            BPF_F_PSEUDO_HDR)) {
+                            BPF_F_PSEUDO_HDR | mangled)) {
         return -1;
     }
     if (flow->port_diff) {
         __u32 port_diff = outbound ? flow->port_diff
                                    : diff_negate(flow->port_diff);
-        if (bpf_l4_csum_replace(skb, check_ofs, 0, port_diff, 0)) {
+        if (bpf_l4_csum_replace(skb, check_ofs, 0, port_diff, mangled)) {
             return -1;
         }
     }
@@ -71,21 +76,21 @@ rewrite_inner(struct __sk_buff *skb, const struct sal_flow *flow, int outbound)
     void *data = packet_data(skb);
     void *end = packet_end(skb);
     struct iphdr *ip = data + ETH_HLEN;
-    struct tcphdr *tcp = data + tcp_ofs;
-    if ((void *) (tcp + 1) > end) {
+    struct udphdr *ports = data + tcp_ofs; /* TCP's are where UDP's are. */
+    if ((void *) (ports + 1) > end) {
         return -1;
     }
     ip->check = ~checksum_fold((__u64) (__u16) ~ip->check + address_diff);
     if (outbound) {
         ip->saddr = to->local.w[3];
         ip->daddr = to->remote.w[3];
-        tcp->source = to->lport;
-        tcp->dest = to->rport;
+        ports->source = to->lport;
+        ports->dest = to->rport;
     } else {
         ip->saddr = to->remote.w[3];
         ip->daddr = to->local.w[3];
-        tcp->source = to->rport;
-        tcp->dest = to->lport;
+        ports->source = to->rport;
+        ports->dest = to->lport;
     }
     return 0;
 }
@@ -303,6 +308,51 @@ deliver_rst(struct __sk_buff *skb, const struct sal_settings *settings,
         return drop(SAL_COUNT_IN_FAILED);
     }
     count(SAL_COUNT_OUT_RST_LOCAL);
+    return deliver(skb, settings);
+}
+
+/* ICMP destination unreachable. */
+struct unreachable {
+    struct iphdr ip;
+    __u8 type, code;
+    __u16 checksum;
+    __u32 unused;
+    __u8 quoted[INNER_MIN];
+};
+
+/* Tells the local sender of the IPv4 packet in 'skb' that its port is
+ * unreachable (RFC 792), as if the other end of 'tuple' had said so. */
+static __noinline int
+deliver_unreachable(struct __sk_buff *skb, const struct sal_settings *settings,
+                    const struct sal_tuple *tuple)
+{
+    struct scratch *scratch = scratch_get();
+    if (!scratch || !settings || !tuple) {
+        return TC_ACT_SHOT;
+    }
+    struct unreachable *error = (void *) scratch->chunk;
+    __builtin_memset(error, 0, sizeof *error);
+    if (bpf_skb_load_bytes(skb, ETH_HLEN, error->quoted, INNER_MIN)
+        || bpf_skb_adjust_room(skb, IP4_LEN + 8, BPF_ADJ_ROOM_MAC, 0)) {
+        return drop(SAL_COUNT_OUT_FAILED);
+    }
+    error->ip.version = 4;
+    error->ip.ihl = 5;
+    error->ip.tot_len = bpf_htons(sizeof *error);
+    error->ip.ttl = 64;
+    error->ip.protocol = IPPROTO_ICMP;
+    error->ip.saddr = tuple->remote.w[3];
+    error->ip.daddr = tuple->local.w[3];
+    ip_checksum(&error->ip);
+    error->type = 3;
+    error->code = 3;
+    error->checksum =
+        ~checksum_fold((__u32) bpf_csum_diff(NULL, 0, (__be32 *) &error->type,
+                                             sizeof *error - IP4_LEN, 0));
+    if (bpf_skb_store_bytes(skb, ETH_HLEN, error, sizeof *error, 0)) {
+        return drop(SAL_COUNT_OUT_FAILED);
+    }
+    count(SAL_COUNT_OUT_UNREACHABLE);
     return deliver(skb, settings);
 }
 

@@ -132,6 +132,20 @@ flow_bind(struct sal_flow *flow)
     return 1;
 }
 
+/* Binds half-open 'flow' and returns where it is then, or NULL.  UDP flows
+ * stay where they are. */
+static __always_inline struct sal_flow *
+bind_and_find(struct sal_flow *flow)
+{
+    __u32 id = flow->id;
+    if (flow->local.proto == IPPROTO_UDP) {
+        flow->state = SAL_FLOW_BOUND;
+        count(SAL_COUNT_FLOW_BOUND);
+        return flow;
+    }
+    return flow_bind(flow) ? flow_by_id(id) : NULL;
+}
+
 /* The socket of bound 'flow' is gone.  If it is to linger, the flow stays
  * reachable in the LRU tables: the peer may still send its FIN (orphans in
  * FIN-WAIT-2 report their close before it arrives), TIME-WAIT answers it

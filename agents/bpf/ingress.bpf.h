@@ -117,7 +117,7 @@ ecn_restore(struct __sk_buff *skb, __u8 outer_tos)
     }
 }
 
-/* Checks the inner IPv4 and TCP headers against the 'len' bytes that there
+/* Checks the inner IPv4 and TCP or UDP headers against the 'len' bytes that there
  * are.  The counter to drop under, or -1. */
 static __always_inline int
 inner_check(const struct inner *inner, __u32 len, __u8 proto)
@@ -131,6 +131,11 @@ inner_check(const struct inner *inner, __u32 len, __u8 proto)
     }
     if (inner->ip.protocol != proto) {
         return SAL_COUNT_IN_INNER_MALFORMED;
+    }
+    if (proto == IPPROTO_UDP) {
+        const struct udphdr *udp = (const void *) &inner->tcp;
+        return bpf_ntohs(udp->len) == len - IP4_LEN
+               ? -1 : SAL_COUNT_IN_INNER_MALFORMED;
     }
     if (proto != IPPROTO_TCP) {
         return SAL_COUNT_IN_PROTO;
@@ -193,7 +198,12 @@ ingress_data(struct __sk_buff *skb, struct sal_settings *settings,
         return drop(SAL_COUNT_IN_INNER_FORMAT);
     }
     __u32 len = outer->sal_len - SAL_DATA_HEADER_LEN;
-    if ((void *) (inner + 1) > end || len < sizeof *inner) {
+    if ((void *) inner + INNER_MIN > end || len < INNER_MIN) {
+        return drop(SAL_COUNT_IN_TRUNCATED);
+    }
+    __u8 proto = sal->proto;
+    if (proto != IPPROTO_UDP
+        && ((void *) (inner + 1) > end || len < sizeof *inner)) {
         return drop(SAL_COUNT_IN_TRUNCATED);
     }
 
@@ -216,14 +226,17 @@ ingress_data(struct __sk_buff *skb, struct sal_settings *settings,
         || !addr_equal(&flow->peer_locator, &outer->src)) {
         return drop(SAL_COUNT_IN_WRONG_PEER);
     }
-    int reason = inner_check(inner, len, sal->proto);
+    int reason = inner_check(inner, len, proto);
     if (reason >= 0) {
         return drop(reason);
     }
     if (!inner_matches(inner, &flow->wire)) {
         return drop(SAL_COUNT_IN_WRONG_TUPLE);
     }
-    __u8 flags = tcp_flags(inner);
+    __u8 flags = 0;
+    if (proto != IPPROTO_UDP) {
+        flags = tcp_flags(inner);
+    }
     if (flags & TCP_SYN) {
         return drop(SAL_COUNT_IN_INNER_MALFORMED);
     }
@@ -239,11 +252,7 @@ ingress_data(struct __sk_buff *skb, struct sal_settings *settings,
         if (!(flow->flags & SAL_FLOW_SERVER) || !flow->isn_out) {
             return drop(SAL_COUNT_IN_NOT_BOUND);
         }
-        __u32 id = flow->id;
-        if (!flow_bind(flow)) {
-            return TC_ACT_SHOT;
-        }
-        flow = flow_by_id(id);
+        flow = bind_and_find(flow);
         if (!flow) {
             return drop(SAL_COUNT_IN_UNKNOWN_FLOW);
         }
@@ -263,7 +272,7 @@ ingress_data(struct __sk_buff *skb, struct sal_settings *settings,
     flow->in_bytes += len;
     flow->last_in_ns = now;
     count(SAL_COUNT_IN_DATA);
-    if (flow->state == SAL_FLOW_BOUND) {
+    if (!half) {
         flow_track_close(settings, flow, flags, SAL_FLOW_FIN_IN);
     }
     return deliver(skb, settings);

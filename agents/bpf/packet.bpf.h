@@ -20,6 +20,7 @@
 #define IP4_LEN 20
 #define UDP_LEN 8
 #define TCP_LEN 20
+#define INNER_MIN (IP4_LEN + UDP_LEN) /* With any transport protocol. */
 #define SAL_OFS4 (ETH_HLEN + IP4_LEN + UDP_LEN) /* SAL header, outer IPv4. */
 #define OUTER4_LEN (IP4_LEN + UDP_LEN)
 

@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 2
+#define SAL_MAPS_LAYOUT 3
 
 struct sal_addr {
     sal_u32 w[4];
@@ -41,9 +41,10 @@ enum sal_flow_state {
 #define SAL_FLOW_RST_IN 0x20  /* The peer aborted. */
 #define SAL_FLOW_LOCAL 0x40   /* Both ends are here, see egress.bpf.h. */
 
-/* Bound flows live in sal_flows (by flow ID) and sal_tuples (local tuple to
- * flow ID).  Half-open and closing ones live in the LRU tables sal_half_flows
- * and sal_half_tuples, which overflow harmlessly. */
+/* Bound TCP flows live in sal_flows (by flow ID) and sal_tuples (local tuple
+ * to flow ID).  Half-open and closing ones, and all of UDP, which has no close
+ * but falling silent, live in the LRU tables sal_half_flows and
+ * sal_half_tuples, which overflow harmlessly. */
 struct sal_flow {
     /* First cache line: what each DATA packet needs. */
     sal_u32 id;      /* Ours; network byte order, as on the wire. */
@@ -64,6 +65,7 @@ struct sal_flow {
     sal_u8 l2[12]; /* Destination, source. */
     sal_u32 address_diff, port_diff;
     sal_u32 pad2;
+    sal_u64 entropy_ns; /* When 'entropy' was drawn. */
     struct sal_tuple local; /* As the local stack sees it. */
     struct sal_tuple wire;  /* As it is inside the SAL. */
     sal_u32 isn_in;         /* First TCP sequence number, either way; */
@@ -81,7 +83,8 @@ struct sal_settings {
     sal_u16 sal_port;       /* Network byte order. */
     sal_u8 sal_mac[6];
     sal_u8 flags; /* SAL_SETTINGS_*. */
-    sal_u8 pad[3];
+    sal_u8 pad;
+    sal_u16 uplink_mtu; /* Host byte order. */
     struct sal_addr identity_v4;
     struct sal_addr resolver_v4;
     struct sal_addr locator_v4; /* Of the uplink. */
@@ -140,6 +143,9 @@ struct sal_target {
     X(OUT_SYN_RETRY, "out_syn_retry", "of these, sent again")                 \
     X(OUT_SYN_ACK, "out_syn_ack", "SYN-ACKs sent")                            \
     X(OUT_RESET, "out_reset", "RESETs sent")                                  \
+    X(OUT_UNREACHABLE, "out_unreachable", "local datagrams refused by ICMP")  \
+    X(OUT_TOO_BIG, "out_too_big",                                             \
+      "datagram does not fit beside the handshake's header")                  \
     X(OUT_RST_LOCAL, "out_rst_local", "local connects refused at once")       \
     X(OUT_NO_IDENTITY, "out_no_identity", "no identity address yet")          \
     X(OUT_SOURCE, "out_source", "source is not the identity address")         \
@@ -209,7 +215,7 @@ enum sal_counter {
 
 _Static_assert(sizeof(struct sal_addr) == 16, "sal_addr");
 _Static_assert(sizeof(struct sal_tuple) == 40, "sal_tuple");
-_Static_assert(sizeof(struct sal_flow) == 272, "sal_flow");
+_Static_assert(sizeof(struct sal_flow) == 280, "sal_flow");
 _Static_assert(sizeof(struct sal_settings) == 112, "sal_settings");
 _Static_assert(sizeof(struct sal_service_value) == 32, "sal_service_value");
 _Static_assert(sizeof(struct sal_rule_key) == 36, "sal_rule_key");
@@ -218,10 +224,10 @@ _Static_assert(sizeof(struct sal_target_key) == 40, "sal_target_key");
 _Static_assert(sizeof(struct sal_target) == 32, "sal_target");
 SAL_ASSERT_OFS(sal_flow, nonce, 48);
 SAL_ASSERT_OFS(sal_flow, l2_expires_ns, 64);
-SAL_ASSERT_OFS(sal_flow, local, 96);
-SAL_ASSERT_OFS(sal_flow, wire, 136);
-SAL_ASSERT_OFS(sal_flow, service_id, 184);
-SAL_ASSERT_OFS(sal_flow, created_ns, 216);
+SAL_ASSERT_OFS(sal_flow, local, 104);
+SAL_ASSERT_OFS(sal_flow, wire, 144);
+SAL_ASSERT_OFS(sal_flow, service_id, 192);
+SAL_ASSERT_OFS(sal_flow, created_ns, 224);
 SAL_ASSERT_OFS(sal_settings, identity_v4, 24);
 SAL_ASSERT_OFS(sal_settings, hash_key, 88);
 

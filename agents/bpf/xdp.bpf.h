@@ -52,7 +52,7 @@ xdp_flow(const struct sal_settings *settings, void *data, __u32 frame_len)
         || flow->peer_id != sal->src_flow
         || ip->saddr != flow->peer_locator.w[3]
         || ip->daddr != flow->own_locator.w[3]
-        || inner_check(inner, len, sal->proto) >= 0
+        || sal->proto != IPPROTO_TCP || inner_check(inner, len, sal->proto) >= 0
         || !inner_matches(inner, &flow->wire)
         || tcp_flags(inner) & TCP_SYN) {
         return NULL;

@@ -32,7 +32,7 @@ struct host {
     uint32_t locator;
 };
 
-/* A TCP segment in IPv4. */
+/* A TCP segment, or a UDP datagram, in IPv4. */
 struct segment {
     uint32_t src, dst; /* Host byte order, as all numbers here. */
     uint16_t sport, dport;
@@ -40,6 +40,7 @@ struct segment {
     uint8_t flags;
     uint8_t tos;
     const char *payload;
+    bool udp; /* Then seq, ack, flags mean nothing. */
 };
 
 /* The outer and SAL headers. */
@@ -53,6 +54,7 @@ struct sal_packet {
     uint8_t nonce[8];
     const uint8_t *service_id;  /* NULL: header of 32 bytes. */
     const uint8_t *endpoint_id; /* NULL: none. */
+    bool udp;
 };
 
 enum { FIN = 1, SYN = 2, RST = 4, PSH = 8, ACK = 16 };
@@ -144,7 +146,7 @@ put_ipv4(struct frame *f, uint32_t src, uint32_t dst, uint8_t proto,
 static inline size_t
 segment_len(const struct segment *s)
 {
-    return 40 + (s->payload ? strlen(s->payload) : 0);
+    return (s->udp ? 28 : 40) + (s->payload ? strlen(s->payload) : 0);
 }
 
 /* The sum of TCP's pseudo header. */
@@ -156,9 +158,29 @@ pseudo_sum(uint32_t src, uint32_t dst, uint16_t len, uint8_t proto)
 }
 
 static inline void
+put_datagram(struct frame *f, const struct segment *s)
+{
+    size_t len = segment_len(s);
+    put_ipv4(f, s->src, s->dst, 17, len, s->tos);
+    size_t start = f->len;
+    put16(f, s->sport);
+    put16(f, s->dport);
+    put16(f, len - 20);
+    put16(f, 0);
+    put_bytes(f, s->payload, strlen(s->payload));
+    set16(f, start + 6,
+          test_checksum(f->data + start, f->len - start,
+                        pseudo_sum(s->src, s->dst, len - 20, 17)));
+}
+
+static inline void
 put_segment(struct frame *f, const struct segment *s)
 {
     size_t len = segment_len(s);
+    if (s->udp) {
+        put_datagram(f, s);
+        return;
+    }
     put_ipv4(f, s->src, s->dst, 6, len, s->tos);
     size_t start = f->len;
     put16(f, s->sport);
@@ -201,7 +223,7 @@ put_sal(struct frame *f, const struct sal_packet *p, uint8_t inner_format,
     put8(f, 0x10);
     put8(f, header / 4);
     put8(f, p->type);
-    put8(f, 6);
+    put8(f, p->udp ? 17 : 6);
     put32(f, p->src_flow);
     put32(f, p->dst_flow);
     put8(f, p->flags_class);
@@ -344,6 +366,7 @@ host_init(struct host *host, uint32_t locator, uint32_t identity,
     settings.sal_ifindex = TEST_SAL_IFINDEX;
     memcpy(settings.sal_mac, test_sal_mac, 6);
     settings.uplink_ifindex = 1;
+    settings.uplink_mtu = 1500;
     settings.flags = SAL_SETTINGS_SOCKOPS;
     addr_from_host_v4(&settings.locator_v4, locator);
     datapath_put_settings(host->dp, &settings);

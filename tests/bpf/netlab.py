@@ -119,8 +119,9 @@ class Host(Namespace):
     def dump(self, what):
         return json.loads(self.dpctl(what))
 
-    def flows(self, state="bound"):
-        return [f for f in self.dump("flows") if f["state"] == state]
+    def flows(self, state="bound", protocol=6):
+        return [f for f in self.dump("flows") if f["state"] == state
+                and f["inner"]["protocol"] == protocol]
 
     def listen(self, port, address="0.0.0.0"):
         s = self.socket()

@@ -32,6 +32,7 @@ for service in "web.shop.acme", "shadow.shop.acme":
     for port, target in ((80, "0.0.0.0:8080"), (90, "0.0.0.0:9000"),
                          (91, "0.0.0.0:9999")):
         SERVER_RULES += ["target", service, 6, port, target]
+    SERVER_RULES += ["target", service, 17, 53, "0.0.0.0:9953"]
 CLIENT_RULES = ["rule", "acme", "forward", "address", WEB, "web.shop.acme",
                 "address", SHADOW, "shadow.shop.acme",
                 "address", NOBODY, "nobody.shop.acme"]
@@ -312,10 +313,56 @@ def all_steps(lab):
     many_connections(client, server, 1000)
     same_port_twice(client, server)
     own_service(server)
+    udp(client, server)
     bulk(client, server)
     offloads(client, server)
     replaced_under_load(client, server)
     under_attack(client, server, stranger)
+
+
+def udp(client, server):
+    step("UDP: request and answer, bursts, UDP_SEGMENT, refused at once")
+    echo = server.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    echo.bind(("0.0.0.0", 9953))
+    echo.settimeout(10)
+    s = client.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(10)
+    for i in range(200):
+        ask = struct.pack("<Q", i) * (1 + i % 150)
+        s.sendto(ask, (WEB, 53))
+        got, peer = echo.recvfrom(2000)
+        assert got == ask and peer[0] == client.identity, (peer, i)
+        echo.sendto(got[::-1], peer)
+        got, peer = s.recvfrom(2000)
+        assert got == ask[::-1] and peer == (WEB, 53), peer
+    full = bytes(range(256)) * 5 + bytes(1428 - 1280)
+    s.sendto(full, (WEB, 53))
+    assert echo.recv(2000) == full
+    s.setsockopt(socket.IPPROTO_UDP, 103, 1000)  # UDP_SEGMENT.
+    parts = [bytes([i]) * 1000 for i in range(20)]
+    s.sendto(b"".join(parts), (WEB, 53))
+    assert [echo.recv(2000) for _ in parts] == parts
+    s.close()
+
+    burst = client.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for i in range(50):
+        burst.sendto(b"%d" % i, (WEB, 53))
+    assert [echo.recv(100) for _ in range(50)] == [b"%d" % i
+                                                   for i in range(50)]
+    burst.close()
+    echo.close()
+
+    for address, port in ((WEB, 54), (NOBODY, 53), (UNKNOWN, 53)):
+        s = client.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.settimeout(5)
+        s.connect((address, port))
+        s.send(b"anybody?")
+        try:
+            s.recv(10)
+            raise AssertionError(f"{address}:{port}/udp answered")
+        except ConnectionRefusedError:
+            pass
+        s.close()
 
 
 def own_service(server):
@@ -362,6 +409,7 @@ def with_xdp(lab):
     start(lab)
     refused(client, WEB, 81)
     many_connections(client, server, 200)
+    udp(client, server)
     offloads(client, server)
     replaced_under_load(client, server)
     under_attack(client, server, stranger)

@@ -627,6 +627,89 @@ test_own_service(void)
     tear_down();
 }
 
+/* UDP: datagrams carry the SYN's header until the server was heard, the
+ * server's that of SYN-ACK until the client was heard again. */
+static void
+test_udp(void)
+{
+    struct frame f, want;
+    struct sal_flow ours, theirs;
+    struct segment ask = {.src = ID_C, .dst = WEB, .sport = 5353,
+                          .dport = 53, .payload = "who?", .udp = true};
+    struct segment asked = ask;
+    asked.dst = ID_S;
+    asked.dport = 9953;
+    struct segment tell = {.src = ID_S, .dst = ID_C, .sport = 9953,
+                           .dport = 5353, .payload = "me", .udp = true};
+    struct segment told = tell;
+    told.src = WEB;
+    told.sport = 53;
+
+    set_up();
+    struct local_target t = {.prefix = web, .protocol = 17,
+                             .service_port = 53, .port = 9953};
+    host_tables_put_target(&server.tables, &t);
+    host_apply(&server);
+    for (int i = 0; i < 3; i++) { /* A burst: one flow, one server. */
+        build_inner(&f, &ask);
+        CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_REDIRECT);
+        CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &ours));
+        struct sal_packet p = control_of(&client, &ours, SAL_TYPE_SYN);
+        p.udp = true;
+        build_sal(&want, &p, &ask);
+        CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
+        resolve_to(&f, LOC_S);
+        CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_REDIRECT);
+        build_inner(&want, &asked);
+        CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
+    }
+    build_inner(&f, &tell);
+    CU_ASSERT_EQUAL(run_egress(&server, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&server), &theirs));
+    struct sal_packet p = control_of(&server, &theirs, SAL_TYPE_SYN_ACK);
+    p.udp = true;
+    build_sal(&want, &p, &told);
+    CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
+    memset(f.data, 0, 12);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_REDIRECT);
+    build_inner(&want, &told);
+    CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
+
+    /* Bound now, both ways. */
+    build_inner(&f, &ask);
+    CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &ours));
+    CU_ASSERT_EQUAL(ours.state, SAL_FLOW_BOUND);
+    p = data_of(&client, &ours);
+    p.udp = true;
+    build_sal(&want, &p, &ask);
+    CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
+    memset(f.data, 0, 12);
+    CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_REDIRECT);
+    build_inner(&want, &asked);
+    CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
+    build_inner(&f, &tell);
+    CU_ASSERT_EQUAL(run_egress(&server, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_EQUAL(f.data[44], SAL_TYPE_DATA);
+
+    /* Refused: ICMP port unreachable, quoting the datagram. */
+    ask.dport = 54;
+    build_inner(&f, &ask);
+    run_egress(&client, &f);
+    resolve_to(&f, LOC_S);
+    CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_EQUAL(f.data[44], SAL_TYPE_RESET);
+    memset(f.data, 0, 12);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_EQUAL(f.data[23], 1);
+    CU_ASSERT_EQUAL(get16(&f, 34), 0x0303);
+    CU_ASSERT_EQUAL(test_checksum(f.data + 14, 20, 0), 0);
+    CU_ASSERT_EQUAL(test_checksum(f.data + 34, 36, 0), 0);
+    build_inner(&want, &ask);
+    CU_ASSERT_EQUAL(memcmp(f.data + 42, want.data + 14, 28), 0);
+    tear_down();
+}
+
 /* A service address is a longest-prefix match away from its rule. */
 static void
 test_longest_prefix(void)
@@ -658,5 +741,5 @@ UNIT_MAIN("sal_bpf", UNIT_TEST(test_syn_goes_to_resolver),
           UNIT_TEST(test_bare_reset), UNIT_TEST(test_second_server_is_reset),
           UNIT_TEST(test_colliding_tuples_are_mapped),
           UNIT_TEST(test_full_table), UNIT_TEST(test_ecn),
-          UNIT_TEST(test_own_service),
+          UNIT_TEST(test_own_service), UNIT_TEST(test_udp),
           UNIT_TEST(test_longest_prefix))
