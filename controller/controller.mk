@@ -18,8 +18,14 @@ $(BUILD)/tests/bench_plan: $(BUILD)/obj/tests/bench/bench_plan.o \
     $(LIBCONTROLLER) $(LIBSALIENT)
 	$(link)
 
-bench-plan: $(BUILD)/tests/bench_plan ## speed of the controller's core (ARGS="K SERVICES INSTANCES")
+bench-plan: $(BUILD)/tests/bench_plan ## speed of the controller's core (ARGS="K SERVICES INSTANCES [groups]")
 	@$< $(ARGS)
 .PHONY: bench-plan
+
+FUZZ_TARGETS += packet rules
+FUZZ_SRCS_packet := controller/packet.c proto/identity.c
+FUZZ_SRCS_rules := $(addprefix controller/,rules.c rules_flow.c rules_group.c \
+    rule_table.c paths.c routes.c topology.c topology_hosts.c registry.c \
+    addresses.c tiles.c) ofp-ext/service_id.c
 
 -include controller/shell.mk
