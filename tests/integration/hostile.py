@@ -4,6 +4,7 @@
 Run inside a host:
 
     hostile.py udp SEED COUNT CORPUS ADDRESS...   mutated SAL packets
+    hostile.py spoof SOURCE ADDRESS COUNT    packets with another's address
     hostile.py tcp SEED HOST PORT KIND            garbage on a stream
 
 'udp' sends mutations of the packets in CORPUS (hex, one a line) to UDP port
@@ -17,6 +18,7 @@ import sys
 import time
 
 SAL_PORT = 6090
+MARKER = b"spoofed"
 PATIENCE = 14  # Seconds; more than any handshake's time-out.
 TYPES = [0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x11, 0x12, 0x13, 0x14, 0x15]
 
@@ -54,6 +56,18 @@ def udp(seed, count, corpus, *addresses):
             sender.sendto(mutate(rng, rng.choice(packets or [b""])),
                           (address, SAL_PORT))
     print(f"sent {int(count) * len(addresses)}")
+
+
+def spoof(source, destination, count):
+    """UDP to the SAL port of 'destination' as if 'source' had sent it."""
+    raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    payload = MARKER.ljust(64, b"\0")
+    for _ in range(int(count)):
+        raw.sendto(struct.pack(
+            ">BBHHHBBH4s4sHHHH", 0x45, 0, 28 + len(payload), 0, 0, 64, 17, 0,
+            socket.inet_aton(source), socket.inet_aton(destination), 50000,
+            SAL_PORT, 8 + len(payload), 0) + payload, (destination, 0))
+    print(f"sent {count}")
 
 
 def openflow(rng):
@@ -120,4 +134,4 @@ def tcp(seed, host, port, kind):
 
 
 if __name__ == "__main__":
-    {"udp": udp, "tcp": tcp}[sys.argv[1]](*sys.argv[2:])
+    {"udp": udp, "tcp": tcp, "spoof": spoof}[sys.argv[1]](*sys.argv[2:])

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 
+from integration import hostile
 from topologies import numbers, quickstart, steps
 from topologies.capture import OFS_SAL, Capture, sal_type
 from topologies.daemon import ROOT
@@ -338,6 +339,27 @@ def hostile_packets_change_nothing(net):
     return f"{sent.strip()} packets, {len(load.results)} requests, none failed"
 
 
+def a_host_can_only_be_itself(net):
+    """Packets with another host's source address end at the edge switch."""
+    attacker, victim = net.get("web2"), net.get("h1")
+    _, port, _ = victim.switch_port
+
+    def arrived(source):
+        with Capture([port]) as capture:
+            attacker.do(sys.executable,
+                        f"{ROOT}/tests/integration/hostile.py", "spoof",
+                        source, victim.IP(), "20")
+            # What comes behind the spoofed ones says that they are through.
+            attacker.do("ping", "-c", "1", "-W", "5", victim.IP())
+            return sum(hostile.MARKER in frame
+                       for _, _, _, frame in capture.packets)
+
+    own, forged = arrived(attacker.IP()), arrived(net.get("web1").IP())
+    expect(own == 20, f"of its own {own} of 20 arrived")
+    expect(forged == 0, f"{forged} of 20 spoofed packets arrived")
+    return "20 of 20 packets of its own arrive, 0 of 20 as web1"
+
+
 def garbage_to_the_controller_is_survived(net):
     load = Load(net.get("h1"), URL)
     script = f"{ROOT}/tests/integration/hostile.py"
@@ -379,6 +401,7 @@ CHECKS = [
     controller_dies_and_returns,
     recompute_equals_incremental,
     hostile_packets_change_nothing,
+    a_host_can_only_be_itself,
     garbage_to_the_controller_is_survived,
     every_request_is_answered_by_weight,
 ]
