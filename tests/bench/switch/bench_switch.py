@@ -22,7 +22,7 @@ from report import Report
 from switch import Switch
 
 SLICE = 20000    # Packets: some milliseconds, short to what disturbs.
-ROUNDS = 25      # Pairs of slices.
+ROUNDS = 15      # Pairs of slices.
 COUNTED = 20000  # Packets that callgrind counts.
 TREES = ("pristine", "patched")
 

@@ -299,11 +299,11 @@ put_routes(FILE *file)
                 "actions=output:%u\n", SAL_TABLE_FORWARD, SAL_PRIORITY_HOST,
                 a >> 24, a >> 16 & 0xff, a >> 8 & 0xff, a & 0xff,
                 3 + i % N_OUT);
-        /* What a router does, and resolution too but for the TTL. */
+        /* What a router does, but for its own MAC: setting the source would
+         * make a megaflow for each sender.  Resolution does as much. */
         a += ROUTED;
         fprintf(file, "table=%d,priority=%d,ip,ip_dst=%u.%u.%u.%u,"
-                "actions=set_field:02:00:00:00:00:01->eth_src,"
-                "set_field:02:00:%02x:%02x:%02x:%02x->eth_dst,dec_ttl,"
+                "actions=set_field:02:00:%02x:%02x:%02x:%02x->eth_dst,dec_ttl,"
                 "output:%u\n", SAL_TABLE_FORWARD, SAL_PRIORITY_HOST,
                 a >> 24, a >> 16 & 0xff, a >> 8 & 0xff, a & 0xff, a >> 24,
                 a >> 16 & 0xff, a >> 8 & 0xff, a & 0xff, 3 + i % N_OUT);
