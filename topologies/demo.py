@@ -2,6 +2,7 @@
 """What `make demo` shows: the main job, step by step, with figures."""
 
 import os
+import signal
 import re
 import textwrap
 import time
