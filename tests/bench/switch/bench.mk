@@ -70,4 +70,4 @@ BENCH_PARTS ?=
 .PHONY: bench-switch
 bench-switch: $(BENCH_SWITCH_PROGRAMS) ## speed of the switch (BENCH_PARTS="extract plain resolve pick")
 	@$(PYTHON) -B $(BENCH_SWITCH_SRC)/bench_switch.py $(BUILD) \
-	    $(BENCH_PARTS)
+	    $(OVS_BUILD) $(BENCH_PARTS)

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speed of the switch.  README.md says what the figures mean.
 
-    bench_switch.py BUILD [PART...]
+    bench_switch.py BUILD OVS_BUILD [PART...]
 
-BUILD has what bench.mk builds.  Parts: extract, plain, resolve, pick.
+BUILD/bench/switch has the programs of bench.mk, OVS_BUILD the two trees.  Parts: extract, plain, resolve, pick.
 
 """
 
@@ -28,8 +28,8 @@ TREES = ("pristine", "patched")
 
 
 class Bench:
-    def __init__(self, build):
-        self.build = build                     # build/
+    def __init__(self, build, ovs_build):
+        self.ovs_build = ovs_build
         self.folder = build + "/bench/switch"  # programs, workloads, run files
         self.report = Report(build + "/bench/switch.json")
 
@@ -45,7 +45,7 @@ class Bench:
         return folder
 
     def switch(self, tree, wrapper=(), outputs="bench"):
-        prefix = self.build + ("/ovs" if tree == "patched"
+        prefix = self.ovs_build + ("/ovs" if tree == "patched"
                                else "/ovs-pristine/ovs")
         name = tree + ("-callgrind" if wrapper else "")
         return Switch(name, self.program("vswitchd-" + tree), prefix,
@@ -404,10 +404,10 @@ PARTS = {"extract": bench_extract, "plain": bench_plain,
 
 
 def main():
-    bench = Bench(os.path.abspath(sys.argv[1]))
+    bench = Bench(*map(os.path.abspath, sys.argv[1:3]))
     lock = open(bench.program("lock"), "w")
     fcntl.flock(lock, fcntl.LOCK_EX)
-    for part in sys.argv[2:] or PARTS:
+    for part in sys.argv[3:] or PARTS:
         started = time.monotonic()
         PARTS[part](bench)
         print("# %s: %.0f s" % (part, time.monotonic() - started),
