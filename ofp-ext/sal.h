@@ -86,7 +86,8 @@ struct sal_data_header {
     sal_u8 header_len;       /* Whole SAL header, options too, 32-bit words. */
     sal_u8 type;             /* enum sal_type. */
     sal_u8 proto;            /* Transport protocol, IANA: 6, 17, ... */
-    sal_u32 src_flow;        /* Flow ID of the sender; never 0. */
+    sal_u32 src_flow;        /* Flow ID of the sender; 0 only in the RESET of
+                              * one that made no flow. */
     sal_u32 dst_flow;        /* Flow ID of the receiver; 0 while unknown. */
     sal_u8 flags_class;      /* SAL_FLAG_* | path class. */
     sal_u8 inner;            /* SAL_INNER_*. */
