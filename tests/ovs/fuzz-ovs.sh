@@ -33,7 +33,12 @@ if [ ! -e "$obj/Makefile" ]; then
         > "$log" 2>&1 || { tail "$log"; exit 1; }
 fi
 echo "  FUZZ  compile"
-make -C "$obj" -j"$(nproc)" lib/libopenvswitch.la >> "$log" 2>&1 ||
+# The generated headers come first: nothing but "all" would see to that.
+sources=$(printf 'print:\n\t@echo $(BUILT_SOURCES)\n' |
+    make -s -C "$obj" --no-print-directory -f Makefile -f - print)
+# shellcheck disable=SC2086
+{ make -C "$obj" V=0 $sources &&
+  make -C "$obj" V=0 -j"$(nproc)" lib/libopenvswitch.la; } >> "$log" 2>&1 ||
     { tail -n 30 "$log"; exit 1; }
 python3 "$here/make-corpus.py" "$fuzz/corpus"
 
