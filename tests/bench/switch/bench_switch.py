@@ -4,8 +4,8 @@
 
     bench_switch.py BUILD OVS_BUILD [PART...]
 
-BUILD/bench/switch has the programs of bench.mk, OVS_BUILD the two trees.  Parts: extract, plain, resolve, pick.
-
+BUILD/bench/switch has the programs of bench.mk, OVS_BUILD the two trees.
+Parts: extract, plain, resolve, pick; all unless some are named.
 """
 
 import fcntl

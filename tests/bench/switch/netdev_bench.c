@@ -3,10 +3,10 @@
  *
  * Linked into ovs-vswitchd, it adds the port type "bench": a poll-mode port
  * whose packets come out of a pcap file in memory and whose output is counted
- * and freed.  No system call, no other process and no kernel is part of what is
- * measured, and a port that always has a full batch ready keeps the thread that
- * polls it busy, so that its CPU time divided by the number of packets is the
- * cost of one packet, whatever else the machine does meanwhile.
+ * and freed.  No system call, no other process and no kernel is part of what
+ * is measured, and a port that always has a full batch ready keeps the thread
+ * that polls it busy, so that its CPU time divided by the number of packets is
+ * the cost of one packet, whatever else the machine does meanwhile.
  *
  * Commands (ovs-appctl):
  *
@@ -14,15 +14,15 @@
  *                                  from where the last run of the file ended,
  *                                  and prints "CPU_NS WALL_NS SENT"
  *     bench/rewind PCAP            begins the file anew
- *     bench/memory                 prints the bytes that malloc() has given out
+ *     bench/memory                 prints the bytes that malloc() gave out
  *
  * Under valgrind --tool=callgrind --collect-atstart=no only the polling thread
  * is counted, and only from the first packet of a run to the last; each run is
  * dumped by itself.
  *
  * Threads: the commands run in the main thread, netdev_bench_rxq_recv() in a
- * PMD thread, netdev_bench_send() in any.  The one run at a time belongs to the
- * main thread, which waits for it; the polling thread has the use of it
+ * PMD thread, netdev_bench_send() in any.  The one run at a time belongs to
+ * the main thread, which waits for it; the polling thread has the use of it
  * from 'bench_run' being set until it signals 'done'. */
 #include <config.h>
 

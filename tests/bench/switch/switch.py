@@ -71,8 +71,9 @@ class Switch:
                    "other_config:max-idle=3600000")
         self.daemon = self._spawn(
             # A namespace each: they all want a device named ovs-netdev.
-            ["unshare", "-n", *wrapper, vswitchd, "unix:db.sock", "--unixctl=vswitchd.ctl",
-                       "--log-file=vswitchd.log", "-vconsole:off"])
+            ["unshare", "-n", *wrapper, vswitchd, "unix:db.sock",
+             "--unixctl=vswitchd.ctl", "--log-file=vswitchd.log",
+             "-vconsole:off"])
         self._await("vswitchd.ctl")
         self.vsctl("add-br", "br0", "--", "set", "Bridge", "br0",
                    "datapath_type=netdev", "fail_mode=secure",

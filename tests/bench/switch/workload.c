@@ -22,7 +22,7 @@
  *     data.pcap          DATA packets of bound flows, to random destinations
  *     data-each.pcap     the same, one to each destination
  *     ip.pcap, ip-fresh.pcap, ip-each.pcap: plain UDP as long as a SYN
- *     routed.pcap        the same to destinations that are routed, not switched
+ *     routed.pcap        the same to destinations that are routed
  *     udp.pcap, tcp.pcap           small packets, every one a new flow
  *     udp-few.pcap, tcp-few.pcap   small packets of 256 flows
  *
@@ -86,8 +86,8 @@ random_bytes(uint8_t *p, size_t n)
 }
 
 /* Services: one in sixteen an organisation (/64), then names below those
- * (/128), below these (/192), whole names (/256) and shards (/200).  A prefix is as the
- * name's hash makes it, see ofp-ext/service_id.h. */
+ * (/128), below these (/192), whole names (/256) and shards (/200).  A prefix
+ * is as the name's hash makes it, see ofp-ext/service_id.h. */
 
 static void
 extend(struct service *service, uint32_t i, int from_len)
