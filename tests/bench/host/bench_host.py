@@ -156,7 +156,8 @@ def report(rows):
 def main():
     build = sys.argv[1]
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
-    seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 1
+    # iperf3 takes whole seconds, and 0 for ever.
+    seconds = max(1, int(sys.argv[3])) if len(sys.argv) > 3 else 1
     lab = Lab(build, direct=True)
     processes = []
     try:
