@@ -28,10 +28,10 @@ TREES = ("pristine", "patched")
 
 
 class Bench:
-    def __init__(self, build, ovs_build):
+    def __init__(self, build, ovs_build, parts):
         self.ovs_build = ovs_build
         self.folder = build + "/bench/switch"  # programs, workloads, run files
-        self.report = Report(build + "/bench/switch.json")
+        self.report = Report(build + "/bench/switch.json", bool(parts))
 
     def program(self, name):
         return os.path.join(self.folder, name)
@@ -370,7 +370,9 @@ def bench_data(bench, switch, folder, packets):
     switch.appctl("revalidator/purge")
     flows = []
     for kind in ("data", "ip"):
-        switch.run("in2", "%s/%s-each.pcap" % (folder, kind), 20000)
+        path = "%s/%s-each.pcap" % (folder, kind)
+        switch.rewind(path)
+        switch.run("in2", path, 20000)
         flows.append(switch.megaflows())
     bench.report.put("switch.data.megaflows", flows[0], "megaflows")
     bench.report.put("switch.data.megaflows.with_plain", flows[1],
@@ -404,10 +406,11 @@ PARTS = {"extract": bench_extract, "plain": bench_plain,
 
 
 def main():
-    bench = Bench(*map(os.path.abspath, sys.argv[1:3]))
+    parts = sys.argv[3:]
+    bench = Bench(*map(os.path.abspath, sys.argv[1:3]), parts)
     lock = open(bench.program("lock"), "w")
     fcntl.flock(lock, fcntl.LOCK_EX)
-    for part in sys.argv[3:] or PARTS:
+    for part in parts or PARTS:
         started = time.monotonic()
         PARTS[part](bench)
         print("# %s: %.0f s" % (part, time.monotonic() - started),

@@ -7,9 +7,13 @@ import statistics
 
 
 class Report:
-    def __init__(self, path):
+    def __init__(self, path, keep):
+        """'keep': figures of an earlier run that this one leaves out stay."""
         self.path = path
         self.figures = {}
+        if keep and os.path.exists(path):
+            with open(path) as file:
+                self.figures = json.load(file)
 
     def put(self, name, value, unit):
         text = "%.0f" % value if abs(value) >= 100 else "%.4g" % value
