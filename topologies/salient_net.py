@@ -73,6 +73,7 @@ class SalientNet(Mininet):
     and start_agent() of each host; down() at the end."""
 
     API = f"{CONTROLLER}:{API_PORT}"
+    controller_options = ""  # More lines of its configuration.
 
     def __init__(self, name):
         # Mininet.init() would raise limits of the whole machine.
@@ -107,7 +108,7 @@ class SalientNet(Mininet):
     def start_controller(self):
         config = write(f"{RUN}/controller.yaml", CONTROLLER_YAML.format(
             address=CONTROLLER, openflow=OPENFLOW_PORT, api=API_PORT, run=RUN,
-            resolver=RESOLVER))
+            resolver=RESOLVER) + self.controller_options)
         self.salient_controller = Daemon(
             "controller", [f"{BUILD}/bin/salient-controller", "--config",
                            config], self.log_dir)
