@@ -14,6 +14,7 @@
 
 VLOG_DEFINE_THIS_MODULE(agent);
 
+#define DRAIN_POLL_MS 20
 #define SAVE_DELAY_MS 500 /* Names may change in bursts. */
 
 int64_t
@@ -136,7 +137,7 @@ static const struct session_ops session_ops = {
     .disconnect = session_disconnect,
 };
 
-static void finish_stop(struct agent *);
+static void drain_start(struct agent *);
 
 static void
 session_timer(uv_timer_t *timer)
@@ -212,7 +213,7 @@ agent_session_changed(struct agent *agent)
     const struct registrations *registrations
         = controller_session_registrations(agent->session);
     if (agent->stopping && hmap_is_empty(&registrations->map)) {
-        finish_stop(agent);
+        drain_start(agent);
     } else {
         arm_session_timer(agent);
     }
@@ -472,6 +473,7 @@ timer_at(struct agent *agent, size_t i)
     uv_timer_t *const timers[] = {
         &agent->session_timer, &agent->probe_timer,  &agent->apply_timer,
         &agent->save_timer,    &agent->waiter_timer, &agent->stop_timer,
+        &agent->drain_timer,
     };
     return i < ARRAY_SIZE(timers) ? timers[i] : NULL;
 }
@@ -584,12 +586,39 @@ finish_stop(struct agent *agent)
     agent->stopped(agent->stopped_aux);
 }
 
+/* Nobody sends new connections any more.  Those that are open may end by
+ * themselves; a handshake under way counts once it is bound, hence twice. */
+static void
+drain_timer(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+
+    agent->n_idle = datapath_n_flows(agent->datapath) ? 0 : agent->n_idle + 1;
+    if (agent->n_idle >= 2) {
+        finish_stop(agent);
+    }
+}
+
+static void
+drain_start(struct agent *agent)
+{
+    if (!agent->draining) {
+        agent->draining = true;
+        uv_timer_start(&agent->drain_timer, drain_timer, 0, DRAIN_POLL_MS);
+    }
+}
+
 static void
 stop_timer(uv_timer_t *timer)
 {
     struct agent *agent = timer->data;
 
-    VLOG_WARN("the controller did not confirm in time");
+    if (agent->draining) {
+        VLOG_WARN("%"PRIu64" connections are still open; they end here",
+                  datapath_n_flows(agent->datapath));
+    } else {
+        VLOG_WARN("the controller did not confirm in time");
+    }
     finish_stop(agent);
 }
 
@@ -605,13 +634,16 @@ agent_stop(struct agent *agent, void (*stopped)(void *aux), void *aux)
     agent->stopped = stopped;
     agent->stopped_aux = aux;
     agent_save_state(agent);
-    if (agent->config->keep_on_stop
-        || !controller_session_is_up(agent->session)) {
+    if (agent->config->keep_on_stop) {
         finish_stop(agent);
         return;
     }
     uv_timer_start(&agent->stop_timer, stop_timer,
                    agent->config->stop_timeout_ms, 0);
+    if (!controller_session_is_up(agent->session)) {
+        drain_start(agent);
+        return;
+    }
     controller_session_set_services(agent->session, &none, agent_now(agent));
     agent_session_changed(agent);
 }

@@ -62,8 +62,10 @@ struct agent {
     struct ovs_list tops;    /* The same, of "top". */
 
     uv_timer_t session_timer, probe_timer, apply_timer, save_timer;
-    uv_timer_t waiter_timer, stop_timer;
+    uv_timer_t waiter_timer, stop_timer, drain_timer;
     bool stopping;
+    bool draining;       /* Unregistered; open connections may end. */
+    unsigned int n_idle; /* Polls in a row without an open connection. */
     void (*stopped)(void *aux); /* agent_stop()'s. */
     void *stopped_aux;
 };

@@ -54,6 +54,9 @@ int datapath_installed(struct datapath *, struct host_tables *ret_tables);
 int datapath_apply(struct datapath *, const struct host_tables_diff *,
                    char **ret_error);
 
+/* Flows that are bound: connections that are open. */
+uint64_t datapath_n_flows(const struct datapath *);
+
 /* State dumps for salctl. */
 void datapath_format_status(struct datapath *, bool json, struct ds *);
 void datapath_format_flows(struct datapath *, bool json, struct ds *);

@@ -215,6 +215,13 @@ for_each_flow(int fd, void (*visit)(const struct sal_flow *, void *aux),
     return n;
 }
 
+uint64_t
+datapath_n_flows(const struct datapath *dp)
+{
+    return for_each_flow(bpf_map__fd(dp->skeleton->maps.sal_flows), NULL,
+                         NULL);
+}
+
 struct flow_dump {
     struct json *array; /* NULL: text. */
     struct ds *out;

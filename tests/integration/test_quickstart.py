@@ -33,6 +33,7 @@ from topologies.wait import TooLate, until
 
 SEED = int(os.environ.get("SEED", "20120425"))
 REFUSED, UNKNOWN_HOST = 7, 6  # curl's exit codes.
+BRIEF_BYTES = 3 << 20
 LARGE_BYTES = 32 << 20
 SLOW_BYTES = 12 << 20         # At nginx's 2 MB/s: some six seconds.
 
@@ -234,6 +235,26 @@ def agent_stops_without_a_trace(net):
     return f"{took * 1e3:.0f} ms, {len(load.results)} requests, none failed"
 
 
+def a_stop_lets_open_connections_end(net):
+    """A transfer that ends within the agent's stop_timeout is not cut."""
+    want = make_file(net, "slow", BRIEF_BYTES)
+    web3 = net.get("web3")
+    transfer = download(net, "slow/slow", LONELY)
+    try:
+        transfer.wait_begun()
+        start = time.monotonic()
+        status = web3.agent.stop()
+        took = time.monotonic() - start
+        got = transfer.finish()
+        left = web3.agent_traces()
+    finally:
+        web3.start_agent()
+    net.wait_ready(SERVICE, list(WEIGHTS))
+    expect(got == want, f"the transfer broke: {got}")
+    expect(status == 0 and not left, f"exit status {status}, {left}")
+    return f"transfer of {BRIEF_BYTES >> 20} MB intact, stopped in {took:.1f} s"
+
+
 def server_agent_dies_and_returns(net):
     """kill -9 of a server's sald: neither an established transfer nor new
     requests notice."""
@@ -396,6 +417,7 @@ CHECKS = [
     weight_changes_reach_the_switches,
     unregistered_service_vanishes,
     agent_stops_without_a_trace,
+    a_stop_lets_open_connections_end,
     server_agent_dies_and_returns,
     client_agent_dies_and_returns,
     controller_dies_and_returns,
