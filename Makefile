@@ -62,6 +62,7 @@ deps: ## install the Debian packages that are missing
 	@tests/setup/install-packages.sh
 
 check: deps ## pass all tests
+	@$(MAKE) --no-print-directory ovs
 	@$(MAKE) --no-print-directory -j$$(nproc) all unit-programs
 	@$(MAKE) --no-print-directory run-checks
 

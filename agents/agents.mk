@@ -70,7 +70,7 @@ $(BUILD)/obj/pic/%.o: %.c Makefile | $(OVS_STAMP) $(PROTO_HEADER)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
-$(BUILD)/obj/pic/salient.pb-c.o: $(GEN)/salient.pb-c.c
+$(BUILD)/obj/pic/salient.pb-c.o: $(GEN)/salient.pb-c.c | $(OVS_STAMP)
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -c $< -o $@

@@ -7,6 +7,7 @@ KEEP ?= 0
 ## Demonstration and network tests
 demo: deps ## run the main job in Mininet and show it working (KEEP=1: stay)
 	@start=$$(date +%s); \
+	$(MAKE) --no-print-directory ovs && \
 	$(MAKE) --no-print-directory -j$$(nproc) all && \
 	DEMO_BUILD_SECONDS=$$(($$(date +%s) - start)) \
 	    $(QUICKSTART) $(if $(filter 1,$(KEEP)),--keep,--demo)
