@@ -16,7 +16,7 @@ set -u
 
 key=$1
 mkdir -p "$2" || exit 1
-top=$(cd "$2" && pwd)
+top=$(cd "$2" && pwd -P)
 patches=$(cd "$(dirname "$0")" && pwd)
 tarball=${OVS_TARBALL:-/usr/src/openvswitch/openvswitch.tar.gz}
 src=$top/ovs-src
@@ -123,11 +123,14 @@ fi
 step compare keep_times
 rm -rf "$src" && mv "$src.new" "$src" || die "cannot replace $src"
 
-mkdir -p "$obj"
 args="$src/configure --prefix=$prefix PYTHON3=/usr/bin/python3
       ${OVS_CONFIGURE:-}"
+if [ -e "$obj/.configured" ] && [ "$args" != "$(cat "$obj/.configured")" ]; then
+    # Moved here from elsewhere: the dependencies name the old place.
+    step "clean" rm -rf "$obj"
+fi
+mkdir -p "$obj"
 if [ ! -e "$obj/Makefile" ] || [ ! -e "$obj/.configured" ] ||
-        [ "$args" != "$(cat "$obj/.configured")" ] ||
         [ "$src/configure" -nt "$obj/config.status" ]; then
     step configure sh -c 'cd "$1" && shift && exec "$@"' sh "$obj" \
         $args CFLAGS="${OVS_OPT:--O2 -g0}"
