@@ -40,3 +40,4 @@ check-dissector: $(BUILD)/tests/sal_layout ## the Wireshark dissector against of
 .PHONY: check-dissector
 
 include tests/bench/switch/bench.mk
+include tests/bench/controller/bench.mk

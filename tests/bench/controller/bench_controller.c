@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How fast the controller is: the real process, switches and agents that do
+ * not exist, real sockets.  Prints `bench NAME VALUE UNIT` lines.
+ *
+ *     bench_controller CONTROLLER JSON PART...
+ *
+ * A part is register:EDGES:SERVICES, changes:EDGES:SERVICES or
+ * failover:K:SERVICES.  Services have three instances.
+ *
+ * The load shares the machine with what it measures.  Wall time therefore
+ * contains the time that all the switches take; the controller's CPU time is
+ * printed beside it. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include "openvswitch/dynamic-string.h"
+#include "openvswitch/vlog.h"
+#include "tests/bench/controller/load.h"
+#include "util.h"
+
+#define INSTANCES 3
+#define REGISTRATIONS 200
+#define FAILURES 20
+#define QUIET_US 200000
+#define TIMEOUT_US 120000000
+#define IDLE_US 5000000
+
+static struct load load;
+static struct load_controller controller;
+static const char *program;
+static struct ds json = DS_EMPTY_INITIALIZER;
+static bool failed;
+static uv_timer_t tick;
+
+uint64_t
+load_now_us(void)
+{
+    return uv_hrtime() / 1000;
+}
+
+static void OVS_PRINTF_FORMAT(3, 4)
+report(double value, const char *unit, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    char *name = xvasprintf(format, args);
+    va_end(args);
+    printf("bench controller.%s %.3f %s\n", name, value, unit);
+    fflush(stdout);
+    ds_put_format(&json, "%s  \"controller.%s\": {\"value\": %.3f, "
+                  "\"unit\": \"%s\"}", json.length ? ",\n" : "", name, value,
+                  unit);
+    free(name);
+}
+
+static void
+fail(const char *what)
+{
+    fprintf(stderr, "failed: %s\n", what);
+    failed = true;
+}
+
+/* Runs the loop until 'condition' holds. */
+static bool
+run_until(bool (*condition)(void), const char *what)
+{
+    uint64_t end = load_now_us() + TIMEOUT_US;
+
+    while (!condition()) {
+        if (load_now_us() > end) {
+            fail(what);
+            return false;
+        }
+        uv_run(load.loop, UV_RUN_ONCE);
+    }
+    return true;
+}
+
+static bool
+answered(void)
+{
+    return load_agents_are_answered(&load);
+}
+
+static bool
+attached(void)
+{
+    for (int i = 0; i < load.n_agents; i++) {
+        if (!load.agents[i].attached) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool
+quiet(void)
+{
+    return load_now_us() > load.last_written_us + QUIET_US;
+}
+
+/* Nothing is written any more, and what was is right. */
+static bool
+settled(void)
+{
+    if (!quiet()) {
+        return false;
+    }
+    if (load_check(&load, false)) {
+        load.last_written_us = MAX(load.last_written_us,
+                                   load_now_us() - QUIET_US / 2);
+        return false;
+    }
+    return true;
+}
+
+static uint64_t idle_end;
+
+static bool
+idle_over(void)
+{
+    return load_now_us() > idle_end;
+}
+
+static void
+check(const char *what)
+{
+    size_t n = load_check(&load, true);
+
+    if (n || load.faults) {
+        fprintf(stderr, "%s: %zu differences, %llu faults\n", what, n,
+                (unsigned long long) load.faults);
+        failed = true;
+        load.faults = 0;
+    }
+}
+
+static size_t
+count_flows(void)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < load.n_switches; i++) {
+        n += hmap_count(&load.switches[i].flows);
+    }
+    return n;
+}
+
+/* Distributions. */
+
+static int
+compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *) a, y = *(const double *) b;
+    return x < y ? -1 : x > y;
+}
+
+static double
+percentile(double samples[], int n, int p)
+{
+    qsort(samples, n, sizeof *samples, compare_doubles);
+    return samples[MIN(n - 1, n * p / 100)];
+}
+
+/* A network comes and goes. */
+
+static void
+ticked(uv_timer_t *timer)
+{
+    /* Only lets run_until() look again. */
+}
+
+static void
+begin(int n_services)
+{
+    load.loop = uv_default_loop();
+    load.loop->data = &load;
+    load.n_services = n_services;
+    load.services = xcalloc(n_services, sizeof *load.services);
+    for (int i = 0; i < n_services; i++) {
+        load.services[i] = (struct load_service) {INSTANCES, {1, 1, 1}};
+    }
+    load.registered = true;
+    uv_timer_init(load.loop, &tick);
+    uv_timer_start(&tick, ticked, 20, 20);
+    load_controller_configure(&load, &controller);
+    load_controller_start(&controller, program);
+    for (int i = 0; i < load.n_switches; i++) {
+        load_switch_start(&load, &load.switches[i]);
+    }
+    for (int i = 0; i < load.n_agents; i++) {
+        load_agent_start(&load, &load.agents[i]);
+    }
+}
+
+static void
+finish(void)
+{
+    load.stopping = true;
+    for (int i = 0; i < load.n_switches; i++) {
+        load_switch_stop(&load.switches[i]);
+    }
+    for (int i = 0; i < load.n_agents; i++) {
+        load_agent_stop(&load.agents[i]);
+    }
+    uv_close((uv_handle_t *) &tick, NULL);
+    load_controller_kill(&controller, SIGTERM);
+    uv_run(load.loop, UV_RUN_DEFAULT);
+    load_controller_remove(&controller);
+    load_free(&load);
+    memset(&load, 0, sizeof load);
+}
+
+static bool
+cold_start(const char *name)
+{
+    uint64_t start = load_now_us();
+
+    if (!run_until(attached, "every host is seen")
+        || !run_until(answered, "all registrations are confirmed")
+        || !run_until(settled, "the rules are right")) {
+        check("cold start");
+        return false;
+    }
+    report((load.last_written_us - start) / 1e3, "ms", "cold_start_ms%s",
+           name);
+    report(load_controller_cpu_us(&controller) / 1e3, "ms",
+           "cold_start_cpu_ms%s", name);
+    report(count_flows(), "rules", "rules%s", name);
+    report(load_controller_memory_mb(&controller), "MB", "memory_mb%s", name);
+    return true;
+}
+
+/* Parts. */
+
+static bool
+one_registration(int i, double *ret_ms)
+{
+    struct load_service *service = &load.services[i];
+    struct load_agent *agent;
+    uint64_t start = load_now_us();
+
+    service->weight[INSTANCES] = 1;
+    service->n = INSTANCES + 1;
+    load_register(&load, i, INSTANCES, true);
+    agent = &load.agents[load_agent_of(&load, i, INSTANCES)];
+    if (!run_until(answered, "a registration is confirmed")) {
+        return false;
+    }
+    *ret_ms = (agent->answered_us - start) / 1e3;
+    return true;
+}
+
+static void
+register_latency(int edges)
+{
+    int n = MIN(REGISTRATIONS, load.n_services);
+    double samples[REGISTRATIONS], cpu = load_controller_cpu_us(&controller);
+
+    for (int i = 0; i < n; i++) {
+        if (!one_registration(i, &samples[i])) {
+            return;
+        }
+    }
+    cpu = load_controller_cpu_us(&controller) - cpu;
+    report(percentile(samples, n, 50), "ms", "register_p50_ms.%d", edges);
+    report(percentile(samples, n, 99), "ms", "register_p99_ms.%d", edges);
+    report(cpu / n / 1e3, "ms", "register_cpu_ms.%d", edges);
+    check("registrations");
+}
+
+static void
+restart(int edges)
+{
+    uint64_t before = load.flow_mods;
+
+    load_controller_kill(&controller, SIGKILL);
+    for (int i = 0; i < load.n_agents; i++) {
+        load.agents[i].up = load.agents[i].attached = false;
+    }
+    uint64_t start = load_now_us();
+    load_controller_start(&controller, program);
+    if (run_until(attached, "every host is seen after the restart")
+        && run_until(answered, "all is confirmed after the restart")) {
+        report((load_now_us() - start) / 1e3, "ms", "restart_ms.%d", edges);
+        run_until(quiet, "it is quiet after the restart");
+        report(load.flow_mods - before, "rules", "restart_rules_written%s",
+               edges == 10 ? "" : xasprintf(".%d", edges));
+        check("restart");
+    }
+}
+
+static void
+idle(void)
+{
+    run_until(settled, "nothing is left to do");
+    double cpu = load_controller_cpu_us(&controller);
+
+    idle_end = load_now_us() + IDLE_US;
+    run_until(idle_over, "time passes");
+    cpu = load_controller_cpu_us(&controller) - cpu;
+    report(cpu * 100 / IDLE_US, "%", "idle_cpu");
+}
+
+static void
+run_register(int edges, int n_services)
+{
+    char name[32];
+
+    snprintf(name, sizeof name, ".%d", edges);
+    load_star(&load, edges, MAX(1, 30 / edges));
+    begin(n_services);
+    report(n_services, "services", "services.%d", edges);
+    if (cold_start(name)) {
+        register_latency(edges);
+        if (edges == 10) {
+            idle();
+        }
+        restart(edges);
+    }
+    finish();
+}
+
+/* Distinct services, each final state confirmed. */
+static void
+change_all(int edges)
+{
+    uint64_t start = load_now_us(), mods = load.flow_mods;
+    double cpu = load_controller_cpu_us(&controller);
+    int n = load.n_services;
+
+    for (int i = 0; i < n; i++) {
+        load.services[i].weight[0] = 3;
+        load_register(&load, i, 0, i >= n - load.n_agents);
+    }
+    if (!run_until(answered, "all changes are confirmed")) {
+        return;
+    }
+    double wall = load_now_us() - start;
+    cpu = load_controller_cpu_us(&controller) - cpu;
+    report(n / wall * 1e6, "/s", "changes_per_s%s",
+           edges == 1 ? "" : xasprintf(".%d", edges));
+    report(n / cpu * 1e6, "/s", "changes_per_cpu_s.%d", edges);
+    report((load.flow_mods - mods) / (double) n, "rules",
+           "changes_rules.%d", edges);
+    check("changes");
+}
+
+static void
+run_changes(int edges, int n_services)
+{
+    load_star(&load, edges, MAX(1, 4 / edges));
+    begin(n_services);
+    if (run_until(attached, "every host is seen")
+        && run_until(answered, "all registrations are confirmed")
+        && run_until(settled, "the rules are right")) {
+        change_all(edges);
+    }
+    finish();
+}
+
+static bool
+one_failure(int k, int i, double *ret_ms)
+{
+    int half = k / 2, n_core = half * half, pod = i % k;
+    int aggregation = n_core + pod * k + i / 2 % half;
+    /* Up to the core and down to the edge in turn. */
+    int port = 1 + i % half + (i & 1 ? half : 0);
+
+    load_set_link(&load, aggregation, port, false);
+    load_distances(&load);
+    uint64_t start = load_now_us();
+    load.last_written_us = start;
+    if (!run_until(settled, "a dead link is bypassed")) {
+        return false;
+    }
+    *ret_ms = (load.last_written_us - start) / 1e3;
+    load_set_link(&load, aggregation, port, true);
+    load_distances(&load);
+    load.last_written_us = load_now_us();
+    return run_until(settled, "a link is back");
+}
+
+static void
+run_failover(int k, int n_services)
+{
+    double samples[FAILURES], cpu;
+    int n = 0;
+
+    load_fat_tree(&load, k);
+    begin(n_services);
+    if (run_until(attached, "every host is seen")
+        && run_until(answered, "all registrations are confirmed")
+        && run_until(settled, "the rules are right")) {
+        cpu = load_controller_cpu_us(&controller);
+        uint64_t mods = load.flow_mods;
+        while (n < FAILURES && one_failure(k, n, &samples[n])) {
+            n++;
+        }
+        cpu = load_controller_cpu_us(&controller) - cpu;
+        if (n == FAILURES) {
+            report(percentile(samples, n, 50), "ms", "failover_p50_ms.k%d",
+                   k);
+            report(percentile(samples, n, 99), "ms", "failover_p99_ms.k%d",
+                   k);
+            report(cpu / n / 1e3, "ms", "failover_cpu_ms.k%d", k);
+            report((load.flow_mods - mods) / (double) n, "rules",
+                   "failover_rules.k%d", k);
+        }
+        check("failures");
+    }
+    finish();
+}
+
+static void
+write_json(const char *path)
+{
+    FILE *file = fopen(path, "w");
+
+    if (!file) {
+        ovs_fatal(errno, "%s", path);
+    }
+    fprintf(file, "{\n%s\n}\n", ds_cstr(&json));
+    fclose(file);
+    ds_destroy(&json);
+}
+
+int
+main(int argc, char *argv[])
+{
+    if (argc < 4) {
+        fprintf(stderr, "usage: bench_controller CONTROLLER JSON PART...\n");
+        return 2;
+    }
+    set_program_name(argv[0]);
+    vlog_set_levels(NULL, VLF_ANY_DESTINATION, VLL_OFF);
+    signal(SIGPIPE, SIG_IGN);
+    program = argv[1];
+    for (int i = 3; i < argc; i++) {
+        char part[32];
+        int size, services;
+
+        if (sscanf(argv[i], "%31[a-z]:%d:%d", part, &size, &services) != 3
+            || size < 1 || services < 1) {
+            ovs_fatal(0, "%s: not PART:SIZE:SERVICES", argv[i]);
+        } else if (!strcmp(part, "register")) {
+            run_register(size, services);
+        } else if (!strcmp(part, "changes")) {
+            run_changes(size, services);
+        } else if (!strcmp(part, "failover")) {
+            run_failover(size, services);
+        } else {
+            ovs_fatal(0, "%s: no such part", part);
+        }
+    }
+    write_json(argv[2]);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,582 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/bench/controller/load.h"
+
+#include <string.h>
+#include "bitmap.h"
+#include "flow.h"
+#include "hash.h"
+#include "openflow/openflow.h"
+#include "openvswitch/meta-flow.h"
+#include "openvswitch/ofp-actions.h"
+#include "openvswitch/ofp-bundle.h"
+#include "openvswitch/ofp-meter.h"
+#include "openvswitch/ofp-table.h"
+#include "openvswitch/ofp-util.h"
+#include "util.h"
+
+#define RETRY_MS 10
+#define BUNDLE_ADD_LEN 16 /* Before the message within. */
+
+/* Of an OpenFlow 1.5 flow_mod. */
+#define OFS_TABLE 24
+#define OFS_COMMAND 25
+#define OFS_PRIORITY 30
+#define OFS_MATCH 48
+
+static void try_to_connect(uv_timer_t *);
+
+static struct load *
+load_of(const struct load_switch *sw)
+{
+    return sw->tcp.loop->data;
+}
+
+/* Sending. */
+
+struct pending {
+    uv_write_t request;
+    uint8_t data[];
+};
+
+static void
+written(uv_write_t *request, int status)
+{
+    free(CONTAINER_OF(request, struct pending, request));
+}
+
+static void
+flush(struct load_switch *sw)
+{
+    uv_buf_t buf = uv_buf_init(sw->output.data, sw->output.size);
+
+    if (!sw->open || !buf.len) {
+        return;
+    }
+    int n = uv_try_write((uv_stream_t *) &sw->tcp, &buf, 1);
+    n = MAX(n, 0);
+    if (n < buf.len) {
+        struct pending *pending = xmalloc(sizeof *pending + buf.len - n);
+
+        memcpy(pending->data, buf.base + n, buf.len - n);
+        buf = uv_buf_init((char *) pending->data, buf.len - n);
+        if (uv_write(&pending->request, (uv_stream_t *) &sw->tcp, &buf, 1,
+                     written)) {
+            free(pending);
+        }
+    }
+    ofpbuf_clear(&sw->output);
+}
+
+static void
+put(struct load_switch *sw, struct ofpbuf *b)
+{
+    ofpmsg_update_length(b);
+    ofpbuf_put(&sw->output, b->data, b->size);
+    ofpbuf_delete(b);
+}
+
+static void
+put_list(struct load_switch *sw, struct ovs_list *messages)
+{
+    struct ofpbuf *b;
+
+    LIST_FOR_EACH_POP (b, list_node, messages) {
+        put(sw, b);
+    }
+}
+
+/* What the switch is. */
+
+static struct ofputil_phy_port
+describe_port(const struct load_switch *sw, int number)
+{
+    struct ofputil_phy_port port = {
+        .port_no = u16_to_ofp(number),
+        .hw_addr = {{{6, 0, sw->index >> 8, sw->index, number >> 8,
+                      number}}},
+        .state = sw->ports[number].up ? OFPUTIL_PS_LIVE
+                                      : OFPUTIL_PS_LINK_DOWN,
+        .curr_speed = 10000000,
+    };
+    snprintf(port.name, sizeof port.name, "eth%d", number);
+    return port;
+}
+
+static void
+tell_features(struct load_switch *sw, const struct ofp_header *oh)
+{
+    struct ofputil_switch_features features = {
+        .datapath_id = sw->index + 1,
+        .n_tables = 254,
+        .capabilities = OFPUTIL_C_BUNDLES,
+    };
+    put(sw, ofputil_encode_switch_features(
+                &features, openflow_protocol(oh->version), oh->xid));
+}
+
+static void
+tell_tables(struct load_switch *sw, const struct ofp_header *oh)
+{
+    struct ofputil_table_features features = {.any_properties = true};
+    const struct mf_field *service = mf_from_name("sal_service");
+    struct ovs_list replies;
+
+    ofpmp_init(&replies, oh);
+    bitmap_set1(features.match.bm, service->id);
+    bitmap_set1(features.mask.bm, service->id);
+    ofputil_append_table_features(&features, NULL, &replies);
+    put_list(sw, &replies);
+}
+
+static void
+tell_ports(struct load_switch *sw, const struct ofp_header *oh)
+{
+    struct ovs_list replies;
+
+    ofpmp_init(&replies, oh);
+    for (int i = 1; i <= sw->n_ports; i++) {
+        struct ofputil_phy_port port = describe_port(sw, i);
+        ofputil_append_port_desc_stats_reply(&port, &replies);
+    }
+    put_list(sw, &replies);
+    sw->up = true;
+}
+
+static void
+tell_flows(struct load_switch *sw, const struct ofp_header *oh)
+{
+    struct load_flow *flow;
+    struct ovs_list replies;
+    struct ofpbuf ofpacts;
+
+    ofpmp_init(&replies, oh);
+    ofpbuf_init(&ofpacts, 0);
+    HMAP_FOR_EACH (flow, node, &sw->flows) {
+        const struct ofp_header *fm_oh = (const void *) flow->message;
+        struct ofputil_flow_stats stats;
+        struct ofputil_flow_mod fm;
+
+        if (ofputil_decode_flow_mod(&fm, fm_oh, openflow_protocol(oh->version),
+                                    NULL, NULL, &ofpacts, OFPP_MAX, 254)) {
+            load_of(sw)->faults++;
+            continue;
+        }
+        memset(&stats, 0, sizeof stats);
+        minimatch_expand(&fm.match, &stats.match);
+        stats.cookie = fm.new_cookie;
+        stats.table_id = fm.table_id;
+        stats.priority = fm.priority;
+        stats.idle_age = stats.hard_age = -1;
+        stats.flags = fm.flags;
+        stats.ofpacts = fm.ofpacts;
+        stats.ofpacts_len = fm.ofpacts_len;
+        ofputil_append_flow_stats_reply(&stats, &replies, NULL);
+        minimatch_destroy(&fm.match);
+    }
+    ofpbuf_uninit(&ofpacts);
+    put_list(sw, &replies);
+}
+
+static void
+tell_meters(struct load_switch *sw, const struct ofp_header *oh)
+{
+    struct ovs_list replies;
+    struct ofpbuf bands;
+
+    ofpmp_init(&replies, oh);
+    ofpbuf_init(&bands, 0);
+    for (int i = 0; i < LOAD_METERS; i++) {
+        struct ofputil_meter_mod mm;
+
+        if (sw->meters[i]
+            && !ofputil_decode_meter_mod(sw->meters[i]->data, &mm, &bands)) {
+            ofputil_append_meter_config(&replies, &mm.meter);
+        }
+    }
+    ofpbuf_uninit(&bands);
+    put_list(sw, &replies);
+}
+
+static void
+tell_nothing(struct load_switch *sw, const struct ofp_header *oh)
+{
+    struct ovs_list replies;
+
+    ofpmp_init(&replies, oh);
+    put_list(sw, &replies);
+}
+
+/* What it is told to do. */
+
+/* The same match is always encoded in the same way, so bytes tell whether two
+ * are the same. */
+static struct load_flow *
+find_flow(struct load_switch *sw, const uint8_t *message, uint32_t hash,
+          uint32_t key_len)
+{
+    struct load_flow *flow;
+
+    HMAP_FOR_EACH_WITH_HASH (flow, node, hash, &sw->flows) {
+        if (flow->key_len == key_len
+            && flow->message[OFS_TABLE] == message[OFS_TABLE]
+            && !memcmp(flow->message + OFS_PRIORITY, message + OFS_PRIORITY, 2)
+            && !memcmp(flow->message + OFS_MATCH, message + OFS_MATCH,
+                       key_len)) {
+            return flow;
+        }
+    }
+    return NULL;
+}
+
+static void
+handle_flow_mod(struct load_switch *sw, const struct ofp_header *oh)
+{
+    const uint8_t *message = (const uint8_t *) oh;
+    uint32_t len = ntohs(oh->length);
+    uint32_t key_len = message[OFS_MATCH + 2] << 8 | message[OFS_MATCH + 3];
+    struct load *l = load_of(sw);
+
+    l->flow_mods++;
+    sw->written = true;
+    if (OFS_MATCH + key_len > len) {
+        l->faults++;
+        return;
+    }
+    uint32_t hash = hash_bytes(message + OFS_MATCH, key_len,
+                               message[OFS_TABLE]);
+    struct load_flow *old = find_flow(sw, message, hash, key_len);
+
+    if (old) {
+        hmap_remove(&sw->flows, &old->node);
+        free(old);
+    }
+    if (message[OFS_COMMAND] == OFPFC_ADD) {
+        struct load_flow *flow = xmalloc(sizeof *flow + len);
+
+        flow->key_len = key_len;
+        memcpy(flow->message, message, len);
+        hmap_insert(&sw->flows, &flow->node, hash);
+    } else if (message[OFS_COMMAND] != OFPFC_DELETE_STRICT || !old) {
+        l->faults++; /* Nothing else is expected, and it must be there. */
+    }
+}
+
+static void
+commit(struct load_switch *sw)
+{
+    size_t ofs = 0;
+
+    while (ofs < sw->bundle.size) {
+        const struct ofp_header *oh
+            = (const void *) ((uint8_t *) sw->bundle.data + ofs);
+
+        if (oh->type == OFPTYPE_FLOW_MOD || oh->type == 14) {
+            handle_flow_mod(sw, oh);
+        } else {
+            load_of(sw)->faults++;
+        }
+        ofs += ROUND_UP(ntohs(oh->length), 8);
+    }
+    ofpbuf_clear(&sw->bundle);
+}
+
+static void
+handle_bundle_add(struct load_switch *sw, const struct ofp_header *oh)
+{
+    const uint8_t *inner = (const uint8_t *) oh + BUNDLE_ADD_LEN;
+    size_t len = ntohs(((const struct ofp_header *) inner)->length);
+
+    if (BUNDLE_ADD_LEN + len > ntohs(oh->length)) {
+        load_of(sw)->faults++;
+        return;
+    }
+    ofpbuf_put(&sw->bundle, inner, len);
+    ofpbuf_put_zeros(&sw->bundle, ROUND_UP(len, 8) - len);
+}
+
+static void
+handle_bundle(struct load_switch *sw, const struct ofp_header *oh)
+{
+    struct ofputil_bundle_ctrl_msg control;
+
+    if (ofputil_decode_bundle_ctrl(oh, &control)) {
+        load_of(sw)->faults++;
+        return;
+    }
+    if (control.type == OFPBCT_COMMIT_REQUEST) {
+        commit(sw);
+    } else {
+        ofpbuf_clear(&sw->bundle);
+    }
+    control.type++; /* The reply's number follows the request's. */
+    put(sw, ofputil_encode_bundle_ctrl_reply(oh, &control));
+}
+
+static void
+handle_meter_mod(struct load_switch *sw, const struct ofp_header *oh)
+{
+    struct ofputil_meter_mod mm;
+    struct ofpbuf bands;
+
+    ofpbuf_init(&bands, 0);
+    if (!ofputil_decode_meter_mod(oh, &mm, &bands)
+        && mm.meter.meter_id < LOAD_METERS) {
+        ofpbuf_delete(sw->meters[mm.meter.meter_id]);
+        sw->meters[mm.meter.meter_id]
+            = ofpbuf_clone_data(oh, ntohs(oh->length));
+    } else {
+        load_of(sw)->faults++;
+    }
+    ofpbuf_uninit(&bands);
+}
+
+void
+load_switch_packet_in(struct load_switch *sw, int port, const void *data,
+                      size_t len)
+{
+    struct ofputil_packet_in_private pin = {
+        .base = {
+            .packet = CONST_CAST(void *, data),
+            .packet_len = len,
+            .reason = OFPR_ACTION,
+        },
+    };
+
+    if (!sw->up) {
+        return;
+    }
+    match_init_catchall(&pin.base.flow_metadata);
+    match_set_in_port(&pin.base.flow_metadata, u16_to_ofp(port));
+    put(sw, ofputil_encode_packet_in_private(&pin, OFPUTIL_P_OF15_OXM,
+                                             OFPUTIL_PACKET_IN_STD));
+    flush(sw);
+}
+
+static void
+handle_packet_out(struct load_switch *sw, const struct ofp_header *oh)
+{
+    struct ofputil_packet_out po;
+    const struct ofpact *action;
+    struct ofpbuf ofpacts;
+    struct load *l = load_of(sw);
+
+    ofpbuf_init(&ofpacts, 0);
+    if (ofputil_decode_packet_out(&po, oh, NULL, &ofpacts)) {
+        l->faults++;
+        po.ofpacts_len = 0;
+    }
+    OFPACT_FOR_EACH (action, po.ofpacts, po.ofpacts_len) {
+        int port = action->type == OFPACT_OUTPUT
+                   ? ofp_to_u16(ofpact_get_OUTPUT(action)->port) : 0;
+
+        if (port >= 1 && port <= sw->n_ports && sw->ports[port].up
+            && sw->ports[port].peer >= 0) {
+            load_switch_packet_in(&l->switches[sw->ports[port].peer],
+                                  sw->ports[port].peer_port, po.packet,
+                                  po.packet_len);
+        }
+    }
+    ofpbuf_uninit(&ofpacts);
+}
+
+static void
+handle_barrier(struct load_switch *sw, const struct ofp_header *oh)
+{
+    put(sw, ofpraw_alloc_reply(OFPRAW_OFPT11_BARRIER_REPLY, oh, 0));
+    if (sw->written) {
+        sw->written = false;
+        load_of(sw)->last_written_us = load_now_us();
+    }
+}
+
+static void
+handle_request(struct load_switch *sw, const struct ofp_header *oh)
+{
+    struct ofputil_meter_features meters = {.max_meters = 100,
+                                            .max_bands = 1};
+    enum ofptype type;
+
+    if (ofptype_decode(&type, oh)) {
+        load_of(sw)->faults++;
+        return;
+    }
+    switch ((int) type) {
+    case OFPTYPE_HELLO:
+        put(sw, ofputil_encode_hello(1u << OFP15_VERSION));
+        break;
+    case OFPTYPE_FEATURES_REQUEST:
+        tell_features(sw, oh);
+        break;
+    case OFPTYPE_TABLE_FEATURES_STATS_REQUEST:
+        tell_tables(sw, oh);
+        break;
+    case OFPTYPE_PORT_DESC_STATS_REQUEST:
+        tell_ports(sw, oh);
+        break;
+    case OFPTYPE_METER_FEATURES_STATS_REQUEST:
+        put(sw, ofputil_encode_meter_features_reply(&meters, oh));
+        break;
+    case OFPTYPE_FLOW_STATS_REQUEST:
+        tell_flows(sw, oh);
+        break;
+    case OFPTYPE_METER_CONFIG_STATS_REQUEST:
+        tell_meters(sw, oh);
+        break;
+    case OFPTYPE_GROUP_DESC_STATS_REQUEST:
+        tell_nothing(sw, oh);
+        break;
+    case OFPTYPE_DESC_STATS_REQUEST:
+    case OFPTYPE_GROUP_FEATURES_STATS_REQUEST:
+        put(sw, ofperr_encode_reply(OFPERR_OFPBRC_BAD_STAT, oh));
+        break;
+    case OFPTYPE_ECHO_REQUEST:
+        put(sw, ofputil_encode_echo_reply(oh));
+        break;
+    case OFPTYPE_BARRIER_REQUEST:
+        handle_barrier(sw, oh);
+        break;
+    case OFPTYPE_BUNDLE_CONTROL:
+        handle_bundle(sw, oh);
+        break;
+    case OFPTYPE_BUNDLE_ADD_MESSAGE:
+        handle_bundle_add(sw, oh);
+        break;
+    case OFPTYPE_FLOW_MOD:
+        handle_flow_mod(sw, oh);
+        break;
+    case OFPTYPE_METER_MOD:
+        handle_meter_mod(sw, oh);
+        break;
+    case OFPTYPE_PACKET_OUT:
+        handle_packet_out(sw, oh);
+        break;
+    default:
+        load_of(sw)->faults++;
+        break;
+    }
+}
+
+/* The connection. */
+
+static void
+closed(uv_handle_t *handle)
+{
+    struct load_switch *sw = handle->data;
+    struct load *l = handle->loop->data;
+
+    openflow_stream_destroy(&sw->input);
+    ofpbuf_uninit(&sw->output);
+    ofpbuf_uninit(&sw->bundle);
+    l->open_handles--;
+    if (!l->stopping) {
+        uv_timer_start(&sw->retry, try_to_connect, RETRY_MS, 0);
+    }
+}
+
+static void
+close_connection(struct load_switch *sw)
+{
+    sw->open = sw->up = false;
+    if (!uv_is_closing((uv_handle_t *) &sw->tcp)) {
+        uv_close((uv_handle_t *) &sw->tcp, closed);
+    }
+}
+
+static void
+allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
+{
+    static char buffer[256 * 1024];
+
+    *buf = uv_buf_init(buffer, sizeof buffer);
+}
+
+static void
+received(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+    struct load_switch *sw = stream->data;
+    struct ofpbuf *message;
+
+    if (n < 0) {
+        close_connection(sw);
+        return;
+    }
+    openflow_stream_push(&sw->input, buf->base, n);
+    while (openflow_stream_next(&sw->input, &message) > 0) {
+        handle_request(sw, message->data);
+        ofpbuf_delete(message);
+    }
+    flush(sw);
+}
+
+static void
+connected(uv_connect_t *request, int status)
+{
+    struct load_switch *sw = request->data;
+
+    if (status) {
+        close_connection(sw);
+        return;
+    }
+    sw->open = true;
+    uv_tcp_nodelay(&sw->tcp, 1);
+    uv_read_start((uv_stream_t *) &sw->tcp, allocate, received);
+}
+
+static void
+try_to_connect(uv_timer_t *timer)
+{
+    struct load_switch *sw = timer->data;
+    struct load *l = timer->loop->data;
+    struct sockaddr_in sin;
+
+    uv_ip4_addr("127.0.0.1", l->openflow_port, &sin);
+    uv_tcp_init(l->loop, &sw->tcp);
+    l->open_handles++;
+    sw->tcp.data = sw->connecting.data = sw;
+    openflow_stream_init(&sw->input);
+    ofpbuf_init(&sw->output, 0);
+    ofpbuf_init(&sw->bundle, 0);
+    if (uv_tcp_connect(&sw->connecting, &sw->tcp, (struct sockaddr *) &sin,
+                       connected)) {
+        close_connection(sw);
+    }
+}
+
+void
+load_switch_start(struct load *l, struct load_switch *sw)
+{
+    uv_timer_init(l->loop, &sw->retry);
+    sw->retry.data = sw;
+    try_to_connect(&sw->retry);
+}
+
+void
+load_switch_stop(struct load_switch *sw)
+{
+    uv_close((uv_handle_t *) &sw->retry, NULL);
+    if (sw->tcp.data && uv_is_active((uv_handle_t *) &sw->tcp)) {
+        close_connection(sw);
+    }
+}
+
+static void
+tell_port(struct load_switch *sw, int port)
+{
+    struct ofputil_port_status status = {
+        .reason = OFPPR_MODIFY, .desc = describe_port(sw, port)};
+
+    put(sw, ofputil_encode_port_status(&status, OFPUTIL_P_OF15_OXM));
+    flush(sw);
+}
+
+void
+load_set_link(struct load *l, int index, int port, bool up)
+{
+    struct load_switch *sw = &l->switches[index];
+    struct load_switch *peer = &l->switches[sw->ports[port].peer];
+    int peer_port = sw->ports[port].peer_port;
+
+    sw->ports[port].up = peer->ports[peer_port].up = up;
+    tell_port(sw, port);
+    tell_port(peer, peer_port);
+}
