@@ -38,6 +38,16 @@ die() {
     exit 1
 }
 
+# Says every ten seconds how far a step is.  Holds neither the lock nor the
+# terminal open for longer than the step.
+tick() {
+    began=$(date +%s)
+    while sleep 10 > /dev/null 2>&1 && kill -0 $$ 2> /dev/null; do
+        say "$1: $(grep -c '^  CC ' "$log") files," \
+            "$(($(date +%s) - began)) s"
+    done
+}
+
 # step WHAT COMMAND...: runs it with its output in the log.
 step() {
     what=$1
@@ -49,8 +59,12 @@ step() {
         { "$@" 2>&1; echo $? > "$log.status"; } | tee -a "$log"
         status=$(cat "$log.status"; rm -f "$log.status")
     else
+        tick "$what" 9>&- &
+        ticker=$!
         "$@" >> "$log" 2>&1
         status=$?
+        kill "$ticker"
+        wait "$ticker" 2> /dev/null
     fi
     if [ "$status" != 0 ]; then
         tail -n 40 "$log"

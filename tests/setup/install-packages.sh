@@ -29,7 +29,16 @@ if [ ! -e $policy ]; then
 fi
 log=$(mktemp)
 export DEBIAN_FRONTEND=noninteractive
-if ! { apt-get update && apt-get install -y --no-install-recommends $missing; } > "$log" 2>&1; then
+began=$(date +%s)
+while sleep 10 > /dev/null 2>&1 && kill -0 $$ 2> /dev/null; do
+    echo "  DEPS    $(grep -c '^Setting up' "$log") packages set up, $(($(date +%s) - began)) s"
+done &
+ticker=$!
+status=0
+{ apt-get update && apt-get install -y --no-install-recommends $missing; } \
+    > "$log" 2>&1 || status=$?
+kill "$ticker"
+if [ $status != 0 ]; then
     tail -n 30 "$log" >&2
     echo "Installing packages failed; the whole log is $log" >&2
     exit 1
