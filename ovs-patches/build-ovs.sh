@@ -43,8 +43,9 @@ die() {
 tick() {
     began=$(date +%s)
     while sleep 10 > /dev/null 2>&1 && kill -0 $$ 2> /dev/null; do
-        say "$1: $(grep -c '^  CC ' "$log") files," \
-            "$(($(date +%s) - began)) s"
+        files=$(grep -c '^  CC ' "$log")
+        [ "$files" = 0 ] && files= || files="$files files, "
+        say "$1: $files$(($(date +%s) - began)) s"
     done
 }
 
