@@ -15,6 +15,8 @@ VLOG_DEFINE_THIS_MODULE(dns);
 
 #define MAX_CONNECTIONS 64
 #define CONNECTION_IDLE_MS 10000
+/* Octets of replies that may wait for a client. */
+#define MAX_UNREAD (4 * DNS_MESSAGE_MAX)
 
 struct dns_server {
     uv_loop_t *loop;
@@ -249,6 +251,9 @@ tcp_reply(struct connection *connection, const uint8_t *reply, size_t len)
                  tcp_written)) {
         free(write);
         connection_close(connection);
+    } else if (uv_stream_get_write_queue_size((uv_stream_t *) &connection->tcp)
+               > MAX_UNREAD) {
+        connection_close(connection); /* It asks and does not read. */
     }
 }
 
