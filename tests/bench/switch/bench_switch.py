@@ -123,7 +123,7 @@ def count_instructions(bench, tree, folder, kinds):
             path = "%s/%s.pcap" % (folder, kind)
             # All of a few flows, not as chance has it; else the default.
             switch.cache_exactly(1 if kind.endswith("few") else 100)
-            for _ in range(2): # The first time makes the megaflows.
+            for _ in range(2):  # The first time makes the megaflows.
                 switch.rewind(path)
                 run = switch.run("in2", path, COUNTED)
                 dumps += 1

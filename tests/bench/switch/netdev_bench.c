@@ -17,8 +17,8 @@
  *     bench/memory                 prints the bytes that malloc() gave out
  *
  * Under valgrind --tool=callgrind --collect-atstart=no only the polling thread
- * is counted, and only from the first packet of a run to the last; each run is
- * dumped by itself.
+ * is counted, from the first packet of a run to the last and without this port
+ * itself; each run is dumped by itself.
  *
  * Threads: the commands run in the main thread, netdev_bench_rxq_recv() in a
  * PMD thread, netdev_bench_send() in any.  The one run at a time belongs to
@@ -139,6 +139,25 @@ pool_next(struct pool *pool)
                                               DP_NETDEV_HEADROOM);
 }
 
+/* True in the polling thread during a run.  What the port does is left out:
+ * malloc() takes half a percent more or less of it as the heap happens to be,
+ * which is more than what is looked for. */
+static __thread bool counting;
+
+static void
+pause_counting(void)
+{
+    if (counting) {
+        CALLGRIND_TOGGLE_COLLECT;
+    }
+}
+
+static void
+resume_counting(void)
+{
+    pause_counting();
+}
+
 static void
 run_start(struct run *run)
 {
@@ -147,11 +166,13 @@ run_start(struct run *run)
     run->cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
     CALLGRIND_START_INSTRUMENTATION;
     CALLGRIND_TOGGLE_COLLECT;
+    counting = true;
 }
 
 static void
 run_end(struct run *run)
 {
+    counting = false;
     CALLGRIND_TOGGLE_COLLECT;
     CALLGRIND_STOP_INSTRUMENTATION;
     CALLGRIND_DUMP_STATS;
@@ -204,9 +225,11 @@ netdev_bench_rxq_recv(struct netdev_rxq *rxq, struct dp_packet_batch *batch,
 
     size_t n = MIN(run->left, NETDEV_MAX_BURST);
     run->left -= n;
+    pause_counting();
     for (size_t i = 0; i < n; i++) {
         batch->packets[i] = pool_next(run->pool);
     }
+    resume_counting();
     batch->count = n;
     if (qfill) {
         *qfill = -ENOTSUP;
@@ -224,7 +247,9 @@ netdev_bench_send(struct netdev *netdev, int qid OVS_UNUSED,
     atomic_add_relaxed(&bench_sent, dp_packet_batch_size(batch), &orig);
     atomic_add_relaxed(&netdev_bench_cast(netdev)->tx_packets,
                        dp_packet_batch_size(batch), &orig);
+    pause_counting();
     dp_packet_delete_batch(batch, true);
+    resume_counting();
     return 0;
 }
 
