@@ -194,10 +194,26 @@ check_pool(struct config_node *root, const char *key, uint32_t network,
     struct address_pool *pool = address_pool_create(network, len);
 
     if (!pool) {
-        config_error(root, key, "write a network with a length of 8 to 30 "
-                                "and no bits set past it: 100.64.0.0/10");
+        config_error_key(root, key, "unusable as a pool",
+                         "write a network with a length of 8 to 30 and no "
+                         "bits set past it: 100.64.0.0/10");
     }
     address_pool_destroy(pool);
+}
+
+/* An address of both pools would be an endpoint's and a service's. */
+static void
+check_pools_apart(struct config_node *root,
+                  const struct agent_session_config *agents)
+{
+    uint8_t len = MIN(agents->identity_len, agents->service_len);
+
+    if (len && !((agents->identity_network ^ agents->service_network)
+                 >> (32 - len))) {
+        config_error_key(root, "service_pool",
+                         "overlaps identity_pool",
+                         "choose networks apart from each other");
+    }
 }
 
 static void
@@ -213,6 +229,7 @@ read_network(struct config_node *root, struct controller_config *config)
                        &agents->service_len);
     check_pool(root, "service_pool", agents->service_network,
                agents->service_len);
+    check_pools_apart(root, agents);
     config->rules.resolver_v4
         = config_ipv4(root, "resolver", config->rules.resolver_v4);
     config->rules.sal_port = config_int(root, "sal_port", 1, UINT16_MAX,
