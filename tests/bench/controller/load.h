@@ -21,6 +21,7 @@
 
 #define LOAD_INSTANCES_MAX 4
 #define LOAD_METERS 4
+#define LOAD_OFS_TABLE 24 /* In an OpenFlow 1.5 flow_mod. */
 
 struct load_port {
     int peer, peer_port; /* -1: a host's port, or nobody's. */

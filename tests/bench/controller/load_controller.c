@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -66,6 +67,7 @@ load_controller_start(struct load_controller *c, const char *program)
     if (!c->pid) {
         int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* Do not outlive the load. */
         dup2(fd, STDOUT_FILENO);
         dup2(fd, STDERR_FILENO);
         execl(program, program, "--config", c->config, (char *) NULL);

@@ -18,7 +18,6 @@
 #define BUNDLE_ADD_LEN 16 /* Before the message within. */
 
 /* Of an OpenFlow 1.5 flow_mod. */
-#define OFS_TABLE 24
 #define OFS_COMMAND 25
 #define OFS_PRIORITY 30
 #define OFS_MATCH 48
@@ -218,7 +217,7 @@ find_flow(struct load_switch *sw, const uint8_t *message, uint32_t hash,
 
     HMAP_FOR_EACH_WITH_HASH (flow, node, hash, &sw->flows) {
         if (flow->key_len == key_len
-            && flow->message[OFS_TABLE] == message[OFS_TABLE]
+            && flow->message[LOAD_OFS_TABLE] == message[LOAD_OFS_TABLE]
             && !memcmp(flow->message + OFS_PRIORITY, message + OFS_PRIORITY, 2)
             && !memcmp(flow->message + OFS_MATCH, message + OFS_MATCH,
                        key_len)) {
@@ -243,7 +242,7 @@ handle_flow_mod(struct load_switch *sw, const struct ofp_header *oh)
         return;
     }
     uint32_t hash = hash_bytes(message + OFS_MATCH, key_len,
-                               message[OFS_TABLE]);
+                               message[LOAD_OFS_TABLE]);
     struct load_flow *old = find_flow(sw, message, hash, key_len);
 
     if (old) {

@@ -53,6 +53,8 @@ load_star(struct load *l, int edges, int hosts_per_edge)
 {
     create(l, edges + 1, MAX(edges, hosts_per_edge + 1),
            edges * hosts_per_edge);
+    /* A port that is no link may be a host's, and its switch then resolves. */
+    l->switches[0].n_ports = edges;
     for (int i = 1; i <= edges; i++) {
         add_link(l, 0, i, i, 1);
         for (int j = 0; j < hosts_per_edge; j++) {
