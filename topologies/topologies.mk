@@ -17,3 +17,5 @@ check-quickstart: $(PROGRAMS) ## the quickstart topology as a regression test
 
 .PHONY: demo check-quickstart
 CHECKS += check-quickstart check-dissector
+
+include topologies/topo.mk

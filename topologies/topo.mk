@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+# Networks of any shape (docs/topologies.md).
+TOPO_PY = BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
+    $(PYTHON) -B topologies/topo.py
+TOPO ?= ring
+ARGS ?=
+
+topo: $(PROGRAMS) ## run a network: TOPO=line|ring|leafspine|fattree|graphml ARGS="--size 6" KEEP=1
+	@$(TOPO_PY) $(TOPO) $(ARGS) $(if $(filter 1,$(KEEP)),--keep)
+
+check-graphs: ## graphs of topologies and the oracle of reachability
+	@$(PYTHON) -B tests/shapes_test/test_graphs.py
+
+check-topologies-short: $(PROGRAMS) ## every failure in a line and a ring of four
+	@tests/shapes_test/run-topologies.sh "$(TOPO_PY)" line "ring --fast-failover"
+
+# A fat tree has 68 single failures; SAMPLE= breaks all of them.
+SAMPLE ?= 6
+check-topologies: $(PROGRAMS) ## every shape of network, piece by piece (SAMPLE=N of each kind in large ones)
+	@tests/shapes_test/run-topologies.sh "$(TOPO_PY)" line ring \
+	    "ring --fast-failover" leafspine graphml \
+	    "fattree $(if $(SAMPLE),--sample $(SAMPLE))" \
+	    "fattree --fast-failover $(if $(SAMPLE),--sample $(SAMPLE))"
+
+.PHONY: topo check-graphs check-topologies-short check-topologies
+CHECKS += check-graphs check-topologies-short
