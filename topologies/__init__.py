@@ -14,4 +14,8 @@
     capture.py     packets into memory and pcap files
     quickstart.py  the quickstart topology and its command line
     demo.py        what `make demo` shows
+    shapes.py      graphs: line, ring, leaf-spine, fat tree, GraphML
+    reachability.py  who must reach whom in a graph, whatever is broken
+    probes.py      pings and calls of all hosts from one process
+    topo.py        a network of any shape and its command line
 """
