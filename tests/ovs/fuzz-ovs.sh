@@ -42,7 +42,7 @@ sources=$(printf 'print:\n\t@echo $(BUILT_SOURCES)\n' |
     { tail -n 30 "$log"; exit 1; }
 python3 "$here/make-corpus.py" "$fuzz/corpus"
 
-echo 'alignment:*' > "$fuzz/unaligned"
+printf 'alignment:*\nnonnull-attribute:*/ofpbuf.c\n' > "$fuzz/suppressions"
 
 passed=0 failed=0
 for target in $targets; do
@@ -58,9 +58,10 @@ for target in $targets; do
     [ -n "$dict" ] && [ -e "$src/tests/oss-fuzz/config/$dict" ] &&
         dict=-dict=$src/tests/oss-fuzz/config/$dict || dict=
     # This one parses messages wherever they are in its input; real ones come
-    # in buffers of their own.
+    # in buffers of their own.  And Open vSwitch compares empty buffers with
+    # memcmp(NULL, NULL, 0), for which nothing in the series is to blame.
     suppress=
-    [ "$target" = ofp_print_target ] && suppress=:suppressions=$fuzz/unaligned
+    [ "$target" = ofp_print_target ] && suppress=:suppressions=$fuzz/suppressions
     if UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1$suppress \
             "$fuzz/bin/$target" -max_total_time="$seconds" -timeout=10 \
             -close_fd_mask=1 -max_len=4096 $dict -print_final_stats=1 \

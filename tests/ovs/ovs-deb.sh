@@ -15,6 +15,8 @@ deb=$top/ovs-deb
 src=$deb/openvswitch
 log=$deb/build.log
 
+# Debian's packages are built with Debian's Python.
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES CFLAGS LDFLAGS CPPFLAGS LIBS
 
 step() {
@@ -63,7 +65,6 @@ edit("control", control)
 edit("rules", lambda text: re.sub(
     r"ifneq \(,\$\(filter i386[^\n]*\)\)", "ifneq (,)", text))
 PY
-    rm -f "$src"/debian/openvswitch-switch-dpdk.*
 }
 
 changelog() {
