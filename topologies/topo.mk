@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Networks of any shape (docs/topologies.md).
-TOPO_PY = BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
+TOPO_PY = env BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
     $(PYTHON) -B topologies/topo.py
 TOPO ?= ring
 ARGS ?=
