@@ -6,8 +6,8 @@ BENCH_CONTROLLER_SRCS := $(addprefix tests/bench/controller/,load_topology.c \
     bench_controller.c)
 
 # PART:SIZE:SERVICES, see bench_controller.c.
-BENCH_CONTROLLER ?= register:10:1000 register:100:300 changes:1:10000 \
-    changes:10:1000 failover:4:100 failover:8:30
+BENCH_CONTROLLER ?= register:10:10000 register:100:300 changes:1:10000 \
+    changes:10:1000 changes:100:100 failover:4:100 failover:8:100
 
 $(BUILD)/tests/bench_controller: \
     $(BENCH_CONTROLLER_SRCS:%.c=$(BUILD)/obj/%.o) \
@@ -15,10 +15,16 @@ $(BUILD)/tests/bench_controller: \
     $(LIBSALIENT)
 	$(link)
 
-bench-controller: $(BUILD)/tests/bench_controller \
-    $(BUILD)/bin/salient-controller ## speed of the controller (BENCH_CONTROLLER="register:EDGES:SERVICES changes:... failover:K:SERVICES")
+BENCH_CONTROLLER_NEEDS := $(BUILD)/tests/bench_controller \
+    $(BUILD)/bin/salient-controller
+bench-controller: $(BENCH_CONTROLLER_NEEDS) ## speed of the controller (BENCH_CONTROLLER="register:EDGES:SERVICES ...")
 	@mkdir -p $(BUILD)/bench
 	@$< $(BUILD)/bin/salient-controller $(BUILD)/bench/controller.json \
 	    $(BENCH_CONTROLLER)
 
-.PHONY: bench-controller
+# The core alone: sockets would need as much memory again for the load.
+bench-controller-1m: $(BUILD)/tests/bench_plan ## memory for 1,000,000 instances (takes 5 GB and minutes)
+	@$< 4 100000 10 | awk '{print; fflush()} /plan.memory/ \
+	    {print "bench controller.memory_mb.1m", $$3, "MB"; fflush()}'
+
+.PHONY: bench-controller bench-controller-1m
