@@ -12,7 +12,6 @@ Every host serves HOST.topo.acme; the first and the last serve all.topo.acme.
     --keep            then stay, with Mininet's prompt; leave it with Ctrl-D
     --test            then break it, piece by piece (tests/shapes_test/)
     --fast-failover   with the controller's option of that name
-    --no-purge        leave the switches' cached flows alone while testing
     --show            only print the graph
 """
 
@@ -111,7 +110,7 @@ def run(report, graph, arguments):
         start(net)
         report.check(True, f"{graph.name}: up, every name resolves",
                      f"{describe(graph)}, {time.monotonic() - begun:.1f} s")
-        check = failures.Checker(net, report, not arguments.no_purge)
+        check = failures.Checker(net, report)
         check.healthy()
         if arguments.test:
             check.break_everything(arguments.sample)
@@ -179,7 +178,6 @@ def parse():
     what.add_argument("--test", action="store_true")
     what.add_argument("--show", action="store_true")
     common.add_argument("--fast-failover", action="store_true")
-    common.add_argument("--no-purge", action="store_true")
     common.add_argument("--hosts", type=int, metavar="N",
                         help="at each switch that has hosts")
     common.add_argument("--sample", type=int, metavar="N",
