@@ -192,12 +192,25 @@ exit                                  stops and removes everything""")
     # At the prompt, Ctrl-C ends a command; Mininet would take the others for
     # it as well.
     before = [(number, signal.signal(number, handler)) for number, handler in (
-        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGINT, _once()),
         (signal.SIGTERM, _leave), (signal.SIGHUP, _leave))]
     CLI(net)
     for number, handler in before:
         signal.signal(number, handler)
     setLogLevel("critical")
+
+
+def _once():
+    """A handler that takes the copies of one Ctrl-C (from the terminal, and
+    from each parent that hands it on) for one."""
+    last = 0.0
+
+    def interrupt(_number, _frame):
+        nonlocal last
+        before, last = last, time.monotonic()
+        if last - before > 0.3:
+            raise KeyboardInterrupt
+    return interrupt
 
 
 def _leave(_number, _frame):
