@@ -19,8 +19,18 @@ static void
 complain(struct config_node *node, const char *key, const char *value,
          const char *what, const char *remedy)
 {
-    char *message = xasprintf("%s: \"%.80s\" %s", key, value, what);
-    config_error(node, message, remedy);
+    char *message = xasprintf("\"%.80s\" %s", value, what);
+    config_error_key(node, key, message, remedy);
+    free(message);
+}
+
+static void
+complain_item(struct config_node *list, size_t i, const char *what,
+              const char *remedy)
+{
+    char *message = xasprintf("\"%.80s\" %s",
+                              config_sequence_string(list, i), what);
+    config_error_item(list, i, message, remedy);
     free(message);
 }
 
@@ -38,20 +48,15 @@ parse_address(const char *s, struct agent_address *out)
     return true;
 }
 
-static void
-read_endpoint(struct config_node *node, const char *key, const char *value,
-              struct agent_config *config)
+static bool
+is_endpoint(const char *value)
 {
-    if (!value) {
-        return;
-    }
-    if (strncmp(value, "tcp:", 4) && strncmp(value, "tls:", 4)
-        && strncmp(value, "unix:", 5)) {
-        complain(node, key, value, "is not an endpoint",
-                 "write tcp:HOST:PORT, tls:HOST:PORT or unix:/path");
-    }
-    config->controllers[config->n_controllers++] = xstrdup(value);
+    return !strncmp(value, "tcp:", 4) || !strncmp(value, "tls:", 4)
+           || !strncmp(value, "unix:", 5);
 }
+
+#define NOT_AN_ENDPOINT                                                       \
+    "is not an endpoint", "write tcp:HOST:PORT, tls:HOST:PORT or unix:/path"
 
 /* One of "controller" and "controllers". */
 static void
@@ -60,8 +65,13 @@ read_controllers(struct config_node *root, struct agent_config *config)
     struct config_node *list = config_sequence(root, "controllers");
 
     if (!list) {
-        read_endpoint(root, "controller",
-                      config_string_required(root, "controller"), config);
+        const char *value = config_string_required(root, "controller");
+        if (value) {
+            if (!is_endpoint(value)) {
+                complain(root, "controller", value, NOT_AN_ENDPOINT);
+            }
+            config->controllers[config->n_controllers++] = xstrdup(value);
+        }
         return;
     }
     if (config_string(root, "controller", NULL)) {
@@ -74,8 +84,14 @@ read_controllers(struct config_node *root, struct agent_config *config)
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        read_endpoint(list, "controllers", config_sequence_string(list, i),
-                      config);
+        const char *value = config_sequence_string(list, i);
+        if (!value) {
+            return;
+        }
+        if (!is_endpoint(value)) {
+            complain_item(list, i, NOT_AN_ENDPOINT);
+        }
+        config->controllers[config->n_controllers++] = xstrdup(value);
     }
 }
 
@@ -119,8 +135,8 @@ read_uplinks(struct config_node *root, struct agent_config *config)
             return;
         }
         if (!uplink[0] || strlen(uplink) >= IFNAMSIZ || strchr(uplink, '/')) {
-            complain(list, "uplinks", uplink, "is not an interface name",
-                     "use a name that \"ip link\" shows");
+            complain_item(list, i, "is not an interface name",
+                          "use a name that \"ip link\" shows");
         }
         config->uplinks[config->n_uplinks++] = xstrdup(uplink);
     }
@@ -143,8 +159,8 @@ read_upstreams(struct config_node *dns, struct agent_dns_config *config)
             return;
         }
         if (!parse_address(s, &address)) {
-            complain(list, "upstream", s, "is not a name server",
-                     "write its IPv4 address, or address:port");
+            complain_item(list, i, "is not a name server",
+                          "write its IPv4 address, or address:port");
         }
         config->upstreams[config->n_upstreams++] = address;
     }

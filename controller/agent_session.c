@@ -110,12 +110,13 @@ fail(const struct request *r, Salient__V1__ErrorCode code, const char *field,
 
 /* The handshake. */
 
-/* Names end up in logs and dumps. */
+/* Names end up in logs and dumps, where neither control characters nor broken
+ * UTF-8 (protobuf-c does not check strings) would do. */
 static bool
 is_printable(const char *s)
 {
     for (; *s; s++) {
-        if ((unsigned char) *s < ' ' || *s == 0x7f) {
+        if ((unsigned char) *s < ' ' || (unsigned char) *s >= 0x7f) {
             return false;
         }
     }
@@ -136,7 +137,7 @@ handle_hello(const struct request *r, const Salient__V1__Hello *hello)
     } else if (!is_printable(hello->name) || !is_printable(hello->software)) {
         fail(r, ERROR(INVALID),
              is_printable(hello->name) ? "hello.software" : "hello.name",
-             "control characters are not allowed here");
+             "only printable ASCII characters are allowed here");
     } else if (hello->public_key.len != SAL_PUBLIC_KEY_LEN) {
         fail(r, ERROR(INVALID), "hello.public_key",
              "an X25519 public key has 32 octets");

@@ -8,6 +8,7 @@
 #include "openvswitch/list.h"
 #include "openvswitch/vlog.h"
 #include "proto/channel.h"
+#include "proto/frame.h"
 #include "util.h"
 
 VLOG_DEFINE_THIS_MODULE(api_server);
@@ -16,6 +17,10 @@ static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(60, 20);
 
 #define MAX_LISTENERS 8
 #define MAX_CONNECTIONS 16384
+
+/* Hello and Proof are small; whoever has not proved its key yet may not make
+ * us hold more. */
+#define HANDSHAKE_BODY_MAX 4096
 
 struct api_server {
     uv_loop_t *loop;
@@ -134,6 +139,7 @@ session_up(struct agent_session *session, void *aux)
     if (older) {
         agent_session_close(older, "superseded by a newer session");
     }
+    channel_limit(agent->channel, FRAME_BODY_MAX);
     hmap_insert(&server->up, &agent->up_node,
                 endpoint_id_hash(&session->id));
     agent->is_up = true;
@@ -241,6 +247,7 @@ accept_agent(struct channel *channel, void *aux,
     struct agent *agent = xzalloc(sizeof *agent);
     agent->server = server;
     agent->channel = channel;
+    channel_limit(channel, HANDSHAKE_BODY_MAX);
     ovs_list_push_back(&server->agents, &agent->node);
     server->n_agents++;
     server->stats.accepted++;

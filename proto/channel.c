@@ -77,6 +77,12 @@ channel_create(uv_loop_t *loop, char *peer)
     return channel;
 }
 
+void
+channel_limit(struct channel *channel, uint32_t body_max)
+{
+    frame_decoder_limit(&channel->decoder, body_max);
+}
+
 static void
 channel_destroy(struct channel *channel)
 {

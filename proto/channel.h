@@ -71,6 +71,11 @@ void channel_listener_close(struct channel_listener *);
 #define CHANNEL_PATIENCE_MS 10000
 void channel_set_patience(unsigned int ms);
 
+/* Closes the channel on a message above 'body_max' bytes (1..FRAME_BODY_MAX,
+ * which is also the default): a listener may hold who has not yet proved his
+ * identity to less. */
+void channel_limit(struct channel *, uint32_t body_max);
+
 /* Sends a copy.  Before ops->open and after channel_close() nothing is sent.
  * A message above FRAME_BODY_MAX is a fault of the caller; it closes the
  * channel, because the peer may wait for it.  A peer that does not read is

@@ -39,6 +39,13 @@ frame_decoder_destroy(struct frame_decoder *decoder)
     }
 }
 
+void
+frame_decoder_limit(struct frame_decoder *decoder, uint32_t body_max)
+{
+    ovs_assert(body_max && body_max <= FRAME_BODY_MAX);
+    decoder->body_max = body_max;
+}
+
 /* Moves what is not yet consumed to the front of the buffer. */
 static void
 compact(struct frame_decoder *decoder)
@@ -147,7 +154,8 @@ frame_decoder_next(struct frame_decoder *decoder, const uint8_t **ret_body,
         return 0;
     }
     uint32_t body_len = get_be32(frame + 4);
-    if (!body_len || body_len > FRAME_BODY_MAX) {
+    uint32_t body_max = decoder->body_max ? decoder->body_max : FRAME_BODY_MAX;
+    if (!body_len || body_len > body_max) {
         return fail(decoder, body_len ? -EMSGSIZE : -EPROTO);
     }
     if (n - FRAME_HEADER_LEN < body_len) {

@@ -23,11 +23,16 @@ void frame_header_put(uint8_t header[FRAME_HEADER_LEN], uint32_t body_len);
 struct frame_decoder {
     uint8_t *buf; /* Owned; bytes not yet consumed. */
     size_t len, allocated, consumed;
+    uint32_t body_max; /* 0 = FRAME_BODY_MAX; see frame_decoder_limit(). */
     int error; /* Sticky: a stream that lost its framing is not read on. */
 };
 
 void frame_decoder_init(struct frame_decoder *);
 void frame_decoder_destroy(struct frame_decoder *);
+
+/* Accepts only bodies of at most 'body_max' bytes (1..FRAME_BODY_MAX) from now
+ * on: whoever has not yet said who he is gets less memory. */
+void frame_decoder_limit(struct frame_decoder *, uint32_t body_max);
 
 /* Appends 'n' bytes as they came from the network.  Call frame_decoder_next()
  * until it has no more before the next push: the decoder never holds more than

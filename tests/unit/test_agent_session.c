@@ -262,6 +262,9 @@ test_bad_hello(void)
     CU_ASSERT_STRING_EQUAL(b.field, "hello.name");
     hello(&b, "two\nlines", 1);
     CU_ASSERT_EQUAL(b.error, ERROR(INVALID));
+    hello(&b, "half\xc3", 1); /* Cut UTF-8. */
+    CU_ASSERT_EQUAL(b.error, ERROR(INVALID));
+    CU_ASSERT_STRING_EQUAL(b.field, "hello.name");
     memset(b.agent.public_key, 0, sizeof b.agent.public_key);
     hello(&b, "h1", 1); /* A key of low order. */
     CU_ASSERT_STRING_EQUAL(b.field, "hello.public_key");

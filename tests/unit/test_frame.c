@@ -177,6 +177,34 @@ test_memory_is_bounded(void)
     frame_decoder_destroy(NULL);
 }
 
+/* Before a peer has proved its identity it may send little. */
+static void
+test_limit(void)
+{
+    uint8_t stream[128];
+    uint8_t *end = put_frame(put_frame(stream, 'a', 32), 'b', 33);
+    struct frame_decoder decoder;
+    const uint8_t *body;
+    size_t len;
+
+    frame_decoder_init(&decoder);
+    frame_decoder_limit(&decoder, 32);
+    frame_decoder_push(&decoder, stream, end - stream);
+    CU_ASSERT_EQUAL(frame_decoder_next(&decoder, &body, &len), 1);
+    CU_ASSERT_EQUAL(frame_decoder_next(&decoder, &body, &len), -EMSGSIZE);
+    frame_decoder_destroy(&decoder);
+
+    frame_decoder_init(&decoder);
+    frame_decoder_limit(&decoder, 32);
+    frame_decoder_limit(&decoder, 33);
+    frame_decoder_push(&decoder, stream, end - stream);
+    CU_ASSERT_EQUAL(frame_decoder_next(&decoder, &body, &len), 1);
+    CU_ASSERT_EQUAL(frame_decoder_next(&decoder, &body, &len), 1);
+    CU_ASSERT_EQUAL(len, 33);
+    frame_decoder_destroy(&decoder);
+}
+
 UNIT_MAIN("frame", UNIT_TEST(test_header_bytes), UNIT_TEST(test_byte_by_byte),
           UNIT_TEST(test_random_cuts), UNIT_TEST(test_errors_stick),
-          UNIT_TEST(test_largest_frame), UNIT_TEST(test_memory_is_bounded))
+          UNIT_TEST(test_largest_frame), UNIT_TEST(test_memory_is_bounded),
+          UNIT_TEST(test_limit))
