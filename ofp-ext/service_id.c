@@ -237,3 +237,28 @@ service_prefix_contains(const struct service_prefix *outer,
     return outer->len <= inner->len
            && service_prefix_contains_id(outer, &inner->id);
 }
+
+#define NET_LEN 6 /* Bytes of a /48. */
+
+void
+service_address_v6(const struct service_prefix *prefix, const uint8_t net[16],
+                   uint8_t ret_address[16])
+{
+    uint8_t text[SAL_SERVICE_ID_LEN + 2];
+    uint8_t digest[crypto_generichash_BYTES_MIN];
+
+    memcpy(text, prefix->id.bytes, SAL_SERVICE_ID_LEN);
+    text[SAL_SERVICE_ID_LEN] = prefix->len >> 8;
+    text[SAL_SERVICE_ID_LEN + 1] = prefix->len;
+    crypto_generichash(digest, sizeof digest, text, sizeof text, NULL, 0);
+    memcpy(ret_address, net, NET_LEN);
+    memcpy(ret_address + NET_LEN, digest, 16 - NET_LEN);
+}
+
+void
+identity_address_v6(const uint8_t endpoint_id[SAL_ENDPOINT_ID_LEN],
+                    const uint8_t net[16], uint8_t ret_address[16])
+{
+    memcpy(ret_address, net, NET_LEN);
+    memcpy(ret_address + NET_LEN, endpoint_id, 16 - NET_LEN);
+}

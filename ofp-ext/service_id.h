@@ -63,6 +63,17 @@ char *service_prefix_format(const struct service_prefix *,
 void service_prefix_of_endpoint(
     const uint8_t endpoint_id[SAL_ENDPOINT_ID_LEN], struct service_prefix *);
 
+/* Inner IPv6 address of the service 'prefix' below the /48 in the first six
+ * bytes of 'net': 80 bits of the 16-byte BLAKE2b of its ID, its length (two
+ * bytes, big-endian) behind it. */
+void service_address_v6(const struct service_prefix *prefix,
+                        const uint8_t net[16], uint8_t ret_address[16]);
+
+/* Inner IPv6 address of an endpoint: the /48 and the first 80 bits of its
+ * endpoint ID. */
+void identity_address_v6(const uint8_t endpoint_id[SAL_ENDPOINT_ID_LEN],
+                         const uint8_t net[16], uint8_t ret_address[16]);
+
 /* Clears the bits past 'len' (clamped to 256). */
 void service_prefix_normalize(struct service_prefix *);
 

@@ -163,6 +163,31 @@ test_endpoint_prefix(void)
     CU_ASSERT_EQUAL(memcmp(prefix.id.bytes + 8, id, sizeof id), 0);
 }
 
+static void
+test_addresses_v6(void)
+{
+    const uint8_t net[16] = {0xfd, 0x53, 0x41, 0x4c, 0, 1};
+    const uint8_t id[SAL_ENDPOINT_ID_LEN] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+    struct service_prefix web, shop;
+    uint8_t a[16], b[16];
+
+    identity_address_v6(id, net, a);
+    CU_ASSERT_EQUAL(memcmp(a, net, 6), 0);
+    CU_ASSERT_EQUAL(memcmp(a + 6, id, 10), 0);
+
+    /* The same ID as a longer prefix is another service. */
+    CU_ASSERT_EQUAL(service_prefix_from_name("web.shop.acme", &web), 0);
+    shop = web;
+    shop.len = 256;
+    service_address_v6(&web, net, a);
+    service_address_v6(&shop, net, b);
+    CU_ASSERT_EQUAL(memcmp(a, net, 6), 0);
+    CU_ASSERT_NOT_EQUAL(memcmp(a, b, 16), 0);
+    service_address_v6(&web, net, b);
+    CU_ASSERT_EQUAL(memcmp(a, b, 16), 0);
+}
+
 UNIT_MAIN("service_id", UNIT_TEST(test_names), UNIT_TEST(test_nesting),
           UNIT_TEST(test_known_value), UNIT_TEST(test_text),
-          UNIT_TEST(test_random), UNIT_TEST(test_endpoint_prefix))
+          UNIT_TEST(test_random), UNIT_TEST(test_endpoint_prefix),
+          UNIT_TEST(test_addresses_v6))
