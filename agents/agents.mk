@@ -26,18 +26,19 @@ AGENT_SRCS := \
     agents/host_netdev.c \
     agents/probe.c \
     agents/probe_socket.c \
-    agents/registrations.c
+    agents/registrations.c \
+    agents/uplink_policy.c
 LIBAGENT := $(BUILD)/lib/libagent.a
 
 PURE += agents/controller_session.c agents/desired.c agents/dns_answer.c \
         agents/flow_filter.c agents/flow_top.c agents/leases.c agents/local_services.c agents/names.c agents/probe.c \
-        agents/registrations.c
+        agents/registrations.c agents/uplink_policy.c
 
 AGENT_TESTS := test_names test_probe test_local_services \
                test_controller_session test_agent_config test_agent_state \
                test_dns_answer test_dns_server test_desired \
                test_flow_filter test_metrics_server test_leases \
-               test_host_netdev test_operating_docs
+               test_host_netdev test_operating_docs test_uplink_policy
 UNIT_TESTS += $(AGENT_TESTS)
 $(AGENT_TESTS:%=$(BUILD)/tests/%): $(LIBAGENT)
 

@@ -47,6 +47,11 @@ int datapath_sal_ifindex(const struct datapath *);
  * attached one.  Idempotent. */
 int datapath_attach(struct datapath *, int ifindex, char **ret_error);
 int datapath_detach(struct datapath *, int ifindex);
+/* The share of new flows that leaves by an attached uplink is 'weight' (as
+ * long as all weights are 0: all by the first one); 'nat': its flows keep
+ * their UDP source port, since a NAT is in between. */
+int datapath_set_uplink(struct datapath *, int ifindex, uint32_t weight,
+                        bool nat);
 
 /* Reads what the maps hold. */
 int datapath_installed(struct datapath *, struct host_tables *ret_tables);

@@ -161,6 +161,7 @@ flow_to_json(const struct sal_flow *flow, uint64_t now)
     put_addr(object, "own_locator", &flow->own_locator);
     put_addr(object, "peer_locator", &flow->peer_locator);
     put_u64(object, "udp_source", ntohs(flow->entropy));
+    put_u64(object, "peer_port", ntohs(flow->peer_port));
     put_u64(object, "ifindex", flow->ifindex);
     put_u64(object, "age_ms", (now - flow->created_ns) / 1000000);
     put_u64(object, "in_packets", flow->in_packets);

@@ -29,6 +29,8 @@ struct datapath_uplink {
     int ifindex;
     bool tcx; /* Else clsact. */
     bool xdp; /* Native XDP strips headers before tc. */
+    uint32_t weight; /* Share of new flows. */
+    bool nat;
 };
 
 struct datapath {

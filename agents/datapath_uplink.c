@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "agents/sal.skel.h"
+#include "agents/uplink_policy.h"
 #include "openvswitch/vlog.h"
 #include "util.h"
 
@@ -70,6 +71,46 @@ find_uplink(struct datapath *dp, int ifindex)
     return NULL;
 }
 
+/* Fills the slots of which each new flow draws one. */
+static int
+refresh_slots(struct datapath *dp)
+{
+    int fd = bpf_map__fd(dp->skeleton->maps.sal_uplinks);
+    struct sal_uplink uplinks[DATAPATH_MAX_UPLINKS];
+    uint32_t weights[DATAPATH_MAX_UPLINKS];
+    uint8_t slots[SAL_UPLINK_SLOTS];
+    bool weighed = false;
+
+    memset(uplinks, 0, sizeof uplinks);
+    for (size_t i = 0; i < dp->n_uplinks; i++) {
+        struct device_info info;
+        weights[i] = 0;
+        if (!device_query(dp->uplinks[i].ifindex, &info)
+            && info.n_addresses) {
+            uplinks[i].ifindex = info.ifindex;
+            uplinks[i].flags = dp->uplinks[i].nat ? SAL_UPLINK_NAT : 0;
+            addr_from_host_v4(&uplinks[i].locator_v4,
+                              ntohl(info.addresses[0].s_addr));
+            weights[i] = dp->uplinks[i].weight;
+            weighed |= weights[i] > 0;
+        }
+    }
+    if (!weighed && dp->n_uplinks) {
+        weights[0] = 1;
+    }
+    uplink_policy_slots(weights, dp->n_uplinks, slots, ARRAY_SIZE(slots));
+    for (uint32_t i = 0; i < ARRAY_SIZE(slots); i++) {
+        static const struct sal_uplink none;
+        int error = bpf_map_update_elem(fd, &i, slots[i] < dp->n_uplinks
+                                                ? &uplinks[slots[i]] : &none,
+                                        BPF_ANY);
+        if (error) {
+            return error;
+        }
+    }
+    return 0;
+}
+
 /* The first uplink is the one that new flows leave by; sal0's MTU fits all. */
 static int
 refresh_settings(struct datapath *dp)
@@ -101,6 +142,9 @@ refresh_settings(struct datapath *dp)
     }
     settings.uplink_mtu = MIN(mtu, UINT16_MAX);
     error = datapath_put_settings(dp, &settings);
+    if (!error) {
+        error = refresh_slots(dp);
+    }
     if (!error && dp->sal_ifindex && mtu > DATAPATH_OVERHEAD + 576) {
         error = device_set_mtu(dp->sal_ifindex, mtu - DATAPATH_OVERHEAD);
     }
@@ -193,6 +237,22 @@ datapath_attach(struct datapath *dp, int ifindex, char **ret_error)
                                   "%s: cannot record its addresses: %s",
                                   info.name, strerror(-error))
                  : 0;
+}
+
+int
+datapath_set_uplink(struct datapath *dp, int ifindex, uint32_t weight,
+                    bool nat)
+{
+    struct datapath_uplink *uplink = find_uplink(dp, ifindex);
+    if (!uplink) {
+        return -ENODEV;
+    }
+    if (uplink->weight == weight && uplink->nat == nat) {
+        return 0;
+    }
+    uplink->weight = weight;
+    uplink->nat = nat;
+    return refresh_slots(dp);
 }
 
 int

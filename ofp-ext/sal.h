@@ -66,7 +66,8 @@ enum sal_type {
 /* High four bits of byte 12. */
 #define SAL_FLAG_RETRY 0x80    /* A SYN sent again: resolve afresh. */
 #define SAL_FLAG_HOP_MASK 0x60 /* Times this SYN was resolved on by a host. */
-#define SAL_FLAG_RESERVED 0x10 /* Sent as 0, ignored on receipt. */
+#define SAL_FLAG_NAT 0x10      /* SYN: the sender is behind a NAT; it hears what
+                                * is sent to the UDP port this came from. */
 #define SAL_FLAGS_MASK 0xf0
 /* Low four bits of byte 12: path class, 0 = default. */
 #define SAL_PATH_CLASS_MASK 0x0f

@@ -191,6 +191,10 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     flow->ifindex = skb->ifindex;
     flow->own_locator = control->outer.dst;
     flow->peer_locator = control->outer.src;
+    if (base->flags_class & SAL_FLAG_NAT) {
+        flow->peer_port = control->outer.src_port;
+        flow->entropy = settings->sal_port;
+    }
     flow->isn_in = inner->tcp.seq;
     __builtin_memcpy(flow->service_id, sal->service_id, SAL_SERVICE_ID_LEN);
     addr_from_v4(&flow->wire.local, inner->ip.daddr);

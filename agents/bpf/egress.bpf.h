@@ -39,8 +39,7 @@ client_flow_make(struct sal_settings *settings, struct scratch *scratch,
 
     __builtin_memset(flow, 0, sizeof *flow);
     flow->state = SAL_FLOW_HALF_OPEN;
-    flow->ifindex = settings->uplink_ifindex;
-    flow->own_locator = settings->locator_v4;
+    flow_choose_uplink(settings, flow, keyed_random(settings, scratch));
     flow->peer_locator = settings->resolver_v4;
     flow->nonce = keyed_random(settings, scratch);
     flow->local = packet->tuple;
@@ -252,11 +251,11 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
         && !(flow->flags & SAL_FLOW_SERVER) && flow->isn_out == packet->seq) {
         /* Sent again: another source port, so that it is resolved afresh. */
         flags = SAL_FLAG_RETRY;
-        flow_entropy(flow, keyed_random(settings, scratch));
+        __u64 random = keyed_random(settings, scratch);
+        flow_choose_uplink(settings, flow, random);
+        flow_entropy(settings, flow, random);
         flow->entropy_ns = now;
         flow->peer_locator = settings->resolver_v4;
-        flow->own_locator = settings->locator_v4;
-        flow->ifindex = settings->uplink_ifindex;
         count(SAL_COUNT_OUT_SYN_RETRY);
     } else {
         flow = client_flow_make(settings, scratch, packet, service);
@@ -264,6 +263,9 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
             return refuse_connect(skb, settings, packet,
                                   SAL_COUNT_FLOW_TABLE_FULL);
         }
+    }
+    if (flow->entropy == settings->sal_port) {
+        flags |= SAL_FLAG_NAT;
     }
     flow->out_packets += 1;
     flow->out_bytes += packet->len;

@@ -148,7 +148,7 @@ write_outer4(struct iphdr *ip, const struct sal_flow *flow, __be16 sal_port,
     ip->daddr = flow->peer_locator.w[3];
     ip_checksum(ip);
     udp->source = flow->entropy;
-    udp->dest = sal_port;
+    udp->dest = flow->peer_port ? flow->peer_port : sal_port;
     udp->len = bpf_htons(ip_len - IP4_LEN);
     udp->check = 0; /* RFC 6935. */
 }
@@ -370,6 +370,8 @@ answer_reset(struct __sk_buff *skb, struct scratch *scratch, __u32 header_len)
     }
     struct sal_data_header *base = (void *) scratch->header;
     __u32 src_flow = base->src_flow;
+    int from_nat = base->type == SAL_TYPE_SYN
+                   && base->flags_class & SAL_FLAG_NAT;
 
     base->type = SAL_TYPE_RESET;
     base->src_flow = base->dst_flow;
@@ -392,6 +394,11 @@ answer_reset(struct __sk_buff *skb, struct scratch *scratch, __u32 header_len)
     __be32 dst = ip->saddr;
     ip->saddr = ip->daddr;
     ip->daddr = dst;
+    if (from_nat) {
+        __be16 port = udp->source;
+        udp->source = udp->dest;
+        udp->dest = port;
+    }
     ip->tos = 0;
     ip->ttl = 64;
     ip_checksum(ip);

@@ -39,11 +39,37 @@ half_flow_by_tuple(const struct sal_tuple *tuple)
     return flow && tuple_equal(&flow->local, tuple) ? flow : NULL;
 }
 
+/* Draws the UDP source port, unless a NAT is in between: there all flows of
+ * the host share one mapping, with the daemon, that of the SAL port. */
 static __always_inline void
-flow_entropy(struct sal_flow *flow, __u64 random)
+flow_entropy(const struct sal_settings *settings, struct sal_flow *flow,
+             __u64 random)
 {
+    if (flow->entropy == settings->sal_port) {
+        return;
+    }
     flow->entropy = bpf_htons(SAL_ENTROPY_BASE
                               | ((random >> 32) & SAL_ENTROPY_MASK));
+}
+
+/* Chooses the uplink by which client 'flow' leaves. */
+static __always_inline void
+flow_choose_uplink(const struct sal_settings *settings, struct sal_flow *flow,
+                   __u64 random)
+{
+    __u32 slot = (random >> 48) & (SAL_UPLINK_SLOTS - 1);
+    const struct sal_uplink *uplink =
+        bpf_map_lookup_elem(&sal_uplinks, &slot);
+    if (uplink && uplink->ifindex) {
+        flow->ifindex = uplink->ifindex;
+        flow->own_locator = uplink->locator_v4;
+        flow->entropy = uplink->flags & SAL_UPLINK_NAT ? settings->sal_port
+                                                       : 0;
+    } else {
+        flow->ifindex = settings->uplink_ifindex;
+        flow->own_locator = settings->locator_v4;
+        flow->entropy = 0;
+    }
 }
 
 /* Gives scratch->flow an ID and a source port and enters it as half open.
@@ -62,7 +88,7 @@ half_flow_insert(struct sal_settings *settings, struct scratch *scratch)
             continue;
         }
         flow->id = id;
-        flow_entropy(flow, random);
+        flow_entropy(settings, flow, random);
         if (bpf_map_update_elem(&sal_half_flows, &id, flow, BPF_NOEXIST)) {
             continue;
         }

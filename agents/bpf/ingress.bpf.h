@@ -76,6 +76,7 @@ parse_outer4(struct __sk_buff *skb, const struct sal_settings *settings,
     addr_from_v4(&outer->dst, ip->daddr);
     outer->sal_ofs = SAL_OFS4;
     outer->sal_len = udp_len - UDP_LEN;
+    outer->src_port = udp->source;
     outer->udp_checksum = udp->check;
     outer->tos = ip->tos;
     return NEXT_SAL;

@@ -15,6 +15,13 @@ struct {
 } sal_settings SEC(".maps");
 
 struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, SAL_UPLINK_SLOTS);
+    __type(key, __u32);
+    __type(value, struct sal_uplink);
+} sal_uplinks SEC(".maps");
+
+struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(max_entries, 256);
     __type(key, struct sal_addr);

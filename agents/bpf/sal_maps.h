@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 3
+#define SAL_MAPS_LAYOUT 4
 
 struct sal_addr {
     sal_u32 w[4];
@@ -52,12 +52,14 @@ struct sal_flow {
     struct sal_addr peer_locator;
     struct sal_addr own_locator;
     sal_u32 ifindex; /* Uplink. */
-    sal_u16 entropy; /* UDP source port. */
+    sal_u16 entropy; /* UDP source port; the SAL port if a NAT is in between,
+                      * at whichever end. */
     sal_u8 state;    /* enum sal_flow_state. */
     sal_u8 flags;    /* SAL_FLOW_*. */
     sal_u64 nonce;
     sal_u8 flags_class; /* Path class for the header's byte 12. */
-    sal_u8 pad[7];
+    sal_u8 pad[5];
+    sal_u16 peer_port; /* UDP port that a NAT gave the peer; 0: SAL port. */
     /* Second: the Ethernet addresses learnt for the way to peer_locator, good
      * until l2_expires_ns (whoever changes a locator sets it to 0), and what
      * rewriting local to wire adds to the checksum of addresses and ports. */
@@ -93,6 +95,17 @@ struct sal_settings {
     sal_u64 netns_cookie;
 };
 #define SAL_SETTINGS_SOCKOPS 0x01 /* Closes are reported by sockops. */
+
+/* sal_uplinks, an array of SAL_UPLINK_SLOTS: where new flows leave.  Each
+ * flow draws a slot, and an uplink has slots in proportion to its weight.
+ * With an empty slot it leaves as sal_settings says. */
+#define SAL_UPLINK_SLOTS 64 /* A power of 2. */
+struct sal_uplink {
+    sal_u32 ifindex; /* 0 = empty. */
+    sal_u32 flags;   /* SAL_UPLINK_*. */
+    struct sal_addr locator_v4;
+};
+#define SAL_UPLINK_NAT 0x01 /* A NAT is in between. */
 
 /* sal_locators: our own outer addresses -> the interface they are on. */
 
@@ -217,12 +230,14 @@ _Static_assert(sizeof(struct sal_addr) == 16, "sal_addr");
 _Static_assert(sizeof(struct sal_tuple) == 40, "sal_tuple");
 _Static_assert(sizeof(struct sal_flow) == 280, "sal_flow");
 _Static_assert(sizeof(struct sal_settings) == 112, "sal_settings");
+_Static_assert(sizeof(struct sal_uplink) == 24, "sal_uplink");
 _Static_assert(sizeof(struct sal_service_value) == 32, "sal_service_value");
 _Static_assert(sizeof(struct sal_rule_key) == 36, "sal_rule_key");
 _Static_assert(sizeof(struct sal_rule) == 16, "sal_rule");
 _Static_assert(sizeof(struct sal_target_key) == 40, "sal_target_key");
 _Static_assert(sizeof(struct sal_target) == 32, "sal_target");
 SAL_ASSERT_OFS(sal_flow, nonce, 48);
+SAL_ASSERT_OFS(sal_flow, peer_port, 62);
 SAL_ASSERT_OFS(sal_flow, l2_expires_ns, 64);
 SAL_ASSERT_OFS(sal_flow, local, 104);
 SAL_ASSERT_OFS(sal_flow, wire, 144);

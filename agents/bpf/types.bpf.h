@@ -13,6 +13,7 @@ struct outer {
     struct sal_addr src, dst;
     __u32 sal_ofs; /* From the start of the frame. */
     __u32 sal_len; /* SAL header and inner packet. */
+    __be16 src_port;
     __u16 udp_checksum;
     __u8 tos;
 };

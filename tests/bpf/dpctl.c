@@ -13,6 +13,7 @@
  *     no-address A, no-rule NAME, no-target NAME PROTO PORT
  *     attach IFNAME       uplink
  *     detach IFNAME
+ *     uplink IFNAME WEIGHT [nat]      share of new flows; behind a NAT
  *     status, flows, counters         dumps, JSON
  *     remove              leaves nothing behind
  *
@@ -205,6 +206,14 @@ run_command(struct datapath *dp, const char *command)
             fail("%s", error);
         } else if (*command == 'd') {
             datapath_detach(dp, ifindex);
+        }
+    } else if (!strcmp(command, "uplink")) {
+        const char *name = next_argument();
+        uint32_t weight = atoi(next_argument());
+        bool nat = *arguments && !strcmp(*arguments, "nat");
+        arguments += nat;
+        if (datapath_set_uplink(dp, if_nametoindex(name), weight, nat)) {
+            fail("%s: not attached", name);
         }
     } else if (!strcmp(command, "status")) {
         dump(dp, datapath_format_status);

@@ -78,7 +78,8 @@ class Namespace:
 
 
 class Host(Namespace):
-    """A namespace with one uplink, eth0, and a data plane."""
+    """A namespace with one uplink, eth0, and a data plane.  Without a locator
+    the caller makes the uplink."""
 
     def __init__(self, lab, name, locator, mtu=1500):
         super().__init__()
@@ -87,6 +88,8 @@ class Host(Namespace):
         self.locator = locator
         self.pins = f"{lab.bpffs}/{name}"
         self.env = {}
+        if not locator:
+            return
         if lab.direct and lab.hosts:
             lab.hosts[0].run("ip", "link", "add", "eth0", "mtu", mtu, "up",
                              "type", "veth", "peer", "name", "eth0", "netns",
