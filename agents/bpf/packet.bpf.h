@@ -41,38 +41,39 @@
 #define bound_hint(x) asm volatile("" : "+r"(x))
 
 /* Start and end of the linear part.  clang 14 likes to pass the two fields
- * through 32-bit moves, after which the verifier takes them for numbers. */
+ * through 32-bit moves, after which the verifier takes them for numbers.
+ * (Fuzzing compiles this for the host.) */
+#ifdef __bpf__
+#define packet_pointer(SKB, FIELD)                                            \
+    ({                                                                        \
+        void *p_;                                                             \
+        asm volatile("%0 = *(u32 *)(%1 + %2)"                                 \
+                     : "=r"(p_)                                               \
+                     : "r"(SKB),                                              \
+                       "i"(__builtin_offsetof(struct __sk_buff, FIELD)));     \
+        p_;                                                                   \
+    })
+#else
+#define packet_pointer(SKB, FIELD) ((void *) (long) (SKB)->FIELD)
+#endif
+
 static __always_inline void *
 packet_data(const struct __sk_buff *skb)
 {
-    void *p;
-    asm volatile("%0 = *(u32 *)(%1 + %2)"
-                 : "=r"(p)
-                 : "r"(skb), "i"(__builtin_offsetof(struct __sk_buff, data)));
-    return p;
+    return packet_pointer(skb, data);
 }
 
 /* What XDP left in front of the packet. */
 static __always_inline void *
 packet_meta(const struct __sk_buff *skb)
 {
-    void *p;
-    asm volatile(
-        "%0 = *(u32 *)(%1 + %2)"
-        : "=r"(p)
-        : "r"(skb), "i"(__builtin_offsetof(struct __sk_buff, data_meta)));
-    return p;
+    return packet_pointer(skb, data_meta);
 }
 
 static __always_inline void *
 packet_end(const struct __sk_buff *skb)
 {
-    void *p;
-    asm volatile(
-        "%0 = *(u32 *)(%1 + %2)"
-        : "=r"(p)
-        : "r"(skb), "i"(__builtin_offsetof(struct __sk_buff, data_end)));
-    return p;
+    return packet_pointer(skb, data_end);
 }
 
 static __always_inline __u32
