@@ -54,6 +54,15 @@ CHECKS += check-bpf
 check-bpf: $(BPF_TEST_PROGRAMS) $(DPCTL) ## eBPF programs byte by byte, then between namespaces
 	@tests/bpf/run-bpf.sh $(BUILD) $(BPF_TEST_PROGRAMS)
 
+# The programs as ordinary code, for the fuzzer.
+FUZZ_TARGETS += bpf
+FUZZ_SRCS_bpf :=
+$(BUILD)/fuzz/obj/tests/fuzz/fuzz_bpf.o: $(BPF_SRCS) $(BPF_HEADERS)
+$(BUILD)/fuzz/fuzz_bpf: | $(BUILD)/fuzz/corpus_bpf.made
+$(BUILD)/fuzz/corpus_bpf.made: tests/fuzz/corpus_bpf.py
+	@mkdir -p $(BUILD)/fuzz/corpus/bpf
+	$(Q)/usr/bin/python3 $< $(BUILD)/fuzz/corpus/bpf && touch $@
+
 # Speed beside the plain kernel, VXLAN, nftables, HAProxy.
 PINGPONG := $(BUILD)/tests/pingpong
 $(PINGPONG): $(BUILD)/obj/tests/bench/host/pingpong.o

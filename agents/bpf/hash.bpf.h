@@ -30,7 +30,7 @@ sip_round(__u64 v[4])
 
 /* SipHash-2-4 of two 64-bit words. */
 static __always_inline __u64
-sip_hash(const __u64 key[2], __u64 a, __u64 b)
+sip_hash(const sal_u64 key[2], __u64 a, __u64 b)
 {
     __u64 v[4] = {key[0] ^ 0x736f6d6570736575ULL,
                   key[1] ^ 0x646f72616e646f6dULL,

@@ -12,10 +12,12 @@ trap 'rm -rf "$results"' EXIT
 
 run_one() {
     corpus=$folder/corpus/$1 crashes=$folder/crashes out=$results/$1.out
+    seeds=$here/corpus/$1 # Or made by a program, in $corpus.
     mkdir -p "$corpus" "$crashes"
+    [ -d "$seeds" ] || seeds=
     if "$folder/fuzz_$1" -max_total_time="$seconds" -timeout=10 \
         -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 \
-        -artifact_prefix="$crashes/$1-" "$corpus" "$here/corpus/$1" \
+        -artifact_prefix="$crashes/$1-" "$corpus" ${seeds:+"$seeds"} \
         > "$out" 2>&1; then
         : > "$results/$1.passed"
         printf '  PASS    %-24s %s inputs, %s covered\n' "$1" \
