@@ -12,7 +12,7 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror \
 
 DATAPATH_SRCS := agents/datapath.c agents/datapath_attach.c \
                  agents/datapath_device.c agents/datapath_dump.c \
-                 agents/datapath_ethtool.c \
+                 agents/datapath_ethtool.c agents/datapath_flows.c \
                  agents/datapath_tables.c agents/datapath_uplink.c
 AGENT_SRCS += agents/host_tables.c $(DATAPATH_SRCS)
 PURE += agents/host_tables.c

@@ -354,6 +354,7 @@ datapath_close(struct datapath *dp)
         if (dp->sockops_link >= 0) {
             close(dp->sockops_link);
         }
+        ring_buffer__free(dp->events);
         sal_bpf__destroy(dp->skeleton);
         free(dp->pin_path);
         free(dp->device);

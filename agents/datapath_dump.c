@@ -142,11 +142,27 @@ service_to_string(const struct sal_flow *flow, char text[SERVICE_PREFIX_STRLEN])
     service_prefix_format(&prefix, text);
 }
 
+/* "" while it is unknown. */
+static void
+format_endpoint(const struct sal_flow *flow,
+                char text[2 * SAL_ENDPOINT_ID_LEN + 1])
+{
+    static const uint8_t none[SAL_ENDPOINT_ID_LEN];
+
+    text[0] = '\0';
+    if (memcmp(flow->peer_endpoint, none, sizeof none)) {
+        for (int i = 0; i < SAL_ENDPOINT_ID_LEN; i++) {
+            sprintf(text + 2 * i, "%02x", flow->peer_endpoint[i]);
+        }
+    }
+}
+
 static struct json *
 flow_to_json(const struct sal_flow *flow, uint64_t now)
 {
     struct json *object = json_object_create();
     char service[SERVICE_PREFIX_STRLEN], id[16];
+    char endpoint[2 * SAL_ENDPOINT_ID_LEN + 1];
     service_to_string(flow, service);
     snprintf(id, sizeof id, "0x%08x", ntohl(flow->id));
     json_object_put_string(object, "id", id);
@@ -160,6 +176,10 @@ flow_to_json(const struct sal_flow *flow, uint64_t now)
     json_object_put(object, "wire", tuple_to_json(&flow->wire));
     put_addr(object, "own_locator", &flow->own_locator);
     put_addr(object, "peer_locator", &flow->peer_locator);
+    format_endpoint(flow, endpoint);
+    json_object_put_string(object, "peer_endpoint", endpoint);
+    put_u64(object, "group", flow->group);
+    put_u64(object, "peer_port", ntohs(flow->peer_port));
     put_u64(object, "udp_source", ntohs(flow->entropy));
     put_u64(object, "peer_port", ntohs(flow->peer_port));
     put_u64(object, "ifindex", flow->ifindex);

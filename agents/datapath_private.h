@@ -7,6 +7,7 @@
  *     datapath_attach.c  hooks: tcx, or clsact; sockops
  *     datapath_uplink.c  which interfaces carry SAL
  *     datapath_tables.c  host tables <-> maps
+ *     datapath_flows.c   single flows: news, look, move
  *     datapath_dump.c    state for people and for programs */
 #ifndef SALIENT_DATAPATH_PRIVATE_H
 #define SALIENT_DATAPATH_PRIVATE_H 1
@@ -18,6 +19,8 @@
 #include "agents/datapath.h"
 
 struct sal_bpf;
+struct ring_buffer;
+struct take;
 struct bpf_program;
 
 #define DATAPATH_MAX_UPLINKS 16
@@ -43,6 +46,9 @@ struct datapath {
     enum datapath_ingress ingress;
     struct datapath_uplink uplinks[DATAPATH_MAX_UPLINKS];
     size_t n_uplinks;
+    struct ring_buffer *events; /* NULL until somebody wants them. */
+    struct take *take;          /* Who does, during a call. */
+    uint64_t events_lost;       /* As of the last call. */
 };
 
 /* Loads programs and maps, takes over pinned maps; attaches nothing.

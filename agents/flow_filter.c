@@ -153,14 +153,17 @@ flow_filter_put_flow(const struct json *flow, const struct names *names,
     bool server = !strcmp(string_of(flow, "role"), "server");
 
     ds_put_format(
-        out, "%s %-9s %s %s:%lld %s %s:%lld peer %s via %s age %.1fs "
+        out, "%s %-9s %s %s:%lld %s %s:%lld peer %s via %s endpoint %s age %.1fs "
         "in %lld/%lld out %lld/%lld ", string_of(flow, "id"),
         string_of(flow, "state"),
         local_service_protocol_name(integer_of(inner, "protocol")),
         string_of(inner, "local"), integer_of(inner, "local_port"),
         server ? "<-" : "->", string_of(inner, "remote"),
         integer_of(inner, "remote_port"), string_of(flow, "peer_locator"),
-        string_of(flow, "own_locator"), integer_of(flow, "age_ms") / 1e3,
+        string_of(flow, "own_locator"),
+        string_of(flow, "peer_endpoint")[0]
+            ? string_of(flow, "peer_endpoint") : "-",
+        integer_of(flow, "age_ms") / 1e3,
         integer_of(flow, "in_packets"), integer_of(flow, "in_bytes"),
         integer_of(flow, "out_packets"), integer_of(flow, "out_bytes"));
     put_service(flow, names, out);

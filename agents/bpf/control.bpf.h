@@ -95,6 +95,21 @@ refuse(struct __sk_buff *skb, struct scratch *scratch,
     return answer_reset(skb, scratch, control->header_len);
 }
 
+/* Notes the endpoint ID that a SYN or SYN-ACK claims: a claim, which the
+ * daemons prove to each other later.  It is the first option of ours. */
+static __always_inline void
+take_endpoint(struct sal_flow *flow, const struct scratch *scratch,
+              const struct control *control)
+{
+    const __u8 *option = scratch->header + SAL_OFS_OPTIONS;
+    if (control->header_len >= SYN_HEADER_LEN
+        && option[0] == SAL_OPTION_ENDPOINT_ID
+        && option[1] == ENDPOINT_OPTION_LEN) {
+        __builtin_memcpy(flow->peer_endpoint, option + 2,
+                         sizeof flow->peer_endpoint);
+    }
+}
+
 /* Finds the flow that an earlier copy of this SYN made, or makes room for a
  * new one: two services may share a target, so the client's port is mapped to
  * another where the tuple is in use for something else.  'flow' is in scratch.
@@ -196,6 +211,7 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
         flow->entropy = settings->sal_port;
     }
     flow->isn_in = inner->tcp.seq;
+    take_endpoint(flow, scratch, control);
     __builtin_memcpy(flow->service_id, sal->service_id, SAL_SERVICE_ID_LEN);
     addr_from_v4(&flow->wire.local, inner->ip.daddr);
     addr_from_v4(&flow->wire.remote, inner->ip.saddr);
@@ -279,6 +295,7 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
     flow->ifindex = skb->ifindex;
     flow->l2_expires_ns = 0;
     flow->isn_in = inner->tcp.seq;
+    take_endpoint(flow, scratch, control);
     flow = bind_and_find(flow);
     if (!flow) {
         /* No room: the server forgets, the application tries again. */

@@ -100,13 +100,14 @@ rewrite_inner(struct __sk_buff *skb, const struct sal_flow *flow, int outbound)
  * and a neighbour look-up per packet; where nothing was heard from the peer
  * for a while, the kernel's tables are asked. */
 static __always_inline void
-l2_learn(struct __sk_buff *skb, struct sal_flow *flow, __u64 now)
+l2_learn(struct __sk_buff *skb, struct sal_flow *flow,
+         const struct sal_addr *src, __u64 now)
 {
     void *data = packet_data(skb);
     void *end = packet_end(skb);
     const struct ethhdr *eth = data;
     if (data + ETH_HLEN > end || skb->ifindex != flow->ifindex
-        || eth->h_source[0] & 1) {
+        || eth->h_source[0] & 1 || !addr_equal(src, &flow->peer_locator)) {
         return;
     }
     __builtin_memcpy(flow->l2, eth->h_source, ETH_ALEN);
@@ -158,6 +159,9 @@ static __always_inline int
 send_data(struct __sk_buff *skb, const struct sal_settings *settings,
           struct sal_flow *flow, __u64 now, __u8 tos)
 {
+    if (!flow->ifindex) {
+        return drop(SAL_COUNT_OUT_HELD); /* TCP learns that it was dropped. */
+    }
     if (bpf_skb_adjust_room(skb, OUTER4_LEN + SAL_DATA_HEADER_LEN,
                             BPF_ADJ_ROOM_MAC, ENCAP_FLAGS)) {
         return drop(SAL_COUNT_OUT_FAILED);

@@ -72,6 +72,37 @@ flow_choose_uplink(const struct sal_settings *settings, struct sal_flow *flow,
     }
 }
 
+/* The daemon is woken this often at most, and looks again by itself a little
+ * later: a wake-up for each flow would cost more than the flow. */
+#define NOTIFY_INTERVAL_NS 20000000ULL
+
+/* Tells the daemon about 'flow'. */
+static __noinline int
+flow_notify(const struct sal_flow *flow, __u8 type)
+{
+    __u32 key = 0;
+    struct sal_notify *notify = bpf_map_lookup_elem(&sal_notify, &key);
+    if (!flow || !notify || flow->flags & SAL_FLOW_LOCAL) {
+        return 0;
+    }
+    struct sal_flow_event event = {.id = flow->id,
+                                   .group = flow->group,
+                                   .type = type,
+                                   .proto = flow->local.proto};
+    __builtin_memcpy(event.peer_endpoint, flow->peer_endpoint,
+                     sizeof event.peer_endpoint);
+    __u64 now = bpf_ktime_get_coarse_ns();
+    int wake = now - notify->woken_ns > NOTIFY_INTERVAL_NS;
+    if (bpf_ringbuf_output(&sal_events, &event, sizeof event,
+                           wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP)) {
+        __sync_fetch_and_add(&notify->lost, 1);
+        count(SAL_COUNT_FLOW_EVENT_LOST);
+    } else if (wake) {
+        notify->woken_ns = now;
+    }
+    return 0;
+}
+
 /* Gives scratch->flow an ID and a source port and enters it as half open.
  * False if no ID was free in eight attempts. */
 static __noinline int
@@ -119,6 +150,7 @@ static __always_inline void
 flow_delete(struct sal_flow *flow)
 {
     __u32 id = flow->id;
+    flow_notify(flow, SAL_FLOW_EVENT_CLOSED);
     __u32 *owner = bpf_map_lookup_elem(&sal_tuples, &flow->local);
     if (owner && *owner == id) {
         bpf_map_delete_elem(&sal_tuples, &flow->local);
@@ -153,6 +185,7 @@ flow_bind(struct sal_flow *flow)
         count(SAL_COUNT_FLOW_TABLE_FULL);
         return 0;
     }
+    flow_notify(flow, SAL_FLOW_EVENT_BOUND);
     half_flow_delete(flow);
     count(SAL_COUNT_FLOW_BOUND);
     return 1;
@@ -166,6 +199,7 @@ bind_and_find(struct sal_flow *flow)
     __u32 id = flow->id;
     if (flow->local.proto == IPPROTO_UDP) {
         flow->state = SAL_FLOW_BOUND;
+        flow_notify(flow, SAL_FLOW_EVENT_BOUND);
         count(SAL_COUNT_FLOW_BOUND);
         return flow;
     }

@@ -164,6 +164,23 @@ tcp_flags(const struct inner *inner)
     return ((const __u8 *) &inner->tcp)[TCP_FLAGS_OFS];
 }
 
+/* True if DATA of 'flow' may come from 'src': where the peer is, or where it
+ * was a moment ago. */
+static __always_inline int
+is_from_peer(const struct sal_flow *flow, const struct sal_addr *src,
+             __u64 now)
+{
+    if (addr_equal(&flow->peer_locator, src)) {
+        return 1;
+    }
+    if (now >= flow->previous_expires_ns
+        || !addr_equal(&flow->previous_locator, src)) {
+        return 0;
+    }
+    count(SAL_COUNT_IN_PREVIOUS);
+    return 1;
+}
+
 /* DATA that matches no bound flow: it may belong to a half-open one, whose
  * handshake it completes, or to one that is closing. */
 static __noinline struct sal_flow *
@@ -220,11 +237,14 @@ ingress_data(struct __sk_buff *skb, struct sal_settings *settings,
         }
         half = 1;
     }
-    if (!addr_equal(&flow->own_locator, &outer->dst)) {
-        return is_for_us(outer) ? drop(SAL_COUNT_IN_WRONG_PEER) : PASS;
+    /* We may have just moved: what the peer sent to another address of ours
+     * is late, not wrong. */
+    if (!addr_equal(&flow->own_locator, &outer->dst) && !is_for_us(outer)) {
+        return PASS;
     }
+    __u64 now = bpf_ktime_get_coarse_ns();
     if (flow->peer_id != sal->src_flow
-        || !addr_equal(&flow->peer_locator, &outer->src)) {
+        || !is_from_peer(flow, &outer->src, now)) {
         return drop(SAL_COUNT_IN_WRONG_PEER);
     }
     int reason = inner_check(inner, len, proto);
@@ -259,8 +279,7 @@ ingress_data(struct __sk_buff *skb, struct sal_settings *settings,
         }
     }
 
-    __u64 now = bpf_ktime_get_coarse_ns();
-    l2_learn(skb, flow, now);
+    l2_learn(skb, flow, &outer->src, now);
     if (decapsulate(skb, SAL_DATA_HEADER_LEN)) {
         return drop(SAL_COUNT_IN_FAILED);
     }

@@ -89,6 +89,25 @@ struct {
     __type(value, __u64);
 } sal_counters SEC(".maps");
 
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, 512 * 1024);
+} sal_events SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct sal_notify);
+} sal_notify SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct sal_move);
+} sal_moves SEC(".maps");
+
 /* Room that the 512 bytes of stack do not have.  Not pinned. */
 struct scratch {
     struct sal_flow flow;
@@ -106,13 +125,19 @@ struct {
 } sal_scratch SEC(".maps");
 
 static __always_inline void
-count(enum sal_counter counter)
+count_many(enum sal_counter counter, __u64 n)
 {
     __u32 key = counter;
     __u64 *value = bpf_map_lookup_elem(&sal_counters, &key);
     if (value) {
-        *value += 1;
+        *value += n;
     }
+}
+
+static __always_inline void
+count(enum sal_counter counter)
+{
+    count_many(counter, 1);
 }
 
 static __always_inline struct sal_settings *

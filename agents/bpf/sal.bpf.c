@@ -4,8 +4,10 @@
  *     sal_egress    tc egress of sal0: inner packets to encapsulate
  *     sal_ingress   tc ingress of each uplink: SAL packets to decapsulate
  *     sal_xdp       XDP of each uplink that has it: makes GRO work
- *     sal_sockops   cgroup: tells when TCP sockets close */
+ *     sal_sockops   cgroup: tells when TCP sockets close
+ *     sal_move      run by the daemon: changes flows that migrate */
 #include "agents/bpf/control.bpf.h"
+#include "agents/bpf/move.bpf.h"
 #include "agents/bpf/xdp.bpf.h"
 
 char LICENSE[] SEC("license") = "Apache-2.0";
@@ -144,4 +146,11 @@ sal_sockops(struct bpf_sock_ops *ops)
                                            | BPF_SOCK_OPS_STATE_CB_FLAG);
     }
     return 1;
+}
+
+SEC("syscall")
+int
+sal_move(void *ctx)
+{
+    return flows_move();
 }

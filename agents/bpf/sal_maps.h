@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 4
+#define SAL_MAPS_LAYOUT 5
 
 struct sal_addr {
     sal_u32 w[4];
@@ -51,15 +51,16 @@ struct sal_flow {
     sal_u32 peer_id; /* The peer's; 0 while unknown. */
     struct sal_addr peer_locator;
     struct sal_addr own_locator;
-    sal_u32 ifindex; /* Uplink. */
+    sal_u32 ifindex; /* Uplink; 0 = held, there is no way to the peer now. */
     sal_u16 entropy; /* UDP source port; the SAL port if a NAT is in between,
                       * at whichever end. */
     sal_u8 state;    /* enum sal_flow_state. */
     sal_u8 flags;    /* SAL_FLOW_*. */
     sal_u64 nonce;
     sal_u8 flags_class; /* Path class for the header's byte 12. */
-    sal_u8 pad[5];
+    sal_u8 pad;
     sal_u16 peer_port; /* UDP port that a NAT gave the peer; 0: SAL port. */
+    sal_u32 group; /* Flows with the peer that migrate together; host order. */
     /* Second: the Ethernet addresses learnt for the way to peer_locator, good
      * until l2_expires_ns (whoever changes a locator sets it to 0), and what
      * rewriting local to wire adds to the checksum of addresses and ports. */
@@ -75,6 +76,50 @@ struct sal_flow {
     sal_u8 service_id[SAL_SERVICE_ID_LEN];
     sal_u64 created_ns, last_in_ns, last_out_ns; /* CLOCK_MONOTONIC. */
     sal_u64 in_packets, in_bytes, out_packets, out_bytes; /* Inner. */
+    sal_u8 peer_endpoint[SAL_ENDPOINT_ID_LEN]; /* All zero: unknown. */
+    /* Where the peer was before it moved; its DATA is taken from there, too,
+     * until then: what it sent before is late, not wrong. */
+    struct sal_addr previous_locator;
+    sal_u64 previous_expires_ns; /* CLOCK_MONOTONIC. */
+};
+
+/* sal_events, a ring buffer: what the daemon must know of flows. */
+enum sal_flow_event_type {
+    SAL_FLOW_EVENT_BOUND = 1,
+    SAL_FLOW_EVENT_CLOSED = 2,
+};
+struct sal_flow_event {
+    sal_u32 id; /* As in sal_flow. */
+    sal_u32 group;
+    sal_u8 type; /* enum sal_flow_event_type. */
+    sal_u8 proto;
+    sal_u8 pad[6];
+    sal_u8 peer_endpoint[SAL_ENDPOINT_ID_LEN];
+};
+
+/* sal_notify, an array of one. */
+struct sal_notify {
+    sal_u64 woken_ns; /* The daemon, the last time. */
+    sal_u64 lost;     /* Events that found no room: it must look at all flows.
+                       */
+};
+
+/* sal_moves, an array of one: work for the program sal_move, which gives the
+ * flows 'ids' of one peer another path.  The daemon fills it in and runs the
+ * program; only that can change a flow while packets use it. */
+#define SAL_MOVE_MAX 1024
+struct sal_move {
+    sal_u8 peer_endpoint[SAL_ENDPOINT_ID_LEN]; /* Others are left alone. */
+    struct sal_addr own_locator, peer_locator;
+    sal_u64 previous_expires_ns; /* For a peer that moves. */
+    sal_u32 ifindex;
+    sal_u32 group;
+    sal_u16 peer_port;
+    sal_u16 flags;   /* SAL_UPLINK_*: of our own side. */
+    sal_u32 n;       /* In 'ids'. */
+    sal_u32 n_moved; /* Of these were there; the program's result. */
+    sal_u32 pad2;
+    sal_u32 ids[SAL_MOVE_MAX];
 };
 
 /* sal_settings, an array of one. */
@@ -177,13 +222,17 @@ struct sal_target {
     X(OUT_UNSUPPORTED, "out_unsupported", "protocol that is not carried")     \
     X(OUT_FRAGMENT, "out_fragment", "IP fragment")                            \
     X(OUT_MALFORMED, "out_malformed", "inner header is malformed")            \
+    X(OUT_HELD, "out_held", "flow has no way to its peer now")                \
     X(OUT_FAILED, "out_failed", "the kernel refused to encapsulate")          \
     X(FLOW_ID_EXHAUSTED, "flow_id_exhausted", "no free flow ID found")        \
     X(FLOW_TABLE_FULL, "flow_table_full", "the flow table is full")           \
     X(FLOW_BOUND, "flow_bound", "flows bound")                                \
     X(FLOW_CLOSED, "flow_closed", "flows closed")                             \
     X(FLOW_REUSED, "flow_reused", "flows forgotten, their tuple was reused")  \
+    X(FLOW_MOVED, "flow_moved", "flows given another path")                   \
+    X(FLOW_EVENT_LOST, "flow_event_lost", "the daemon fell behind with flows") \
     X(IN_DATA, "in_data", "DATA packets accepted")                            \
+    X(IN_PREVIOUS, "in_previous", "of these, from the peer's previous locator") \
     X(IN_XDP, "in_xdp", "DATA packets stripped by XDP")                       \
     X(IN_SYN, "in_syn", "SYNs accepted")                                      \
     X(IN_SYN_AGAIN, "in_syn_again", "of these, seen before")                  \
@@ -228,7 +277,9 @@ enum sal_counter {
 
 _Static_assert(sizeof(struct sal_addr) == 16, "sal_addr");
 _Static_assert(sizeof(struct sal_tuple) == 40, "sal_tuple");
-_Static_assert(sizeof(struct sal_flow) == 280, "sal_flow");
+_Static_assert(sizeof(struct sal_flow) == 320, "sal_flow");
+_Static_assert(sizeof(struct sal_flow_event) == 32, "sal_flow_event");
+_Static_assert(sizeof(struct sal_move) == 80 + 4 * SAL_MOVE_MAX, "sal_move");
 _Static_assert(sizeof(struct sal_settings) == 112, "sal_settings");
 _Static_assert(sizeof(struct sal_uplink) == 24, "sal_uplink");
 _Static_assert(sizeof(struct sal_service_value) == 32, "sal_service_value");
@@ -237,12 +288,14 @@ _Static_assert(sizeof(struct sal_rule) == 16, "sal_rule");
 _Static_assert(sizeof(struct sal_target_key) == 40, "sal_target_key");
 _Static_assert(sizeof(struct sal_target) == 32, "sal_target");
 SAL_ASSERT_OFS(sal_flow, nonce, 48);
-SAL_ASSERT_OFS(sal_flow, peer_port, 62);
+SAL_ASSERT_OFS(sal_flow, peer_port, 58);
+SAL_ASSERT_OFS(sal_flow, group, 60);
 SAL_ASSERT_OFS(sal_flow, l2_expires_ns, 64);
 SAL_ASSERT_OFS(sal_flow, local, 104);
 SAL_ASSERT_OFS(sal_flow, wire, 144);
 SAL_ASSERT_OFS(sal_flow, service_id, 192);
 SAL_ASSERT_OFS(sal_flow, created_ns, 224);
+SAL_ASSERT_OFS(sal_flow, peer_endpoint, 280);
 SAL_ASSERT_OFS(sal_settings, identity_v4, 24);
 SAL_ASSERT_OFS(sal_settings, hash_key, 88);
 

@@ -135,7 +135,7 @@ ingress_stripped(struct __sk_buff *skb, const struct sal_settings *settings,
     __u32 len = skb->len - ETH_HLEN;
     __u32 n = skb->gso_segs ? skb->gso_segs : 1;
     __u64 now = bpf_ktime_get_coarse_ns();
-    l2_learn(skb, flow, now);
+    l2_learn(skb, flow, &flow->peer_locator, now);
     if (flow->flags & SAL_FLOW_REWRITE && rewrite_inner(skb, flow, 0)) {
         return drop(SAL_COUNT_IN_FAILED);
     }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What must not get through: every field hostile, forgeries, replays, noise.
  * Each refusal is counted under its own reason, and no flow changes. */
+#include "agents/datapath_flows.h"
 #include "tests/bpf/bpf_pair.h"
 
 /* Offsets of a frame. */
@@ -288,6 +289,55 @@ test_forged_data(void)
     }
     CU_ASSERT_TRUE(flow_unchanged(&server, &theirs));
     CU_ASSERT_EQUAL(theirs.state, SAL_FLOW_BOUND);
+    tear_down();
+}
+
+/* The peer of 'ours' moves to LOC_T: what it sent before is still taken, for a
+ * while, and nobody else's. */
+static void
+test_data_of_moved_peer(void)
+{
+    struct segment s = {.src = ID_C, .dst = WEB, .sport = 40000,
+                        .dport = 80, .seq = 1001, .ack = 5001,
+                        .flags = ACK};
+    struct sal_flow moved;
+    struct frame f;
+    set_up();
+    connect_hosts(&ours, &theirs);
+    struct sal_packet old = data_of(&client, &ours), new = old;
+    new.src = LOC_T;
+    build_sal(&f, &new, &s);
+    expect_drop(&server, f, SAL_COUNT_IN_WRONG_PEER);
+
+    struct datapath_flow flow;
+    uint32_t ids[] = {ntohl(theirs.id), ~ntohl(theirs.id)};
+    CU_ASSERT_EQUAL_FATAL(datapath_flow_get(server.dp, ids[0], &flow), 0);
+    struct datapath_move move = {.path = flow.path, .group = 7,
+                                 .late_ms = 60000};
+    migration_locator_from_v4(LOC_T, &move.path.peer);
+    CU_ASSERT_EQUAL(datapath_flows_move(server.dp, &move, ids, 2), 0);
+    memcpy(move.peer_endpoint, flow.peer_endpoint, sizeof flow.peer_endpoint);
+    CU_ASSERT_EQUAL(datapath_flows_move(server.dp, &move, ids, 2), 1);
+    snapshot(&server, &moved);
+    CU_ASSERT_EQUAL(moved.group, 7);
+    CU_ASSERT_EQUAL(addr_to_host_v4(&moved.peer_locator), LOC_T);
+    CU_ASSERT_EQUAL(addr_to_host_v4(&moved.previous_locator), LOC_C);
+
+    build_sal(&f, &new, &s);
+    CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_REDIRECT);
+    build_sal(&f, &old, &s);
+    CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_EQUAL(counter(&server, SAL_COUNT_IN_PREVIOUS), 1);
+    old.src = LOC_T + 1;
+    build_sal(&f, &old, &s);
+    expect_drop(&server, f, SAL_COUNT_IN_WRONG_PEER);
+
+    /* Moved once more, and the time for what is late is over. */
+    migration_locator_from_v4(LOC_C, &move.path.peer);
+    move.late_ms = 0;
+    CU_ASSERT_EQUAL(datapath_flows_move(server.dp, &move, ids, 1), 1);
+    build_sal(&f, &new, &s);
+    expect_drop(&server, f, SAL_COUNT_IN_WRONG_PEER);
     tear_down();
 }
 
@@ -608,7 +658,9 @@ test_syn_flood(void)
 
 UNIT_MAIN("sal_hostile", UNIT_TEST(test_data_mutations),
           UNIT_TEST(test_truncation), UNIT_TEST(test_syn_mutations),
-          UNIT_TEST(test_forged_data), UNIT_TEST(test_reset_of_bound_flow),
+          UNIT_TEST(test_forged_data),
+          UNIT_TEST(test_data_of_moved_peer),
+          UNIT_TEST(test_reset_of_bound_flow),
           UNIT_TEST(test_half_open_forgeries),
           UNIT_TEST(test_forged_syn_ack), UNIT_TEST(test_passed),
           UNIT_TEST(test_udp_checksum), UNIT_TEST(test_hostile_application),

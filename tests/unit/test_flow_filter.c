@@ -107,7 +107,7 @@ test_output(void)
     flow_filter_print(&filter, flows, &names, false, &out);
     CU_ASSERT_PTR_NOT_NULL(strstr(
         ds_cstr(&out), "bound     tcp 100.64.0.1:40000 -> 198.18.0.1:80 "
-        "peer 10.0.0.2 via 10.0.0.1 age 1.5s"));
+        "peer 10.0.0.2 via 10.0.0.1 endpoint - age 1.5s"));
     CU_ASSERT_PTR_NOT_NULL(strstr(ds_cstr(&out), " web.shop.acme\n"));
     ds_clear(&out);
     flow_filter_print(&filter, flows, &names, true, &out);
