@@ -295,6 +295,12 @@ agent_reload(struct agent *agent)
     agent->config->services = fresh->services;
     local_services_init(&fresh->services);
     agent->config->keep_on_stop = fresh->keep_on_stop;
+    agent->config->balance_interval_ms = fresh->balance_interval_ms;
+    if (agent->config->n_uplinks == fresh->n_uplinks) {
+        memcpy(agent->config->uplink_options, fresh->uplink_options,
+               sizeof fresh->uplink_options);
+        agent_uplinks_changed(agent);
+    }
     agent->config->stop_timeout_ms = fresh->stop_timeout_ms;
     agent_config_destroy(fresh);
     local_services_destroy(&agent->masked);

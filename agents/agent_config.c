@@ -130,13 +130,33 @@ read_uplinks(struct config_node *root, struct agent_config *config)
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        const char *uplink = config_sequence_string(list, i);
+        struct agent_uplink_config *options = &config->uplink_options[i];
+        const char *uplink;
+
+        *options = (struct agent_uplink_config) {.priority = i + 1,
+                                                 .weight = 1};
+        if (config_sequence_is_mapping(list, i)) {
+            struct config_node *node = config_sequence_mapping(list, i);
+            if (!node) {
+                return;
+            }
+            uplink = config_string_required(node, "name");
+            options->priority
+                = config_int(node, "priority", 0, UINT16_MAX, i + 1);
+            options->weight = config_int(node, "weight", 0, UINT16_MAX, 1);
+            options->behind_nat = config_bool(node, "behind_nat", false);
+        } else {
+            uplink = config_sequence_string(list, i);
+        }
         if (!uplink) {
             return;
         }
         if (!uplink[0] || strlen(uplink) >= IFNAMSIZ || strchr(uplink, '/')) {
-            complain_item(list, i, "is not an interface name",
-                          "use a name that \"ip link\" shows");
+            char *message = xasprintf("\"%.80s\" is not an interface name",
+                                      uplink);
+            config_error_item(list, i, message,
+                              "use a name that \"ip link\" shows");
+            free(message);
         }
         config->uplinks[config->n_uplinks++] = xstrdup(uplink);
     }
@@ -310,6 +330,8 @@ read_all(struct config_node *root)
     read_tls(root, config);
     read_paths(root, config);
     read_uplinks(root, config);
+    config->balance_interval_ms
+        = config_duration_ms(root, "balance_interval", 0, 3600 * 1000, 0);
     config->max_flows
         = config_int(root, "max_flows", 1024, 16 << 20, DEFAULT_MAX_FLOWS);
     config->keep_on_stop = config_bool(root, "keep_on_stop", false);

@@ -45,6 +45,13 @@ struct agent_dns_config {
     size_t n_upstreams;  /* 0: names outside the suffix are refused. */
 };
 
+/* Which uplink flows use; uplink_policy.h. */
+struct agent_uplink_config {
+    uint32_t priority; /* Low ones first; default: the place in the list. */
+    uint32_t weight;   /* Among those of equal priority. */
+    bool behind_nat;
+};
+
 struct agent_config {
     char *path;           /* Where it was loaded from. */
     char *name;           /* Endpoint's name for people. */
@@ -55,7 +62,9 @@ struct agent_config {
     char *key_file;
     char *control_socket;
     char *uplinks[AGENT_MAX_UPLINKS];
+    struct agent_uplink_config uplink_options[AGENT_MAX_UPLINKS];
     size_t n_uplinks;     /* At least 1. */
+    int64_t balance_interval_ms; /* Of running flows over uplinks; 0 = never. */
     char *device;         /* "sal0". */
     char *pin_path;
     uint32_t max_flows;

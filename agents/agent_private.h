@@ -22,6 +22,7 @@
 /* Per uplink of the configuration. */
 struct agent_uplink {
     int attached; /* ifindex to which the data plane is attached; 0 = none. */
+    uint32_t weight; /* Of new flows; 0 = not in use. */
     struct probe_schedule schedule;
     uint64_t probes_sent, probes_failed;
     char *error; /* Why it could not be attached, or NULL. */

@@ -228,6 +228,7 @@ uplinks_to_json(const struct agent *agent)
         put_bool(json, "up", netdev->up);
         put_address(json, "locator", netdev->address);
         put_bool(json, "hooked", uplink->attached);
+        put_int(json, "weight", uplink->weight);
         put_bool(json, "attached",
                  controller_session_attached(agent->session,
                                              netdev->address));

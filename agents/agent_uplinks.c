@@ -9,6 +9,7 @@
 #include <time.h>
 #include "openvswitch/vlog.h"
 #include "packets.h"
+#include "agents/uplink_policy.h"
 #include "util.h"
 
 VLOG_DEFINE_THIS_MODULE(uplinks);
@@ -55,8 +56,37 @@ attach(struct agent *agent, size_t i)
     uplink->error = error;
 }
 
-/* New flows leave by the uplink that was attached first: one that is down
- * makes place as long as another is up. */
+/* Tells the data plane how new flows are shared out. */
+static void
+weigh(struct agent *agent)
+{
+    struct uplink_policy policies[AGENT_MAX_UPLINKS];
+    uint32_t weights[AGENT_MAX_UPLINKS];
+    size_t n = n_uplinks(agent);
+
+    for (size_t i = 0; i < n; i++) {
+        const struct netdev_uplink *uplink = uplink_at(agent, i);
+        const struct agent_uplink_config *options
+            = &agent->config->uplink_options[i];
+        policies[i] = (struct uplink_policy) {
+            .usable = agent->uplinks[i].attached && uplink->up
+                      && uplink->address,
+            .priority = options->priority,
+            .weight = options->weight,
+        };
+    }
+    uplink_policy_weights(policies, n, weights);
+    for (size_t i = 0; i < n; i++) {
+        agent->uplinks[i].weight = weights[i];
+        if (agent->uplinks[i].attached) {
+            datapath_set_uplink(agent->datapath, agent->uplinks[i].attached,
+                                weights[i],
+                                agent->config->uplink_options[i].behind_nat);
+        }
+    }
+}
+
+/* One that is down is not in use as long as another is up. */
 void
 agent_uplinks_changed(struct agent *agent)
 {
@@ -79,6 +109,7 @@ agent_uplinks_changed(struct agent *agent)
             attach(agent, i);
         }
     }
+    weigh(agent);
 }
 
 /* Probes. */

@@ -72,6 +72,7 @@ int64_t config_duration_ms(struct config_node *, const char *key, int64_t min,
 struct config_node *config_mapping(struct config_node *, const char *key);
 struct config_node *config_sequence(struct config_node *, const char *key);
 size_t config_sequence_length(const struct config_node *);
+bool config_sequence_is_mapping(const struct config_node *, size_t i);
 /* Item as a mapping (error if not) or as a string (error if not). */
 struct config_node *config_sequence_mapping(struct config_node *, size_t i);
 const char *config_sequence_string(struct config_node *, size_t i);

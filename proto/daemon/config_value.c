@@ -361,6 +361,13 @@ item(struct config_node *node, size_t i, enum config_kind kind)
            ? check_kind(node->children[i], kind) : NULL;
 }
 
+bool
+config_sequence_is_mapping(const struct config_node *node, size_t i)
+{
+    return i < config_sequence_length(node)
+           && node->children[i]->kind == CONFIG_MAPPING;
+}
+
 struct config_node *
 config_sequence_mapping(struct config_node *node, size_t i)
 {

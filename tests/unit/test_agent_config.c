@@ -51,7 +51,10 @@ test_all_keys(void)
         "state_dir: /s\n"
         "key_file: /s/key\n"
         "control_socket: /s/sock\n"
-        "uplinks: [eth0, eth1]\n"
+        "uplinks:\n"
+        "  - eth0\n"
+        "  - {name: eth1, priority: 1, weight: 3, behind_nat: true}\n"
+        "balance_interval: 5s\n"
         "device: sal9\n"
         "pin_path: /sys/fs/bpf/x\n"
         "max_flows: 4096\n"
@@ -75,6 +78,13 @@ test_all_keys(void)
     CU_ASSERT_EQUAL(config->n_controllers, 2);
     CU_ASSERT_STRING_EQUAL(config->tls_ca, "/a");
     CU_ASSERT_EQUAL(config->n_uplinks, 2);
+    CU_ASSERT_STRING_EQUAL(config->uplinks[1], "eth1");
+    const struct agent_uplink_config *options = config->uplink_options;
+    CU_ASSERT(options[0].priority == 1 && options[0].weight == 1
+              && !options[0].behind_nat);
+    CU_ASSERT(options[1].priority == 1 && options[1].weight == 3
+              && options[1].behind_nat);
+    CU_ASSERT_EQUAL(config->balance_interval_ms, 5000);
     CU_ASSERT_EQUAL(config->max_flows, 4096);
     CU_ASSERT_TRUE(config->keep_on_stop);
     CU_ASSERT_EQUAL(config->stop_timeout_ms, 1000);
@@ -125,6 +135,12 @@ test_errors(void)
          {"tls", "certificate"}},
         {"name: a\ncontroller: tcp:h:1\n", {"uplinks"}},
         {"name: a\ncontroller: tcp:h:1\nuplinks: []\n", {"uplinks"}},
+        {"name: a\ncontroller: tcp:h:1\nuplinks: [{weight: 1}]\n",
+         {"agent.yaml:3", "name"}},
+        {"name: a\ncontroller: tcp:h:1\nuplinks: [{name: e, weight: -1}]\n",
+         {"agent.yaml:3", "weight"}},
+        {"name: a\ncontroller: tcp:h:1\nuplinks: [{name: e, wait: 1}]\n",
+         {"agent.yaml:3", "wait"}},
         {"name: a\ncontroller: tcp:h:1\nuplinks: [a/b]\n", {"uplinks", "a/b"}},
         {MINIMAL "device: averyverylongname\n", {"device"}},
         {MINIMAL "max_flows: 5\n", {"max_flows", "5"}},
