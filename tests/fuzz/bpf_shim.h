@@ -43,7 +43,8 @@ struct shim_entry {
 struct shim_map {
     const void *id; /* The program's variable. */
     unsigned int type, key_size, value_size, max_entries, n;
-    struct shim_entry *entries;
+    struct shim_entry *entries; /* Of hashes and tries. */
+    void **slots;               /* Of arrays. */
 };
 
 static struct shim_map shim_maps[SHIM_MAX_MAPS];
@@ -140,30 +141,41 @@ shim_unlink(struct shim_map *map, struct shim_entry *entry)
     map->n--;
 }
 
-static struct shim_entry *
+static void
 shim_insert(struct shim_map *map, const void *key, const void *value)
 {
     struct shim_entry *entry = malloc(sizeof *entry);
     entry->key = shim_copy(key, map->key_size);
-    entry->value = value ? shim_copy(value, map->value_size)
-                         : calloc(1, map->value_size);
+    entry->value = shim_copy(value, map->value_size);
     entry->next = map->entries;
     map->entries = entry;
     map->n++;
-    return entry;
+}
+
+static void *
+shim_array_lookup(struct shim_map *map, const void *key)
+{
+    uint32_t index;
+    memcpy(&index, key, sizeof index);
+    if (index >= map->max_entries) {
+        return NULL;
+    }
+    if (!map->slots) {
+        map->slots = calloc(map->max_entries, sizeof *map->slots);
+    }
+    if (!map->slots[index]) {
+        map->slots[index] = calloc(1, map->value_size);
+    }
+    return map->slots[index];
 }
 
 static void *
 shim_lookup(struct shim_map *map, const void *key)
 {
-    struct shim_entry *entry = shim_find(map, key, false);
-    if (!entry && shim_is_array(map)) {
-        uint32_t index;
-        memcpy(&index, key, sizeof index);
-        if (index < map->max_entries) {
-            entry = shim_insert(map, key, NULL);
-        }
+    if (shim_is_array(map)) {
+        return shim_array_lookup(map, key);
     }
+    struct shim_entry *entry = shim_find(map, key, false);
     return entry ? entry->value : NULL;
 }
 
@@ -171,15 +183,15 @@ static long
 shim_update(struct shim_map *map, const void *key, const void *value,
             uint64_t flags)
 {
-    struct shim_entry *entry = shim_find(map, key, true);
     if (shim_is_array(map)) {
-        void *old = shim_lookup(map, key);
+        void *old = shim_array_lookup(map, key);
         if (!old) {
             return -E2BIG;
         }
         memcpy(old, value, map->value_size);
         return 0;
     }
+    struct shim_entry *entry = shim_find(map, key, true);
     if (entry ? flags == BPF_NOEXIST : flags == BPF_EXIST) {
         return entry ? -EEXIST : -ENOENT;
     }
@@ -202,8 +214,9 @@ shim_update(struct shim_map *map, const void *key, const void *value,
 static long
 shim_delete(struct shim_map *map, const void *key)
 {
-    struct shim_entry *entry = shim_find(map, key, true);
-    if (!entry || shim_is_array(map)) {
+    struct shim_entry *entry
+        = shim_is_array(map) ? NULL : shim_find(map, key, true);
+    if (!entry) {
         return -ENOENT;
     }
     shim_unlink(map, entry);
@@ -228,6 +241,12 @@ shim_clear_maps(void)
     for (unsigned int i = 0; i < shim_n_maps; i++) {
         while (shim_maps[i].entries) {
             shim_unlink(&shim_maps[i], shim_maps[i].entries);
+        }
+        for (unsigned int j = 0;
+             shim_maps[i].slots && j < shim_maps[i].max_entries; j++) {
+            if (shim_maps[i].slots[j]) {
+                memset(shim_maps[i].slots[j], 0, shim_maps[i].value_size);
+            }
         }
     }
     shim_free_deleted();

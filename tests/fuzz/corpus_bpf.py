@@ -154,6 +154,9 @@ def seeds():
                          (INGRESS | NONLINEAR, "nonlinear")):
         yield f"in_data_client_{name}", step(action, client_data)
         yield f"in_data_server_{name}", step(action, server_data)
+    for length in 0, 10, 20, 28, 39:
+        yield f"in_data_short_{length}", step(INGRESS | MEND, client_data[
+            :58 + length]) + step(XDP | MEND, client_data[:58 + length])
     for tos, name in (1, "ect"), (3, "ce"):
         for inner_tos in 0, 2:
             yield f"in_data_{name}_{inner_tos}", step(INGRESS, sal(
@@ -198,7 +201,9 @@ def seeds():
         yield f"in_syn_{name}", step(INGRESS, syn(tcp(
             sport=45001, flags=SYN, **to_served), service=service))
     yield "in_syn_no_identity", step(INGRESS | NO_IDENTITY, new_syn)
-    yield "in_syn_mend", step(INGRESS | MEND, new_syn)
+    for length in 16, 32, 64, 84, 104, 123, 124:
+        yield f"in_syn_mend_{length}", step(INGRESS | MEND,
+                                            new_syn[:42 + length])
     yield "in_syn_v6", step(INGRESS, syn(tcp("fd00::1", "fd00::2", 45001, 80,
                                              SYN)))
     yield "in_syn_ack", step(INGRESS, sal("syn_ack", 6, 0x31, 0x30, tcp(
