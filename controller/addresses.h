@@ -23,6 +23,13 @@
 #define ADDRESS_SERVICE_NETWORK 0xc6120000 /* 198.18.0.0/15, RFC 2544. */
 #define ADDRESS_SERVICE_LEN 15
 
+/* IPv6 addresses are derived, not lent.  Unique local (RFC 4193), with "SAL"
+ * where a site's own random number belongs. */
+#define ADDRESS_IDENTITY_PREFIX_V6                                            \
+    {.s6_addr = {0xfd, 0x53, 0x41, 0x4c, 0x00, 0x01}}
+#define ADDRESS_SERVICE_PREFIX_V6                                             \
+    {.s6_addr = {0xfd, 0x53, 0x41, 0x4c, 0x00, 0x02}}
+
 struct address_pool;
 
 /* The pool 'network'/'len', 8 <= len <= 30; bits of 'network' past 'len' must

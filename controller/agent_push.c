@@ -22,26 +22,38 @@ push(struct agent_session *s, Salient__V1__Envelope__BodyCase body_case,
     }
 }
 
-void
-agent_session_push_attachment(struct agent_session *s,
-                              const struct topology_attachment *at)
+static void
+push_attachment(struct agent_session *s, const struct in6_addr *locator,
+                const struct topology_attachment *at)
 {
     Salient__V1__Attachment attachment = SALIENT__V1__ATTACHMENT__INIT;
 
-    attachment.locator_v4 = locator_get_v4(&at->locator);
-    attachment.attached = true;
-    attachment.datapath = at->dpid;
-    attachment.port = at->port;
+    if (IN6_IS_ADDR_V4MAPPED(locator)) {
+        attachment.locator_v4 = locator_get_v4(locator);
+    } else {
+        attachment.locator_v6.data = CONST_CAST(uint8_t *, locator->s6_addr);
+        attachment.locator_v6.len = sizeof *locator;
+    }
+    if (at) {
+        attachment.attached = true;
+        attachment.datapath = at->dpid;
+        attachment.port = at->port;
+    }
     push(s, SALIENT__V1__ENVELOPE__BODY_ATTACHMENT, &attachment);
 }
 
 void
-agent_session_push_detached(struct agent_session *s, uint32_t locator_v4)
+agent_session_push_attachment(struct agent_session *s,
+                              const struct topology_attachment *at)
 {
-    Salient__V1__Attachment attachment = SALIENT__V1__ATTACHMENT__INIT;
+    push_attachment(s, &at->locator, at);
+}
 
-    attachment.locator_v4 = locator_v4;
-    push(s, SALIENT__V1__ENVELOPE__BODY_ATTACHMENT, &attachment);
+void
+agent_session_push_detached(struct agent_session *s,
+                            const struct in6_addr *locator)
+{
+    push_attachment(s, locator, NULL);
 }
 
 void

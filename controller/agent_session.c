@@ -161,6 +161,16 @@ handle_hello(const struct request *r, const Salient__V1__Hello *hello)
     }
 }
 
+/* Empty if there is none. */
+static void
+put_v6(ProtobufCBinaryData *wire, const struct in6_addr *address)
+{
+    if (!IN6_IS_ADDR_UNSPECIFIED(address)) {
+        wire->data = CONST_CAST(uint8_t *, address->s6_addr);
+        wire->len = sizeof *address;
+    }
+}
+
 static void
 send_welcome(const struct request *r, uint32_t identity_v4)
 {
@@ -180,11 +190,9 @@ send_welcome(const struct request *r, uint32_t identity_v4)
     welcome.identity_pool_v4 = &identities;
     welcome.service_pool_v4 = &services;
     welcome.resolver_v4 = config->resolver_v4;
-    if (!IN6_IS_ADDR_UNSPECIFIED(&config->resolver_v6)) {
-        welcome.resolver_v6.data
-            = CONST_CAST(uint8_t *, config->resolver_v6.s6_addr);
-        welcome.resolver_v6.len = sizeof config->resolver_v6;
-    }
+    put_v6(&welcome.resolver_v6, &config->resolver_v6);
+    put_v6(&welcome.identity_prefix_v6, &config->identity_prefix_v6);
+    put_v6(&welcome.service_prefix_v6, &config->service_prefix_v6);
     welcome.sal_port = config->sal_port;
     welcome.keepalive_interval_ms = config->keepalive_interval_ms;
     welcome.lease_ms = config->lease_ms;
@@ -207,6 +215,13 @@ handle_proof(const struct request *r, const Salient__V1__Proof *proof)
     }
     int error = registry_session_begin(s->registry, &s->id, s->name,
                                        s->wanted_v4, lease, &s->session);
+    if (error == -EADDRINUSE) {
+        fail(r, ERROR(CONFLICT), "hello.public_key",
+             "another endpoint has the IPv6 identity address of this key; "
+             "make another key");
+        agent_session_close(s, "its IPv6 identity address is taken");
+        return;
+    }
     if (error) {
         fail(r, error == -ENOSPC ? ERROR(EXHAUSTED) : ERROR(INTERNAL), "",
              error == -ENOSPC ? "no identity address is free; enlarge "

@@ -30,7 +30,8 @@
 struct agent_session_config {
     uint32_t identity_network, service_network, resolver_v4; /* Host order. */
     uint8_t identity_len, service_len;
-    struct in6_addr resolver_v6; /* :: = none. */
+    struct in6_addr resolver_v6; /* :: = none; so with the next two, /48. */
+    struct in6_addr identity_prefix_v6, service_prefix_v6;
     uint16_t sal_port;
     uint32_t keepalive_interval_ms, lease_ms, probe_interval_ms;
     uint32_t handshake_timeout_ms, wait_timeout_ms;
@@ -120,7 +121,7 @@ void agent_session_answer_wait(struct agent_session *, struct agent_wait *,
 void agent_session_push_attachment(struct agent_session *,
                                    const struct topology_attachment *);
 void agent_session_push_detached(struct agent_session *,
-                                 uint32_t locator_v4);
+                                 const struct in6_addr *locator);
 void agent_session_push_probe_request(struct agent_session *);
 /* All services that have a name or an address; 'complete' as in the API. */
 void agent_session_push_services(struct agent_session *, bool complete);

@@ -84,8 +84,7 @@ push_hosts(struct controller *c, const struct topology_changes *changes)
             && endpoint_id_equal(&at->endpoint, &change->endpoint)) {
             agent_session_push_attachment(session, at);
         } else {
-            agent_session_push_detached(session,
-                                        locator_get_v4(&change->locator));
+            agent_session_push_detached(session, &change->locator);
         }
     }
 }

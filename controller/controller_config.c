@@ -50,6 +50,8 @@ defaults(void)
         .identity_len = ADDRESS_IDENTITY_LEN,
         .service_network = ADDRESS_SERVICE_NETWORK,
         .service_len = ADDRESS_SERVICE_LEN,
+        .identity_prefix_v6 = ADDRESS_IDENTITY_PREFIX_V6,
+        .service_prefix_v6 = ADDRESS_SERVICE_PREFIX_V6,
         .keepalive_interval_ms = 5000,
         .lease_ms = 16000,
         .probe_interval_ms = 2000,
@@ -216,6 +218,53 @@ check_pools_apart(struct config_node *root,
     }
 }
 
+static bool
+is_same_net48(const struct in6_addr *a, const struct in6_addr *b)
+{
+    return !memcmp(a, b, 6);
+}
+
+/* A /48: bits past it are derived. */
+static void
+read_net48(struct config_node *root, const char *key, struct in6_addr *net)
+{
+    static const uint8_t zeros[10];
+
+    config_ipv6(root, key, net);
+    if (memcmp(&net->s6_addr[6], zeros, sizeof zeros)) {
+        config_error_key(root, key, "has bits set past 48",
+                         "write the first 48 bits: fd53:414c:1::");
+    }
+}
+
+static void
+read_v6(struct config_node *root, struct controller_config *config)
+{
+    struct agent_session_config *agents = &config->agents;
+    struct in6_addr *identities = &agents->identity_prefix_v6;
+    struct in6_addr *services = &agents->service_prefix_v6;
+
+    config_ipv6(root, "resolver_v6", &config->rules.resolver_v6);
+    agents->resolver_v6 = config->rules.resolver_v6;
+    read_net48(root, "identity_prefix_v6", identities);
+    read_net48(root, "service_prefix_v6", services);
+    if (IN6_IS_ADDR_UNSPECIFIED(identities)
+        != IN6_IS_ADDR_UNSPECIFIED(services)) {
+        config_error_key(root, "service_prefix_v6",
+                         "one of identity_prefix_v6 and service_prefix_v6 is "
+                         "'none', the other is not",
+                         "give both, or none of the two");
+    } else if (!IN6_IS_ADDR_UNSPECIFIED(services)
+               && (is_same_net48(identities, services)
+                   || is_same_net48(services, &agents->resolver_v6)
+                   || is_same_net48(identities, &agents->resolver_v6))) {
+        config_error_key(root, "service_prefix_v6",
+                         "identity_prefix_v6, service_prefix_v6 and the "
+                         "network of resolver_v6 overlap",
+                         "choose networks apart from each other");
+    }
+}
+
 static void
 read_network(struct config_node *root, struct controller_config *config)
 {
@@ -238,6 +287,7 @@ read_network(struct config_node *root, struct controller_config *config)
                                        config->rules.groups);
     config->rules.anti_spoofing = config_bool(root, "anti_spoofing",
                                               config->rules.anti_spoofing);
+    read_v6(root, config);
     agents->resolver_v4 = config->rules.resolver_v4;
     agents->sal_port = config->rules.sal_port;
 }

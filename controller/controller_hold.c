@@ -26,11 +26,10 @@ instance_is_back(const struct controller *c, const struct rule *rule)
 {
     struct service_prefix prefix = {.id = rule->service,
                                     .len = rule->prefix_len};
-    struct in6_addr locator = locator_from_v4(rule->target_v4);
     const struct registry_service *service
         = registry_service(c->registry, &prefix);
     const struct topology_attachment *at
-        = topology_attachment(c->topology, &locator);
+        = topology_attachment(c->topology, &rule->target);
     const struct registry_instance *instance;
 
     if (!service || !at) {
@@ -50,7 +49,13 @@ rule_is_explained(const struct controller *c, uint64_t dpid,
 {
     switch (rule->kind) {
     case RULE_SERVICE:
+    case RULE_SERVICE6:
         return instance_is_back(c, rule)
+               && (rule->flags & RULE_VIA_GROUP
+                   || port_is_back(c, dpid, rule->port));
+    case RULE_ENDPOINT:
+    case RULE_ENDPOINT6:
+        return topology_attachment(c->topology, &rule->target)
                && (rule->flags & RULE_VIA_GROUP
                    || port_is_back(c, dpid, rule->port));
     case RULE_HOST:
@@ -66,6 +71,7 @@ rule_is_explained(const struct controller *c, uint64_t dpid,
         }
         return true;
     case RULE_UPLINK:
+    case RULE_UPLINK6:
         return port_is_back(c, dpid, rule->port);
     default:
         return true;

@@ -248,13 +248,16 @@ host_attached(const struct topology_probe *probe, bool appeared, void *c_)
     struct controller *c = c_;
     const struct registry_endpoint *endpoint
         = registry_endpoint(c->registry, &probe->endpoint);
-    uint32_t v4 = locator_get_v4(&probe->locator);
 
     if (appeared) {
+        struct ds locator = DS_EMPTY_INITIALIZER;
+
+        ipv6_format_mapped(&probe->locator, &locator);
         controller_event(c, "%s is at port %" PRIu32 " of %016" PRIx64
-                         ", locator " IP_FMT,
+                         ", locator %s",
                          endpoint ? endpoint->name : "?", probe->at.port,
-                         probe->at.dpid, IP_ARGS(htonl(v4)));
+                         probe->at.dpid, ds_cstr(&locator));
+        ds_destroy(&locator);
     }
 }
 

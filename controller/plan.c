@@ -25,6 +25,15 @@ struct plan_host {
     struct topology_attachment at;
 };
 
+/* The locators, of IPv4 and of IPv6, by which an endpoint was a service of its
+ * own when the rules of that were computed. */
+struct plan_endpoint {
+    struct hmap_node node;
+    struct endpoint_id id;
+    struct topology_attachment at[2];
+    bool attached[2];
+};
+
 /* Tilings refer to instances by key, rules by locator.  What was remembered is
  * translated once the hosts are known. */
 struct memory {
@@ -41,6 +50,7 @@ struct plan {
     struct routes *routes;
     struct hmap switches;      /* struct plan_switch. */
     struct hmap hosts;         /* struct plan_host, by locator. */
+    struct hmap endpoints;     /* struct plan_endpoint. */
     struct rule_table *before; /* Scratch. */
     struct rule_table *after;  /* Scratch. */
     struct memory *memories;
@@ -63,6 +73,7 @@ plan_create(const struct rules_config *rules_config,
     plan->routes = routes_create(routes_config);
     hmap_init(&plan->switches);
     hmap_init(&plan->hosts);
+    hmap_init(&plan->endpoints);
     plan->before = rule_table_create();
     plan->after = rule_table_create();
     return plan;
@@ -84,6 +95,10 @@ forget_hosts(struct plan *plan)
     HMAP_FOR_EACH_POP (host, node, &plan->hosts) {
         free(host);
     }
+    struct plan_endpoint *endpoint;
+    HMAP_FOR_EACH_POP (endpoint, node, &plan->endpoints) {
+        free(endpoint);
+    }
 }
 
 void
@@ -99,6 +114,7 @@ plan_destroy(struct plan *plan)
     hmap_destroy(&plan->switches);
     forget_hosts(plan);
     hmap_destroy(&plan->hosts);
+    hmap_destroy(&plan->endpoints);
     paths_destroy(plan->paths);
     routes_destroy(plan->routes);
     rule_table_destroy(plan->before);
@@ -287,6 +303,88 @@ replace_host(struct plan *plan, const struct in6_addr *locator)
     }
 }
 
+static struct plan_endpoint *
+find_endpoint(const struct plan *plan, const struct endpoint_id *id)
+{
+    struct plan_endpoint *endpoint;
+    HMAP_FOR_EACH_WITH_HASH (endpoint, node, endpoint_id_hash(id),
+                             &plan->endpoints) {
+        if (endpoint_id_equal(&endpoint->id, id)) {
+            return endpoint;
+        }
+    }
+    return NULL;
+}
+
+/* Takes down where the endpoint is now.  Returns NULL, and forgets it, if it
+ * is nowhere. */
+static struct plan_endpoint *
+remember_endpoint(struct plan *plan, const struct endpoint_id *id)
+{
+    struct plan_endpoint *endpoint = find_endpoint(plan, id);
+    const struct topology_attachment *at[2];
+
+    for (int v6 = 0; v6 < 2; v6++) {
+        at[v6] = topology_attachment_by(plan->topology, id, v6);
+    }
+    if (!at[0] && !at[1]) {
+        if (endpoint) {
+            hmap_remove(&plan->endpoints, &endpoint->node);
+            free(endpoint);
+        }
+        return NULL;
+    }
+    if (!endpoint) {
+        endpoint = xzalloc(sizeof *endpoint);
+        endpoint->id = *id;
+        hmap_insert(&plan->endpoints, &endpoint->node, endpoint_id_hash(id));
+    }
+    for (int v6 = 0; v6 < 2; v6++) {
+        endpoint->attached[v6] = at[v6] != NULL;
+        if (at[v6]) {
+            endpoint->at[v6] = *at[v6];
+        }
+    }
+    return endpoint;
+}
+
+static void
+compute_endpoint(const struct plan *plan, const struct paths *paths,
+                 const struct plan_endpoint *endpoint, uint64_t dpid,
+                 struct rule_table *table)
+{
+    for (int v6 = 0; v6 < 2; v6++) {
+        if (endpoint->attached[v6]) {
+            rules_compute_endpoint(&plan->rules_config, paths,
+                                   &endpoint->at[v6], dpid, table);
+        }
+    }
+}
+
+static void
+replace_endpoint(struct plan *plan, const struct endpoint_id *id)
+{
+    const struct plan_endpoint *found = find_endpoint(plan, id);
+    struct plan_endpoint old;
+    if (found) {
+        old = *found;
+    }
+    const struct plan_endpoint *new = remember_endpoint(plan, id);
+    struct plan_switch *sw;
+
+    HMAP_FOR_EACH (sw, node, &plan->switches) {
+        rule_table_clear(plan->before);
+        rule_table_clear(plan->after);
+        if (found) {
+            compute_endpoint(plan, plan->paths, &old, sw->dpid, plan->before);
+        }
+        if (new) {
+            compute_endpoint(plan, plan->paths, new, sw->dpid, plan->after);
+        }
+        replace(sw, plan->before, plan->after);
+    }
+}
+
 static void
 update_service(struct plan *plan, const struct service_prefix *prefix)
 {
@@ -328,6 +426,23 @@ update_services_of(struct plan *plan, const struct endpoint_id *id)
     }
 }
 
+/* All endpoints, from what the topology says now. */
+static void
+compute_endpoints(const struct plan *plan, const struct paths *paths,
+                  uint64_t dpid, struct rule_table *table)
+{
+    const struct topology_attachment *host;
+
+    TOPOLOGY_FOR_EACH_ATTACHMENT (host, plan->topology) {
+        bool v6 = !IN6_IS_ADDR_V4MAPPED(&host->locator);
+        if (host == topology_attachment_by(plan->topology, &host->endpoint,
+                                           v6)) {
+            rules_compute_endpoint(&plan->rules_config, paths, host, dpid,
+                                   table);
+        }
+    }
+}
+
 /* Everything of one switch. */
 static struct rule_table *
 compute_switch(const struct plan *plan, const struct paths *paths,
@@ -338,6 +453,7 @@ compute_switch(const struct plan *plan, const struct paths *paths,
 
     rules_compute_forwarding(&plan->rules_config, plan->topology, paths, dpid,
                              table);
+    compute_endpoints(plan, paths, dpid, table);
     ROUTES_FOR_EACH_SERVICE (service, routes) {
         rules_compute_service(&plan->rules_config, paths, service, dpid,
                               table);
@@ -416,6 +532,7 @@ update_everything(struct plan *plan)
     forget_hosts(plan);
     TOPOLOGY_FOR_EACH_ATTACHMENT (host, plan->topology) {
         remember_host(plan, host);
+        remember_endpoint(plan, &host->endpoint);
     }
 }
 
@@ -445,7 +562,7 @@ plan_remember(struct plan *plan, uint64_t dpid,
 {
     size_t i = 0;
     for (const struct rule *rule; (rule = rule_table_next(installed, &i));) {
-        if (rule->kind != RULE_SERVICE) {
+        if (rule->kind != RULE_SERVICE && rule->kind != RULE_SERVICE6) {
             continue;
         }
         if (plan->n_memories >= plan->allocated_memories) {
@@ -463,20 +580,22 @@ recall(struct plan *plan)
 {
     for (size_t i = 0; i < plan->n_memories; i++) {
         const struct rule *rule = &plan->memories[i].rule;
-        struct in6_addr locator = locator_from_v4(rule->target_v4);
         const struct topology_attachment *host
-            = topology_attachment(plan->topology, &locator);
+            = topology_attachment(plan->topology, &rule->target);
         const struct registry_endpoint *endpoint
             = host ? registry_endpoint(plan->registry, &host->endpoint) : NULL;
         if (!endpoint) {
             continue;
         }
-        const struct service_prefix prefix = {rule->service,
-                                              rule->prefix_len};
-        const struct tile tile = {rule->tile_value, rule->tile_bits,
-                                  endpoint->identity_v4};
-        routes_remember_tile(plan->routes, plan->memories[i].dpid, &prefix,
-                             rule->protocol, &tile);
+        const struct route_memory memory = {
+            .dpid = plan->memories[i].dpid,
+            .prefix = {rule->service, rule->prefix_len},
+            .protocol = rule->protocol,
+            .v6 = rule->kind == RULE_SERVICE6,
+            .tile = {rule->tile_value, rule->tile_bits,
+                     endpoint->identity_v4},
+        };
+        routes_remember_tile(plan->routes, &memory);
     }
     free(plan->memories);
     plan->memories = NULL;
@@ -499,6 +618,7 @@ plan_run(struct plan *plan, struct plan_result *ret_result)
     } else {
         for (size_t i = 0; i < result.topology.n_hosts; i++) {
             replace_host(plan, &result.topology.hosts[i].locator);
+            replace_endpoint(plan, &result.topology.hosts[i].endpoint);
             update_services_of(plan, &result.topology.hosts[i].endpoint);
         }
         for (size_t i = 0; i < result.n_services; i++) {
@@ -542,9 +662,14 @@ recompute_routes(const struct plan *plan, const struct paths *paths)
         for (size_t i = 0; i < service->n_routes; i++) {
             const struct route *route = service->routes[i];
             for (size_t j = 0; j < route->tiling.n; j++) {
-                routes_remember_tile(routes, route->dpids[0],
-                                     &service->prefix, route->protocol,
-                                     &route->tiling.tiles[j]);
+                const struct route_memory memory = {
+                    .dpid = route->dpids[0],
+                    .prefix = service->prefix,
+                    .protocol = route->protocol,
+                    .v6 = route->v6,
+                    .tile = route->tiling.tiles[j],
+                };
+                routes_remember_tile(routes, &memory);
             }
         }
     }

@@ -21,6 +21,7 @@ struct registry {
     struct address_pool *identities;
     struct address_pool *services_pool;
     struct hmap endpoints;   /* struct registry_endpoint. */
+    struct hmap identities6; /* The same, by IPv6 identity address. */
     struct hmap services;    /* struct registry_service. */
     struct hmap instances;   /* struct registry_instance. */
     struct hmap changes;     /* struct change. */
@@ -50,6 +51,7 @@ registry_create(struct address_pool *identities, struct address_pool *services)
     registry->identities = identities;
     registry->services_pool = services;
     hmap_init(&registry->endpoints);
+    hmap_init(&registry->identities6);
     hmap_init(&registry->services);
     hmap_init(&registry->instances);
     hmap_init(&registry->changes);
@@ -81,6 +83,7 @@ registry_destroy(struct registry *registry)
         free(change);
     }
     hmap_destroy(&registry->endpoints);
+    hmap_destroy(&registry->identities6);
     hmap_destroy(&registry->services);
     hmap_destroy(&registry->instances);
     hmap_destroy(&registry->changes);
@@ -428,8 +431,32 @@ forget_endpoint(struct registry *registry, struct registry_endpoint *endpoint)
     address_pool_release(registry->identities, &endpoint->id,
                          sizeof endpoint->id);
     hmap_remove(&registry->endpoints, &endpoint->id_node);
+    hmap_remove(&registry->identities6, &endpoint->identity_node);
     ovs_list_remove(&endpoint->lease_node);
     free(endpoint);
+}
+
+/* identity_address_v6(): the first 80 bits of the endpoint ID. */
+#define IDENTITY6_LEN 10
+
+static uint32_t
+hash_identity6(const struct endpoint_id *id)
+{
+    return hash_bytes(id, IDENTITY6_LEN, 0);
+}
+
+static bool
+identity6_is_taken(const struct registry *registry,
+                   const struct endpoint_id *id)
+{
+    const struct registry_endpoint *endpoint;
+    HMAP_FOR_EACH_WITH_HASH (endpoint, identity_node, hash_identity6(id),
+                             &registry->identities6) {
+        if (!memcmp(&endpoint->id, id, IDENTITY6_LEN)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 int
@@ -445,6 +472,9 @@ registry_session_begin(struct registry *registry, const struct endpoint_id *id,
     struct registry_endpoint *endpoint = find_endpoint(registry, id);
     if (!endpoint) {
         uint32_t address;
+        if (identity6_is_taken(registry, id)) {
+            return -EADDRINUSE;
+        }
         int error = address_pool_assign_endpoint(registry->identities, id,
                                                  wanted_v4, &address);
         if (error) {
@@ -456,6 +486,8 @@ registry_session_begin(struct registry *registry, const struct endpoint_id *id,
         ovs_list_init(&endpoint->instances);
         hmap_insert(&registry->endpoints, &endpoint->id_node,
                     endpoint_id_hash(id));
+        hmap_insert(&registry->identities6, &endpoint->identity_node,
+                    hash_identity6(id));
     } else {
         ovs_list_remove(&endpoint->lease_node);
     }

@@ -46,6 +46,7 @@ enum registry_endpoint_state {
 
 struct registry_endpoint {
     struct hmap_node id_node;      /* In the registry, by 'id'. */
+    struct hmap_node identity_node; /* By what its IPv6 address is made of. */
     struct ovs_list lease_node;    /* In order of 'lease_deadline'. */
     struct ovs_list instances;     /* registry_instance.endpoint_node. */
     struct endpoint_id id;
@@ -92,7 +93,8 @@ void registry_destroy(struct registry *);
  * older session of the same endpoint is thereby superseded, and what it still
  * does (registry_session_end) has no effect.
  *
- * -EINVAL: the name.  -ENOSPC: no identity address is free. */
+ * -EINVAL: the name.  -ENOSPC: no identity address is free.  -EADDRINUSE:
+ * another endpoint has the same IPv6 identity address. */
 int registry_session_begin(struct registry *, const struct endpoint_id *id,
                            const char *name, uint32_t wanted_v4,
                            long long int lease_deadline,

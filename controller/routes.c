@@ -16,6 +16,7 @@ struct memory {
     struct service_prefix prefix;
     uint64_t dpid;
     uint8_t protocol;
+    bool v6;
     struct tiling tiling;
     size_t allocated;
 };
@@ -117,8 +118,8 @@ routes_services(const struct routes *routes)
     return &routes->services;
 }
 
-static bool
-has_dpid(const struct route *route, uint64_t dpid)
+bool
+route_is_at(const struct route *route, uint64_t dpid)
 {
     size_t low = 0, high = route->n_dpids;
     while (low < high) {
@@ -134,11 +135,12 @@ has_dpid(const struct route *route, uint64_t dpid)
 
 const struct route *
 route_at(const struct service_routes *service, uint64_t dpid,
-         uint8_t protocol)
+         uint8_t protocol, bool v6)
 {
     for (size_t i = 0; i < service->n_routes; i++) {
         const struct route *route = service->routes[i];
-        if (route->protocol == protocol && has_dpid(route, dpid)) {
+        if (route->protocol == protocol && route->v6 == v6
+            && route_is_at(route, dpid)) {
             return route;
         }
     }
@@ -161,11 +163,12 @@ route_target(const struct route *route, uint32_t key)
            ? &route->targets[low] : NULL;
 }
 
-/* Candidates: the instances of a service that are attached, by protocol, then
- * by key. */
+/* Candidates: the instances of a service that are attached, by protocol and
+ * kind of locator, then by key. */
 
 struct candidate {
     uint8_t protocol;
+    bool v6;
     uint32_t at; /* Index of its switch in the paths. */
     struct route_target target;
 };
@@ -177,6 +180,9 @@ compare_candidates(const void *a_, const void *b_)
     if (a->protocol != b->protocol) {
         return a->protocol - b->protocol;
     }
+    if (a->v6 != b->v6) {
+        return a->v6 - b->v6;
+    }
     if (a->target.key != b->target.key) {
         return a->target.key < b->target.key ? -1 : 1;
     }
@@ -185,48 +191,66 @@ compare_candidates(const void *a_, const void *b_)
            ? -1 : a->target.weight < b->target.weight;
 }
 
+static bool
+same_class(const struct candidate *a, const struct candidate *b)
+{
+    return a->protocol == b->protocol && a->v6 == b->v6;
+}
+
+/* Stores the instance as a candidate, if it is attached by a locator of that
+ * kind. */
+static bool
+make_candidate(const struct registry_instance *instance, bool v6,
+               const struct topology *topology, const struct paths *paths,
+               struct candidate *candidate)
+{
+    const struct registry_endpoint *endpoint = instance->endpoint;
+    const struct topology_attachment *host
+        = instance->weight
+          ? topology_attachment_by(topology, &endpoint->id, v6) : NULL;
+    uint32_t at = host ? paths_index(paths, host->dpid) : PATHS_NO_SWITCH;
+
+    if (at == PATHS_NO_SWITCH) {
+        return false;
+    }
+    memset(candidate, 0, sizeof *candidate);
+    candidate->protocol = instance->protocol;
+    candidate->v6 = v6;
+    candidate->at = at;
+    candidate->target = (struct route_target) {
+        .endpoint = endpoint->id,
+        .key = endpoint->identity_v4,
+        .weight = instance->weight,
+        .locator = host->locator,
+        .mac = host->mac,
+        .dpid = host->dpid,
+        .port = host->port,
+    };
+    return true;
+}
+
 static struct candidate *
 find_candidates(const struct registry_service *service,
                 const struct topology *topology, const struct paths *paths,
                 size_t *ret_n)
 {
-    struct candidate *candidates = xmalloc((service->n_instances + 1)
+    struct candidate *candidates = xmalloc((2 * service->n_instances + 1)
                                            * sizeof *candidates);
     const struct registry_instance *instance;
     size_t n = 0;
 
     REGISTRY_FOR_EACH_INSTANCE_OF (instance, service) {
-        const struct registry_endpoint *endpoint = instance->endpoint;
-        const struct topology_attachment *host
-            = instance->weight ? topology_attachment_of(topology,
-                                                        &endpoint->id) : NULL;
-        uint32_t locator = host ? locator_get_v4(&host->locator) : 0;
-        uint32_t at = host ? paths_index(paths, host->dpid) : PATHS_NO_SWITCH;
-        if (!locator || at == PATHS_NO_SWITCH) {
-            continue;
-        }
-        memset(&candidates[n], 0, sizeof candidates[n]);
-        candidates[n].protocol = instance->protocol;
-        candidates[n].at = at;
-        candidates[n].target = (struct route_target) {
-            .endpoint = endpoint->id,
-            .key = endpoint->identity_v4,
-            .weight = instance->weight,
-            .locator_v4 = locator,
-            .mac = host->mac,
-            .dpid = host->dpid,
-            .port = host->port,
-        };
-        n++;
+        n += make_candidate(instance, false, topology, paths, &candidates[n]);
+        n += make_candidate(instance, true, topology, paths, &candidates[n]);
     }
     if (n) {
         qsort(candidates, n, sizeof *candidates, compare_candidates);
     }
 
-    /* One per endpoint and protocol. */
+    /* One per endpoint and class. */
     size_t kept = 0;
     for (size_t i = 0; i < n; i++) {
-        if (!kept || candidates[kept - 1].protocol != candidates[i].protocol
+        if (!kept || !same_class(&candidates[kept - 1], &candidates[i])
             || candidates[kept - 1].target.key != candidates[i].target.key) {
             candidates[kept++] = candidates[i];
         }
@@ -279,6 +303,7 @@ create_route(const struct candidate candidates[], size_t n,
 {
     struct route *route = xzalloc(sizeof *route);
     route->protocol = candidates[0].protocol;
+    route->v6 = candidates[0].v6;
     route->targets = xmalloc(n_chosen * sizeof *route->targets);
     for (size_t i = 0; i < n; i++) {
         if (chosen[i]) {
@@ -296,12 +321,12 @@ add_route(struct service_routes *service, struct route *route)
     service->routes[service->n_routes++] = route;
 }
 
-/* Routes of one protocol for all switches that resolve; equal choices share
+/* Routes of one class for all switches that resolve; equal choices share
  * one. */
 static void
-compute_protocol(const struct routes_config *config, const struct paths *paths,
-                 const struct candidate candidates[], size_t n,
-                 struct service_routes *service)
+compute_class(const struct routes_config *config, const struct paths *paths,
+              const struct candidate candidates[], size_t n,
+              struct service_routes *service)
 {
     size_t first = service->n_routes;
     bool *chosen = xmalloc(n * sizeof *chosen);
@@ -337,12 +362,13 @@ compute_protocol(const struct routes_config *config, const struct paths *paths,
 
 static struct memory *
 find_memory(const struct routes *routes, uint64_t dpid,
-            const struct service_prefix *prefix, uint8_t protocol)
+            const struct service_prefix *prefix, uint8_t protocol, bool v6)
 {
     struct memory *memory;
     HMAP_FOR_EACH_WITH_HASH (memory, node, hash_prefix(prefix),
                              &routes->memories) {
         if (memory->dpid == dpid && memory->protocol == protocol
+            && memory->v6 == v6
             && service_prefix_equal(&memory->prefix, prefix)) {
             return memory;
         }
@@ -374,11 +400,12 @@ find_previous(const struct routes *routes, const struct service_routes *old,
 {
     for (size_t i = 0; i < route->n_dpids; i++) {
         const struct route *before
-            = old ? route_at(old, route->dpids[i], route->protocol) : NULL;
+            = old ? route_at(old, route->dpids[i], route->protocol, route->v6)
+                  : NULL;
         const struct memory *memory
             = hmap_is_empty(&routes->memories)
               ? NULL : find_memory(routes, route->dpids[i], prefix,
-                                   route->protocol);
+                                   route->protocol, route->v6);
         if (before || memory) {
             return before ? &before->tiling : &memory->tiling;
         }
@@ -407,7 +434,8 @@ static bool
 same_target(const struct route_target *a, const struct route_target *b)
 {
     return endpoint_id_equal(&a->endpoint, &b->endpoint) && a->key == b->key
-           && a->weight == b->weight && a->locator_v4 == b->locator_v4
+           && a->weight == b->weight
+           && ipv6_addr_equals(&a->locator, &b->locator)
            && eth_addr_equals(a->mac, b->mac) && a->dpid == b->dpid
            && a->port == b->port;
 }
@@ -415,7 +443,8 @@ same_target(const struct route_target *a, const struct route_target *b)
 static bool
 same_route(const struct route *a, const struct route *b)
 {
-    if (a->protocol != b->protocol || a->n_targets != b->n_targets
+    if (a->protocol != b->protocol || a->v6 != b->v6
+        || a->n_targets != b->n_targets
         || a->n_dpids != b->n_dpids
         || memcmp(a->dpids, b->dpids, a->n_dpids * sizeof *a->dpids)
         || !tiling_equal(&a->tiling, &b->tiling)) {
@@ -459,12 +488,11 @@ compute_service(const struct routes *routes,
     struct candidate *candidates = find_candidates(service, topology, paths,
                                                    &n);
     for (size_t i = 0, end; i < n; i = end) {
-        for (end = i + 1; end < n && candidates[end].protocol
-                                     == candidates[i].protocol; end++) {
+        for (end = i + 1;
+             end < n && same_class(&candidates[end], &candidates[i]); end++) {
             continue;
         }
-        compute_protocol(&routes->config, paths, &candidates[i], end - i,
-                         new);
+        compute_class(&routes->config, paths, &candidates[i], end - i, new);
     }
     free(candidates);
     for (size_t i = 0; i < new->n_routes; i++) {
@@ -530,22 +558,23 @@ routes_update_all(struct routes *routes, const struct registry *registry,
 }
 
 void
-routes_remember_tile(struct routes *routes, uint64_t dpid,
-                     const struct service_prefix *prefix, uint8_t protocol,
-                     const struct tile *tile)
+routes_remember_tile(struct routes *routes, const struct route_memory *what)
 {
-    struct memory *memory = find_memory(routes, dpid, prefix, protocol);
+    struct memory *memory = find_memory(routes, what->dpid, &what->prefix,
+                                        what->protocol, what->v6);
     if (!memory) {
         memory = xzalloc(sizeof *memory);
-        memory->prefix = *prefix;
-        memory->dpid = dpid;
-        memory->protocol = protocol;
-        hmap_insert(&routes->memories, &memory->node, hash_prefix(prefix));
+        memory->prefix = what->prefix;
+        memory->dpid = what->dpid;
+        memory->protocol = what->protocol;
+        memory->v6 = what->v6;
+        hmap_insert(&routes->memories, &memory->node,
+                    hash_prefix(&what->prefix));
     }
     if (memory->tiling.n >= memory->allocated) {
         memory->tiling.tiles = x2nrealloc(memory->tiling.tiles,
                                           &memory->allocated,
                                           sizeof *memory->tiling.tiles);
     }
-    memory->tiling.tiles[memory->tiling.n++] = *tile;
+    memory->tiling.tiles[memory->tiling.n++] = what->tile;
 }

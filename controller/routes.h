@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Service routes: for each edge switch, service prefix and protocol, which
- * instances get which share of the new connections.
+/* Service routes: for each edge switch, service prefix, protocol and kind of
+ * locator (IPv4 or IPv6), which instances get which share of the new
+ * connections.  What comes over IPv6 can only go on to an IPv6 locator.
  *
  * An instance counts if its weight is not 0, its endpoint is attached, and the
  * attachment can be reached from the switch.  An endpoint that registers
@@ -20,6 +21,7 @@
 #ifndef CONTROLLER_ROUTES_H
 #define CONTROLLER_ROUTES_H 1
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -52,7 +54,7 @@ struct route_target {
     struct endpoint_id endpoint;
     uint32_t key;        /* In the tiling: the identity address. */
     uint32_t weight;     /* > 0. */
-    uint32_t locator_v4; /* Host byte order. */
+    struct in6_addr locator; /* IPv4 as ::ffff:a.b.c.d. */
     struct eth_addr mac;
     uint64_t dpid;       /* Where it is attached. */
     uint32_t port;
@@ -60,6 +62,7 @@ struct route_target {
 
 struct route {
     uint8_t protocol;             /* IANA. */
+    bool v6;                      /* For what comes over IPv6. */
     struct route_target *targets; /* In order of key. */
     size_t n_targets;             /* > 0. */
     struct tiling tiling;
@@ -72,7 +75,8 @@ struct route {
 struct service_routes {
     struct hmap_node node;        /* In the routes, by 'prefix'. */
     struct service_prefix prefix;
-    struct route **routes;        /* By protocol, then lowest dpid. */
+    struct route **routes;        /* By protocol, IPv4 before IPv6, then
+                                   * lowest dpid. */
     size_t n_routes;
 };
 
@@ -97,16 +101,22 @@ void routes_update_all(struct routes *, const struct registry *,
 /* After a restart the switches still hold the tiling of before: hands in, one
  * by one, the tiles that 'dpid' has.  They are the history of the service's
  * next update, then forgotten.  'key' as in route_target. */
-void routes_remember_tile(struct routes *, uint64_t dpid,
-                          const struct service_prefix *, uint8_t protocol,
-                          const struct tile *);
+struct route_memory {
+    uint64_t dpid;
+    struct service_prefix prefix;
+    uint8_t protocol;
+    bool v6;
+    struct tile tile;
+};
+void routes_remember_tile(struct routes *, const struct route_memory *);
 
 /* NULL if there are none. */
 const struct service_routes *routes_of(const struct routes *,
                                        const struct service_prefix *);
 /* The route that 'dpid' uses; NULL if it has none. */
 const struct route *route_at(const struct service_routes *, uint64_t dpid,
-                             uint8_t protocol);
+                             uint8_t protocol, bool v6);
+bool route_is_at(const struct route *, uint64_t dpid);
 /* The target with 'key'; NULL if there is none. */
 const struct route_target *route_target(const struct route *, uint32_t key);
 

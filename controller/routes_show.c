@@ -52,7 +52,8 @@ share_permille(const struct route *route, const struct route_target *target,
 static void
 format_route(const struct route *route, struct ds *s)
 {
-    ds_put_format(s, "    protocol %u at", route->protocol);
+    ds_put_format(s, "    protocol %u over IPv%c at", route->protocol,
+                  route->v6 ? '6' : '4');
     for (size_t i = 0; i < route->n_dpids; i++) {
         ds_put_format(s, " %016"PRIx64, route->dpids[i]);
     }
@@ -61,11 +62,12 @@ format_route(const struct route *route, struct ds *s)
         const struct route_target *target = &route->targets[i];
         size_t n_tiles;
         unsigned int share = share_permille(route, target, &n_tiles);
-        ds_put_format(s, "        "IP_FMT" at %016"PRIx64" port %"PRIu32
+        ds_put_cstr(s, "        ");
+        ipv6_format_mapped(&target->locator, s);
+        ds_put_format(s, " at %016"PRIx64" port %"PRIu32
                       " weight %"PRIu32": %u.%u %% in %"PRIuSIZE" tiles\n",
-                      IP_ARGS(htonl(target->locator_v4)), target->dpid,
-                      target->port, target->weight, share / 10, share % 10,
-                      n_tiles);
+                      target->dpid, target->port, target->weight, share / 10,
+                      share % 10, n_tiles);
     }
 }
 
@@ -100,8 +102,10 @@ target_to_json(const struct route *route, const struct route_target *target)
 
     json_object_put_string(json, "endpoint_id",
                            endpoint_id_format(&target->endpoint, id));
-    json_object_put(json, "locator", json_string_create_nocopy(xasprintf(
-        IP_FMT, IP_ARGS(htonl(target->locator_v4)))));
+    struct ds locator = DS_EMPTY_INITIALIZER;
+    ipv6_format_mapped(&target->locator, &locator);
+    json_object_put(json, "locator",
+                    json_string_create_nocopy(ds_steal_cstr(&locator)));
     json_object_put(json, "dpid", json_dpid(target->dpid));
     json_object_put(json, "port", json_integer_create(target->port));
     json_object_put(json, "weight", json_integer_create(target->weight));
@@ -118,6 +122,7 @@ route_to_json(const struct route *route)
     struct json *array = json_array_create_empty();
 
     json_object_put(json, "protocol", json_integer_create(route->protocol));
+    json_object_put(json, "ip", json_integer_create(route->v6 ? 6 : 4));
     for (size_t i = 0; i < route->n_dpids; i++) {
         json_array_add(array, json_dpid(route->dpids[i]));
     }

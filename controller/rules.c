@@ -27,6 +27,8 @@ static const struct kind {
                         SAL_COOKIE_ADMIT},
     [RULE_ADMIT_ASK6] = {"admit-ask6", SAL_TABLE_ADMIT,
                          SAL_PRIORITY_ADMIT_ASK, SAL_COOKIE_ADMIT},
+    [RULE_ADMIT_ND] = {"admit-nd", SAL_TABLE_ADMIT, SAL_PRIORITY_ADMIT_ASK,
+                       SAL_COOKIE_ADMIT},
     [RULE_ADMIT_LINK] = {"admit-link", SAL_TABLE_ADMIT,
                          SAL_PRIORITY_ADMIT_LINK, SAL_COOKIE_ADMIT},
     [RULE_ADMIT_ARP] = {"admit-arp", SAL_TABLE_ADMIT, SAL_PRIORITY_ADMIT_HOST,
@@ -37,6 +39,10 @@ static const struct kind {
                           SAL_PRIORITY_ADMIT_HOST, SAL_COOKIE_ADMIT},
     [RULE_HOST_PROBE] = {"host-probe", SAL_TABLE_ADMIT,
                          SAL_PRIORITY_HOST_PROBE, SAL_COOKIE_ADMIT},
+    [RULE_HOST_PROBE6] = {"host-probe6", SAL_TABLE_ADMIT,
+                          SAL_PRIORITY_HOST_PROBE, SAL_COOKIE_ADMIT},
+    [RULE_STOCK_PROBE6] = {"stock-probe6", SAL_TABLE_ADMIT,
+                           SAL_PRIORITY_HOST_PROBE, SAL_COOKIE_ADMIT},
     [RULE_STOCK_PROBE] = {"stock-probe", SAL_TABLE_ADMIT,
                           SAL_PRIORITY_HOST_PROBE, SAL_COOKIE_ADMIT},
     [RULE_ARP] = {"arp", SAL_TABLE_CLASSIFY, SAL_PRIORITY_ARP,
@@ -46,17 +52,29 @@ static const struct kind {
     [RULE_ND] = {"nd", SAL_TABLE_CLASSIFY, SAL_PRIORITY_ARP, SAL_COOKIE_ARP},
     [RULE_ND_PROBE] = {"nd-probe", SAL_TABLE_CLASSIFY, SAL_PRIORITY_ARP_PROBE,
                        SAL_COOKIE_ARP},
+    [RULE_ND_UNKNOWN] = {"nd-unknown", SAL_TABLE_CLASSIFY,
+                         SAL_PRIORITY_ND_UNKNOWN, SAL_COOKIE_ARP},
     [RULE_ND_ANSWER] = {"nd-answer", SAL_TABLE_ND, SAL_PRIORITY_ND,
                         SAL_COOKIE_ARP},
     [RULE_DEFAULT] = {"default", SAL_TABLE_CLASSIFY, SAL_PRIORITY_DEFAULT,
                       SAL_COOKIE_CLASSIFY},
     [RULE_RESOLVE] = {"resolve", SAL_TABLE_CLASSIFY, SAL_PRIORITY_RESOLVE,
                       SAL_COOKIE_CLASSIFY},
+    [RULE_RESOLVE6] = {"resolve6", SAL_TABLE_CLASSIFY, SAL_PRIORITY_RESOLVE,
+                       SAL_COOKIE_CLASSIFY},
+    [RULE_GUARD6] = {"guard6", SAL_TABLE_CLASSIFY, SAL_PRIORITY_GUARD,
+                     SAL_COOKIE_CLASSIFY},
+    [RULE_UPLINK6] = {"uplink6", SAL_TABLE_CLASSIFY, SAL_PRIORITY_RESOLVE,
+                      SAL_COOKIE_CLASSIFY},
     [RULE_GUARD] = {"guard", SAL_TABLE_CLASSIFY, SAL_PRIORITY_GUARD,
                     SAL_COOKIE_CLASSIFY},
     [RULE_UPLINK] = {"uplink", SAL_TABLE_CLASSIFY, SAL_PRIORITY_RESOLVE,
                      SAL_COOKIE_CLASSIFY},
     [RULE_SERVICE] = {"service", SAL_TABLE_SERVICE, 0, SAL_COOKIE_SERVICE},
+    [RULE_SERVICE6] = {"service6", SAL_TABLE_SERVICE, 0, SAL_COOKIE_SERVICE},
+    [RULE_ENDPOINT] = {"endpoint", SAL_TABLE_SERVICE, 0, SAL_COOKIE_ENDPOINT},
+    [RULE_ENDPOINT6] = {"endpoint6", SAL_TABLE_SERVICE, 0,
+                        SAL_COOKIE_ENDPOINT},
     [RULE_SERVICE_MISS] = {"service-miss", SAL_TABLE_SERVICE,
                            SAL_PRIORITY_SERVICE_MISS, SAL_COOKIE_MISS},
     [RULE_HOST] = {"host", SAL_TABLE_FORWARD, SAL_PRIORITY_HOST,
@@ -89,8 +107,8 @@ rule_priority(const struct rule *rule)
     if (!is_kind(rule)) {
         return rule->kind == RULE_FOREIGN ? rule->foreign.priority : 0;
     }
-    return rule->kind == RULE_SERVICE ? SAL_PRIORITY_SERVICE(rule->prefix_len)
-                                      : kinds[rule->kind].priority;
+    return rule_has_target(rule) ? SAL_PRIORITY_SERVICE(rule->prefix_len)
+                                 : kinds[rule->kind].priority;
 }
 
 uint64_t
@@ -127,6 +145,13 @@ mix(uint64_t a, uint64_t b)
     uint64_t x = (a ^ b << 32 ^ b >> 32) * 0x9e3779b97f4a7c15ULL;
     x = (x ^ x >> 32) * 0xd6e8feb86659fd93ULL;
     return x >> 32;
+}
+
+/* What spreads hosts over equal ways. */
+static uint32_t
+locator_salt(const struct in6_addr *locator)
+{
+    return ntohl(locator->s6_addr32[3]);
 }
 
 /* Stores up to 'max' of the equal next hops of 'from' towards 'to', in the
@@ -270,8 +295,9 @@ compute_admission(const struct rules_config *config,
         return;
     }
     put_simple(table, RULE_ADMIT_ASK);
-    if (!IN6_IS_ADDR_UNSPECIFIED(&config->resolver_v6)) {
+    if (rules_has_v6(config)) {
         put_simple(table, RULE_ADMIT_ASK6);
+        put_simple(table, RULE_ADMIT_ND);
     }
     uint32_t port;
     for (size_t i = 0; (port = paths_link_port(paths, index, i)); i++) {
@@ -294,10 +320,10 @@ rules_compute_host(const struct rules_config *config,
         || ipv6_addr_equals(&host->locator, &config->resolver_v6)) {
         return;
     }
-    uint32_t salt = v4 ? v4 : ntohl(host->locator.s6_addr32[3]);
     struct topology_end at = {host->dpid, host->port};
     struct rule rule = RULE_INIT(v4 ? RULE_HOST : RULE_HOST6);
-    if (!send_towards(config, paths, from, &at, salt, &rule)) {
+    if (!send_towards(config, paths, from, &at, locator_salt(&host->locator),
+                      &rule)) {
         return;
     }
     rule.address = host->locator;
@@ -305,6 +331,29 @@ rules_compute_host(const struct rules_config *config,
     put_neighbour(table, &host->locator, &host->mac);
     if (config->anti_spoofing && host->dpid == dpid) {
         admit_host(host, table);
+    }
+}
+
+static void
+put_resolution(struct rule_table *table, enum rule_kind probe,
+               enum rule_kind resolve, enum rule_kind guard)
+{
+    put_simple(table, probe);
+    put_simple(table, resolve);
+    put_simple(table, guard);
+}
+
+static void
+put_uplink(struct rule_table *table, const struct paths *paths,
+           uint32_t index, enum rule_kind probe, enum rule_kind uplink)
+{
+    uint32_t sal = paths_nearest_sal(paths, index);
+
+    put_simple(table, probe);
+    if (sal != PATHS_NO_SWITCH) {
+        struct rule rule = RULE_INIT(uplink);
+        rule.port = paths_next_hop(paths, index, sal);
+        rule_table_put(table, &rule);
     }
 }
 
@@ -322,24 +371,25 @@ rules_compute_base(const struct rules_config *config,
     put_simple(table, RULE_DEFAULT);
     put_simple(table, RULE_ARP_PROBE);
     put_simple(table, RULE_ND_PROBE);
+    put_simple(table, RULE_ND_UNKNOWN);
 
     struct in6_addr resolver = locator_from_v4(config->resolver_v4);
-    uint32_t sal = paths_nearest_sal(paths, index);
+    bool v6 = rules_has_v6(config);
     if (paths_has_sal(paths, index)) {
-        put_simple(table, RULE_HOST_PROBE);
-        put_simple(table, RULE_RESOLVE);
-        put_simple(table, RULE_GUARD);
         put_simple(table, RULE_SERVICE_MISS);
+        put_resolution(table, RULE_HOST_PROBE, RULE_RESOLVE, RULE_GUARD);
+        if (v6) {
+            put_resolution(table, RULE_HOST_PROBE6, RULE_RESOLVE6,
+                           RULE_GUARD6);
+        }
     } else {
-        put_simple(table, RULE_STOCK_PROBE);
-        if (sal != PATHS_NO_SWITCH) {
-            struct rule uplink = RULE_INIT(RULE_UPLINK);
-            uplink.port = paths_next_hop(paths, index, sal);
-            rule_table_put(table, &uplink);
+        put_uplink(table, paths, index, RULE_STOCK_PROBE, RULE_UPLINK);
+        if (v6) {
+            put_uplink(table, paths, index, RULE_STOCK_PROBE6, RULE_UPLINK6);
         }
     }
     put_neighbour(table, &resolver, &config->resolver_mac);
-    if (!IN6_IS_ADDR_UNSPECIFIED(&config->resolver_v6)) {
+    if (v6) {
         put_neighbour(table, &config->resolver_v6, &config->resolver_mac);
     }
 }
@@ -364,6 +414,7 @@ compute_route(const struct rules_config *config, const struct paths *paths,
               uint32_t from, const struct route *route, struct rule template,
               struct rule_table *table)
 {
+    template.kind = route->v6 ? RULE_SERVICE6 : RULE_SERVICE;
     template.protocol = route->protocol;
     for (size_t i = 0; i < route->tiling.n; i++) {
         const struct tile *tile = &route->tiling.tiles[i];
@@ -373,10 +424,10 @@ compute_route(const struct rules_config *config, const struct paths *paths,
 
         rule.tile_bits = tile->bits;
         rule.tile_value = tile->value;
-        rule.target_v4 = target->locator_v4;
+        rule.target = target->locator;
         rule.mac = target->mac;
-        if (send_towards(config, paths, from, &at, target->locator_v4,
-                         &rule)) {
+        if (send_towards(config, paths, from, &at,
+                         locator_salt(&target->locator), &rule)) {
             rule_table_put(table, &rule);
         }
     }
@@ -397,9 +448,35 @@ rules_compute_service(const struct rules_config *config,
     template.service = service->prefix.id;
     for (size_t i = 0; i < service->n_routes; i++) {
         const struct route *route = service->routes[i];
-        if (route == route_at(service, dpid, route->protocol)) {
+        if (route_is_at(route, dpid)) {
             compute_route(config, paths, from, route, template, table);
         }
+    }
+}
+
+void
+rules_compute_endpoint(const struct rules_config *config,
+                       const struct paths *paths,
+                       const struct topology_attachment *host, uint64_t dpid,
+                       struct rule_table *table)
+{
+    uint32_t from = paths_index(paths, dpid);
+    if (from == PATHS_NO_SWITCH || !paths_resolves(paths, from)) {
+        return;
+    }
+    bool v6 = !IN6_IS_ADDR_V4MAPPED(&host->locator);
+    struct rule rule = RULE_INIT(v6 ? RULE_ENDPOINT6 : RULE_ENDPOINT);
+    struct topology_end at = {host->dpid, host->port};
+    struct service_prefix prefix;
+
+    service_prefix_of_endpoint(host->endpoint.bytes, &prefix);
+    rule.service = prefix.id;
+    rule.prefix_len = prefix.len;
+    rule.target = host->locator;
+    rule.mac = host->mac;
+    if (send_towards(config, paths, from, &at, locator_salt(&host->locator),
+                     &rule)) {
+        rule_table_put(table, &rule);
     }
 }
 
@@ -417,10 +494,11 @@ format_service(const struct rule *rule, struct ds *s)
     struct service_prefix prefix = {rule->service, rule->prefix_len};
     char buf[SERVICE_PREFIX_STRLEN];
 
-    ds_put_format(s, " %s protocol %u udp_src=%u/%u -> "IP_FMT" "ETH_ADDR_FMT,
+    ds_put_format(s, " %s protocol %u udp_src=%u/%u -> ",
                   service_prefix_format(&prefix, buf), rule->protocol,
-                  rule->tile_value, rule->tile_bits,
-                  IP_ARGS(htonl(rule->target_v4)), ETH_ADDR_ARGS(rule->mac));
+                  rule->tile_value, rule->tile_bits);
+    ipv6_format_mapped(&rule->target, s);
+    ds_put_format(s, " "ETH_ADDR_FMT, ETH_ADDR_ARGS(rule->mac));
 }
 
 void
@@ -448,11 +526,15 @@ rule_format(const struct rule *rule, struct ds *s)
         ds_put_char(s, ' ');
         format_address(rule, s);
         ds_put_format(s, " "ETH_ADDR_FMT, ETH_ADDR_ARGS(rule->source));
-        /* Fall through. */
+        ds_put_format(s, " from port %"PRIu32, rule->in_port);
+        break;
     case RULE_ADMIT_LINK:
         ds_put_format(s, " from port %"PRIu32, rule->in_port);
         break;
     case RULE_SERVICE:
+    case RULE_SERVICE6:
+    case RULE_ENDPOINT:
+    case RULE_ENDPOINT6:
         format_service(rule, s);
         break;
     default:

@@ -2,7 +2,7 @@
 /* Rules: what the controller wants a switch to do, as small values.
  *
  * A rule is a flow entry described by what it is for, not by its match and
- * actions: 60 bytes, no pointers, comparable with memcmp().  It becomes an
+ * actions: 72 bytes, no pointers, comparable with memcmp().  It becomes an
  * OpenFlow flow only when it is sent (rule_to_flow_mod()), and a flow read
  * from a switch becomes a rule again (rule_from_flow()).
  *
@@ -36,7 +36,7 @@ struct topology_attachment;
 /* What all switches of a deployment have in common. */
 struct rules_config {
     uint32_t resolver_v4;         /* Host byte order; not 0. */
-    struct in6_addr resolver_v6;  /* :: = none. */
+    struct in6_addr resolver_v6;  /* :: = no IPv6 underneath. */
     struct eth_addr resolver_mac; /* What ARP for the resolver answers. */
     uint16_t sal_port;            /* UDP, host byte order. */
     uint32_t host_probe_pps;      /* Limits of what reaches the controller, */
@@ -52,14 +52,24 @@ struct rules_config {
 };
 
 #define RULES_RESOLVER_V4_DEFAULT 0x0afffffe /* 10.255.255.254 */
+#define RULES_RESOLVER_V6_DEFAULT /* fd53:414c::1 */                         \
+    {.s6_addr = {0xfd, 0x53, 0x41, 0x4c, [15] = 1}}
 #define RULES_RESOLVER_MAC_DEFAULT {{{0x02, 0x53, 0x41, 0x4c, 0x00, 0x01}}}
 #define RULES_CONFIG_DEFAULT                                                  \
     {                                                                         \
         .resolver_v4 = RULES_RESOLVER_V4_DEFAULT,                             \
+        .resolver_v6 = RULES_RESOLVER_V6_DEFAULT,                             \
         .resolver_mac = RULES_RESOLVER_MAC_DEFAULT, .sal_port = SAL_UDP_PORT, \
         .host_probe_pps = 1000, .service_miss_pps = 1000,                     \
         .link_probe_pps = 1000, .anti_spoofing = true,                        \
     }
+
+/* True if hosts may use IPv6 underneath. */
+static inline bool
+rules_has_v6(const struct rules_config *config)
+{
+    return !IN6_IS_ADDR_UNSPECIFIED(&config->resolver_v6);
+}
 
 enum rule_kind {
     RULE_NONE,
@@ -68,28 +78,37 @@ enum rule_kind {
     RULE_ADMIT_ALL,   /* -> SAL_TABLE_CLASSIFY, as all that follow. */
     RULE_ADMIT_ASK,   /* Who has the resolver?  (ARP) */
     RULE_ADMIT_ASK6,  /* (ND) */
+    RULE_ADMIT_ND,    /* Who has somebody?  From a link-local address, as
+                       * hosts ask when they check a neighbour. */
     RULE_ADMIT_LINK,  /* Whatever comes from 'in_port'. */
     RULE_ADMIT_ARP,   /* ARP of 'address' at 'source' from 'in_port'. */
     RULE_ADMIT_HOST,  /* IPv4. */
     RULE_ADMIT_HOST6, /* IPv6. */
     /* SAL_TABLE_ADMIT, on SAL switches. */
     RULE_HOST_PROBE,  /* PROBE to the resolver -> controller. */
+    RULE_HOST_PROBE6, /* The same to resolver_v6; so with all of this kind. */
     /* SAL_TABLE_ADMIT, on stock switches. */
     RULE_STOCK_PROBE, /* UDP from and to the SAL port, to the resolver
                        * -> controller. */
+    RULE_STOCK_PROBE6,
     /* SAL_TABLE_CLASSIFY, on all switches. */
     RULE_ARP,         /* ARP for 'address' is answered: it is at 'mac'. */
     RULE_ARP_PROBE,   /* "Is this address free?" (RFC 5227): drop.  Answering
                        * would make a host think its own address taken. */
     RULE_ND,          /* The same for IPv6 -> SAL_TABLE_ND. */
     RULE_ND_PROBE,    /* Duplicate address detection (RFC 4862): drop. */
+    RULE_ND_UNKNOWN,  /* Who has somebody we do not know?  Drop: solicitations
+                       * are answered here or not at all. */
     RULE_DEFAULT,     /* -> SAL_TABLE_FORWARD. */
     /* SAL_TABLE_CLASSIFY, on SAL switches. */
     RULE_RESOLVE,     /* Types with a service ID -> SAL_TABLE_SERVICE. */
+    RULE_RESOLVE6,
     RULE_GUARD,       /* Anything else to the resolver: drop. */
+    RULE_GUARD6,
     /* SAL_TABLE_CLASSIFY, on stock switches. */
     RULE_UPLINK,      /* To the resolver: out of 'port', towards the nearest
                        * SAL switch. */
+    RULE_UPLINK6,
     /* SAL_TABLE_ND. */
     RULE_ND_ANSWER,   /* The target's address is an option that a packet has
                        * only once it is an advertisement, so Open vSwitch
@@ -97,6 +116,10 @@ enum rule_kind {
     /* SAL_TABLE_SERVICE. */
     RULE_SERVICE,     /* A tile of a service -> the instance 'target' at 'mac',
                        * out of 'port'. */
+    RULE_SERVICE6,    /* The same for what came over IPv6. */
+    RULE_ENDPOINT,    /* The service that an endpoint itself is -> its locator;
+                       * any protocol. */
+    RULE_ENDPOINT6,
     RULE_SERVICE_MISS, /* -> controller, which answers RESET. */
     /* SAL_TABLE_FORWARD. */
     RULE_HOST,        /* IPv4 to 'address': out of 'port'. */
@@ -116,7 +139,7 @@ enum rule_kind {
  * priority and match follow from them alone. */
 struct rule {
     uint8_t kind;           /* enum rule_kind. */
-    uint8_t protocol;       /* RULE_SERVICE: IANA; 0 = any. */
+    uint8_t protocol;       /* RULE_SERVICE*: IANA; 0 = any. */
     uint8_t path_class;     /* RULE_HOST*: 0 = all. */
     uint8_t tile_bits;
     uint16_t tile_value;
@@ -141,23 +164,25 @@ struct rule {
         struct {
             uint32_t port;      /* OpenFlow port to send to; a group if
                                  * RULE_VIA_GROUP. */
-            uint32_t target_v4; /* RULE_SERVICE: new destination, host order. */
+            struct in6_addr target; /* RULE_SERVICE*, RULE_ENDPOINT*: new
+                                     * destination; IPv4 as 'address'. */
             struct eth_addr mac;
             uint16_t flags;     /* RULE_STALE, RULE_VIA_GROUP. */
+            uint32_t padding;   /* 0, as rules are compared by memcmp(). */
         };
         uint16_t ports[RULE_GROUP_PORTS_MAX]; /* RULE_GROUP; 0 = none.  Ends
                                                * before 'flags'. */
     };
 };
 _Static_assert(offsetof(struct rule, ports) + 2 * RULE_GROUP_PORTS_MAX
-               == offsetof(struct rule, flags), "ports reach into flags");
+               <= offsetof(struct rule, flags), "ports reach into flags");
 
 #define RULE_STALE 1     /* Read from a switch, where it does something else. */
 #define RULE_VIA_GROUP 2
 
 #define RULE_KEY_LEN offsetof(struct rule, port)
 #define RULE_INIT(KIND) ((struct rule) {.kind = (KIND)})
-_Static_assert(sizeof(struct rule) == 56, "rules are many, keep them small");
+_Static_assert(sizeof(struct rule) == 72, "rules are many, keep them small");
 
 static inline bool
 rule_same_key(const struct rule *a, const struct rule *b)
@@ -169,6 +194,14 @@ static inline bool
 rule_equal(const struct rule *a, const struct rule *b)
 {
     return !memcmp(a, b, sizeof *a);
+}
+
+/* A rule of SAL_TABLE_SERVICE that resolves. */
+static inline bool
+rule_has_target(const struct rule *rule)
+{
+    return rule->kind == RULE_SERVICE || rule->kind == RULE_SERVICE6
+           || rule->kind == RULE_ENDPOINT || rule->kind == RULE_ENDPOINT6;
 }
 
 uint8_t rule_table_id(const struct rule *);
@@ -239,6 +272,12 @@ void rules_compute_forwarding(const struct rules_config *,
 void rules_compute_service(const struct rules_config *, const struct paths *,
                            const struct service_routes *, uint64_t dpid,
                            struct rule_table *table);
+
+/* Adds the rule that makes the endpoint at 'host' a service of its own: the
+ * rendezvous for hosts that moved, and how a host is reached by its ID. */
+void rules_compute_endpoint(const struct rules_config *, const struct paths *,
+                            const struct topology_attachment *host,
+                            uint64_t dpid, struct rule_table *table);
 
 /* One line, for logs and dumps: "service 0x.../192 tcp udp_src=1/3 ->
  * 10.0.0.2 port 3". */

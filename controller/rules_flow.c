@@ -40,6 +40,10 @@ rules_sal_supported(void)
 
 /* Matches. */
 
+/* fe80::/10, RFC 4291. */
+static const struct in6_addr link_local = {.s6_addr = {0xfe, 0x80}};
+static const struct in6_addr link_local_mask = {.s6_addr = {0xff, 0xc0}};
+
 static void
 match_sal_u8(struct match *match, const struct mf_field *field, uint8_t value,
              uint8_t mask)
@@ -90,18 +94,43 @@ match_nd(struct match *match, uint8_t type)
     match_set_icmp_code(match, 0);
 }
 
-static void
-match_to_resolver(struct match *match, const struct rules_config *config)
+/* Some kinds come in two, for IPv4 and for IPv6 underneath. */
+static bool
+is_v6(const struct rule *rule)
 {
-    match_set_dl_type(match, htons(ETH_TYPE_IP));
-    match_set_nw_dst(match, htonl(config->resolver_v4));
+    switch ((enum rule_kind) rule->kind) {
+    case RULE_HOST_PROBE6:
+    case RULE_STOCK_PROBE6:
+    case RULE_RESOLVE6:
+    case RULE_GUARD6:
+    case RULE_UPLINK6:
+    case RULE_SERVICE6:
+    case RULE_ENDPOINT6:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void
+match_to_resolver(struct match *match, const struct rules_config *config,
+                  const struct rule *rule)
+{
+    if (is_v6(rule)) {
+        match_set_dl_type(match, htons(ETH_TYPE_IPV6));
+        match_set_ipv6_dst(match, &config->resolver_v6);
+    } else {
+        match_set_dl_type(match, htons(ETH_TYPE_IP));
+        match_set_nw_dst(match, htonl(config->resolver_v4));
+    }
 }
 
 static void
 match_sal(struct match *match, const struct rules_config *config,
-          uint8_t type, uint8_t type_mask)
+          const struct rule *rule, uint8_t type, uint8_t type_mask)
 {
-    match_set_dl_type(match, htons(ETH_TYPE_IP));
+    match_set_dl_type(match, htons(is_v6(rule) ? ETH_TYPE_IPV6
+                                               : ETH_TYPE_IP));
     match_set_nw_proto(match, IPPROTO_UDP);
     match_set_tp_dst(match, htons(config->sal_port));
     match_sal_u8(match, sal_fields.type, type, type_mask);
@@ -113,7 +142,8 @@ match_service(struct match *match, const struct rules_config *config,
 {
     struct tile tile = {.bits = rule->tile_bits};
 
-    match_sal(match, config, SAL_TYPE_SERVICE_BIT, SAL_TYPE_SERVICE_BIT);
+    match_sal(match, config, rule, SAL_TYPE_SERVICE_BIT,
+              SAL_TYPE_SERVICE_BIT);
     if (rule->protocol) {
         match_sal_u8(match, sal_fields.proto, rule->protocol, UINT8_MAX);
     }
@@ -129,8 +159,9 @@ match_service(struct match *match, const struct rules_config *config,
 static bool
 needs_sal(const struct rule *rule)
 {
-    return rule->kind == RULE_HOST_PROBE || rule->kind == RULE_RESOLVE
-           || rule->kind == RULE_SERVICE;
+    return rule->kind == RULE_HOST_PROBE || rule->kind == RULE_HOST_PROBE6
+           || rule->kind == RULE_RESOLVE || rule->kind == RULE_RESOLVE6
+           || rule_has_target(rule);
 }
 
 /* 'match' is a catch-all to begin with. */
@@ -172,6 +203,10 @@ build_match(const struct rule *rule, const struct rules_config *config,
         match_set_dl_type(match, htons(ETH_TYPE_IPV6));
         match_set_ipv6_src(match, &rule->address);
         return 0;
+    case RULE_ADMIT_ND:
+        match_nd(match, ND_NEIGHBOR_SOLICIT);
+        match_set_ipv6_src_masked(match, &link_local, &link_local_mask);
+        return 0;
     case RULE_ARP:
         match_arp_request(match);
         match_set_nw_dst(match, in6_addr_get_mapped_ipv4(&rule->address));
@@ -188,29 +223,41 @@ build_match(const struct rule *rule, const struct rules_config *config,
         match_nd(match, ND_NEIGHBOR_SOLICIT);
         match_set_ipv6_src(match, &in6addr_any);
         return 0;
+    case RULE_ND_UNKNOWN:
+        match_nd(match, ND_NEIGHBOR_SOLICIT);
+        return 0;
     case RULE_ND_ANSWER:
         match_nd(match, ND_NEIGHBOR_ADVERT);
         match_set_nd_target(match, &rule->address);
         return 0;
     case RULE_HOST_PROBE:
-        match_to_resolver(match, config);
-        match_sal(match, config, SAL_TYPE_PROBE, UINT8_MAX);
+    case RULE_HOST_PROBE6:
+        match_to_resolver(match, config, rule);
+        match_sal(match, config, rule, SAL_TYPE_PROBE, UINT8_MAX);
         return 0;
     case RULE_RESOLVE:
-        match_to_resolver(match, config);
-        match_sal(match, config, SAL_TYPE_SERVICE_BIT, SAL_TYPE_SERVICE_BIT);
+    case RULE_RESOLVE6:
+        match_to_resolver(match, config, rule);
+        match_sal(match, config, rule, SAL_TYPE_SERVICE_BIT,
+                  SAL_TYPE_SERVICE_BIT);
         return 0;
     case RULE_STOCK_PROBE:
-        match_to_resolver(match, config);
+    case RULE_STOCK_PROBE6:
+        match_to_resolver(match, config, rule);
         match_set_nw_proto(match, IPPROTO_UDP);
         match_set_tp_src(match, htons(config->sal_port));
         match_set_tp_dst(match, htons(config->sal_port));
         return 0;
     case RULE_GUARD:
+    case RULE_GUARD6:
     case RULE_UPLINK:
-        match_to_resolver(match, config);
+    case RULE_UPLINK6:
+        match_to_resolver(match, config, rule);
         return 0;
     case RULE_SERVICE:
+    case RULE_SERVICE6:
+    case RULE_ENDPOINT:
+    case RULE_ENDPOINT6:
         match_service(match, config, rule);
         return 0;
     case RULE_HOST:
@@ -333,11 +380,15 @@ answer_nd(struct ofpbuf *ofpacts, const struct rule *rule)
 static void
 deliver(struct ofpbuf *ofpacts, const struct rule *rule)
 {
-    const ovs_be32 address = htonl(rule->target_v4);
     const ovs_be16 no_port = htons(ofp_to_u16(OFPP_NONE));
 
     set_field(ofpacts, MFF_ETH_DST, &rule->mac);
-    set_field(ofpacts, MFF_IPV4_DST, &address);
+    if (is_v6(rule)) {
+        set_field(ofpacts, MFF_IPV6_DST, &rule->target);
+    } else {
+        const ovs_be32 address = in6_addr_get_mapped_ipv4(&rule->target);
+        set_field(ofpacts, MFF_IPV4_DST, &address);
+    }
     /* A switch sends nothing back to the port it came from, but the instance
      * may well be there: make it forget. */
     set_field(ofpacts, MFF_IN_PORT, &no_port);
@@ -353,7 +404,9 @@ build_actions(const struct rule *rule, const struct rule_dialect *dialect,
         send_to_controller(ofpacts, dialect, SAL_METER_LINK_PROBE);
         break;
     case RULE_HOST_PROBE:
+    case RULE_HOST_PROBE6:
     case RULE_STOCK_PROBE:
+    case RULE_STOCK_PROBE6:
         send_to_controller(ofpacts, dialect, SAL_METER_HOST_PROBE);
         break;
     case RULE_SERVICE_MISS:
@@ -375,25 +428,33 @@ build_actions(const struct rule *rule, const struct rule_dialect *dialect,
     case RULE_ADMIT_ARP:
     case RULE_ADMIT_HOST:
     case RULE_ADMIT_HOST6:
+    case RULE_ADMIT_ND:
         goto_table(ofpacts, SAL_TABLE_CLASSIFY);
         break;
     case RULE_RESOLVE:
+    case RULE_RESOLVE6:
         goto_table(ofpacts, SAL_TABLE_SERVICE);
         break;
     case RULE_DEFAULT:
         goto_table(ofpacts, SAL_TABLE_FORWARD);
         break;
     case RULE_SERVICE:
+    case RULE_SERVICE6:
+    case RULE_ENDPOINT:
+    case RULE_ENDPOINT6:
         deliver(ofpacts, rule);
         break;
     case RULE_UPLINK:
+    case RULE_UPLINK6:
     case RULE_HOST:
     case RULE_HOST6:
         output_rule(ofpacts, rule);
         break;
     case RULE_ARP_PROBE:
     case RULE_ND_PROBE:
+    case RULE_ND_UNKNOWN:
     case RULE_GUARD: /* No action: drop. */
+    case RULE_GUARD6:
     case RULE_GROUP:
     case RULE_NONE:
     case RULE_N_KINDS:
@@ -555,7 +616,10 @@ read_key(const struct match *match, struct rule *rule)
     case RULE_ADMIT_LINK:
         rule->in_port = ofp_to_u16(match->flow.in_port.ofp_port);
         break;
-    case RULE_SERVICE: {
+    case RULE_SERVICE:
+    case RULE_SERVICE6:
+    case RULE_ENDPOINT:
+    case RULE_ENDPOINT6: {
         union mf_value value, mask;
         if (!rules_sal_supported()) {
             break;
@@ -578,7 +642,7 @@ static void
 read_actions(const struct ofpact *ofpacts, size_t len, struct rule *rule)
 {
     enum mf_field_id mac_field
-        = rule->kind == RULE_SERVICE ? MFF_ETH_DST
+        = rule_has_target(rule) ? MFF_ETH_DST
           : rule->kind == RULE_ND_ANSWER ? MFF_ND_TLL : MFF_ETH_SRC;
     const struct ofpact *a;
 
@@ -596,8 +660,11 @@ read_actions(const struct ofpact *ofpacts, size_t len, struct rule *rule)
             if (set->field->id == mac_field) {
                 rule->mac = set->value->mac;
             } else if (set->field->id == MFF_IPV4_DST
-                       && rule->kind == RULE_SERVICE) {
-                rule->target_v4 = ntohl(set->value->be32);
+                       && rule_has_target(rule)) {
+                rule->target = in6_addr_mapped_ipv4(set->value->be32);
+            } else if (set->field->id == MFF_IPV6_DST
+                       && rule_has_target(rule)) {
+                rule->target = set->value->ipv6;
             }
         }
     }

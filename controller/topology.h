@@ -151,6 +151,10 @@ topology_attachment(const struct topology *, const struct in6_addr *locator);
  * the lowest locator. */
 const struct topology_attachment *
 topology_attachment_of(const struct topology *, const struct endpoint_id *);
+/* The same among its IPv6 (or else its IPv4) locators. */
+const struct topology_attachment *
+topology_attachment_by(const struct topology *, const struct endpoint_id *,
+                       bool v6);
 /* True if a usable link leaves the port; then '*ret_far' is its far end. */
 bool topology_port_link(const struct topology *, const struct topology_switch *,
                         const struct topology_port *,

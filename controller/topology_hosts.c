@@ -110,6 +110,22 @@ topology_attachment_of(const struct topology *topology,
     return best;
 }
 
+const struct topology_attachment *
+topology_attachment_by(const struct topology *topology,
+                       const struct endpoint_id *id, bool v6)
+{
+    const struct topology_attachment *attachment, *best = NULL;
+    HMAP_FOR_EACH_WITH_HASH (attachment, endpoint_node, endpoint_id_hash(id),
+                             &topology->by_endpoint) {
+        if (endpoint_id_equal(&attachment->endpoint, id)
+            && IN6_IS_ADDR_V4MAPPED(&attachment->locator) != v6
+            && (!best || is_better(attachment, best))) {
+            best = attachment;
+        }
+    }
+    return best;
+}
+
 const struct hmap *
 topology_attachments(const struct topology *topology)
 {

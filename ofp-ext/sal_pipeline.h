@@ -21,6 +21,7 @@
 /* Priorities of SAL_TABLE_CLASSIFY. */
 #define SAL_PRIORITY_ARP_PROBE 40001  /* Address conflict detection: drop. */
 #define SAL_PRIORITY_ARP 40000        /* ARP and ND, answered here. */
+#define SAL_PRIORITY_ND_UNKNOWN 39999 /* Nobody that we know: drop. */
 #define SAL_PRIORITY_RESOLVE 30000    /* SYN, RSYN, DATAGRAM -> service. */
 #define SAL_PRIORITY_GUARD 20000      /* What else claims the resolver: drop. */
 #define SAL_PRIORITY_DEFAULT 0        /* -> forward. */
@@ -50,6 +51,7 @@ enum sal_cookie_kind {
     SAL_COOKIE_MISS = 4,
     SAL_COOKIE_HOST = 5,
     SAL_COOKIE_ADMIT = 6,
+    SAL_COOKIE_ENDPOINT = 7,
 };
 
 /* Meters: packets that reach the controller are limited per kind. */

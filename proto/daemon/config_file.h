@@ -18,6 +18,7 @@
 #ifndef SALIENT_CONFIG_FILE_H
 #define SALIENT_CONFIG_FILE_H 1
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -60,6 +61,9 @@ int64_t config_int(struct config_node *, const char *key, int64_t min,
 bool config_bool(struct config_node *, const char *key, bool def);
 /* IPv4 address, host byte order. */
 uint32_t config_ipv4(struct config_node *, const char *key, uint32_t def);
+/* IPv6 address; "none" is ::. */
+void config_ipv6(struct config_node *, const char *key,
+                 struct in6_addr *address);
 /* "a.b.c.d/len". */
 void config_ipv4_prefix(struct config_node *, const char *key,
                         uint32_t *address, uint8_t *length);

@@ -195,6 +195,26 @@ config_ipv4(struct config_node *mapping, const char *key, uint32_t def)
     return address;
 }
 
+void
+config_ipv6(struct config_node *mapping, const char *key,
+            struct in6_addr *address)
+{
+    struct config_node *child = find_scalar(mapping, key);
+    struct in6_addr a;
+
+    if (!child) {
+        return;
+    }
+    if (!strcmp(child->value, "none")) {
+        *address = in6addr_any;
+    } else if (inet_pton(AF_INET6, child->value, &a) != 1) {
+        value_error(child, "is no IPv6 address",
+                    "write \"2001:db8::1\", or none");
+    } else {
+        *address = a;
+    }
+}
+
 static bool
 parse_ipv4_prefix(const char *s, uint32_t *ret_address, uint8_t *ret_length)
 {

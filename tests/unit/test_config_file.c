@@ -214,6 +214,14 @@ test_other_errors(void)
     check_finish(file, "agent.yaml:1: a: \"10.0.0\" is no IPv4 address; "
                        "write four numbers, 192.0.2.1");
 
+    file = parse("a: 10.0.0.1\n");
+    struct in6_addr v6 = in6addr_loopback;
+    config_ipv6(config_file_root(file), "b", &v6);
+    config_ipv6(config_file_root(file), "a", &v6);
+    CU_ASSERT(IN6_IS_ADDR_LOOPBACK(&v6));
+    check_finish(file, "agent.yaml:1: a: \"10.0.0.1\" is no IPv6 address; "
+                       "write \"2001:db8::1\", or none");
+
     file = parse("a: {}\n");
     CU_ASSERT_STRING_EQUAL(config_string_required(config_file_root(file),
                                                   "b"), "");

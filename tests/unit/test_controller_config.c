@@ -96,6 +96,9 @@ test_values(void)
         "  tls: {certificate: a, private_key: b, ca: c}\n"
         "identity_pool: 10.128.0.0/9\n"
         "resolver: 10.9.9.9\n"
+        "resolver_v6: '2001:db8::5'\n"
+        "identity_prefix_v6: none\n"
+        "service_prefix_v6: none\n"
         "sal_port: 7777\n"
         "policy: nearest\n"
         "hold_time: 0s\n"
@@ -113,6 +116,9 @@ test_values(void)
     CU_ASSERT_EQUAL(config->agents.identity_len, 9);
     CU_ASSERT_EQUAL(config->agents.resolver_v4, 0x0a090909);
     CU_ASSERT_EQUAL(config->rules.resolver_v4, 0x0a090909);
+    CU_ASSERT_EQUAL(config->rules.resolver_v6.s6_addr[15], 5);
+    CU_ASSERT_EQUAL(config->agents.resolver_v6.s6_addr[15], 5);
+    CU_ASSERT(IN6_IS_ADDR_UNSPECIFIED(&config->agents.identity_prefix_v6));
     CU_ASSERT_EQUAL(config->rules.sal_port, 7777);
     CU_ASSERT_EQUAL(config->routes.policy, ROUTE_NEAREST);
     CU_ASSERT_EQUAL(config->hold_ms, 0);
@@ -135,6 +141,10 @@ test_what_is_wrong(void)
     bad("identity_pool: 100.64.0.0/31\n", "identity_pool");
     bad("identity_pool: 100.64.0.1/10\n", "identity_pool");
     bad("resolver: 10.0.0\n", "resolver");
+    bad("resolver_v6: 10.0.0.1\n", "no IPv6 address");
+    bad("identity_prefix_v6: '2001:db8::1'\n", "bits set past 48");
+    bad("identity_prefix_v6: none\n", "give both");
+    bad("identity_prefix_v6: 'fd53:414c:2::'\n", "overlap");
     bad("sal_port: 0\n", "sal_port");
     bad("link_timeout: 5s\n", "three times link_probe_interval");
     bad("host_timeout: 60s\n", "host_probe_interval");

@@ -115,6 +115,20 @@ attach(int i, uint64_t dpid, uint32_t port)
     topology_attach(topology, &probe, BUILDER_NEVER);
 }
 
+static void
+attach6(int i, uint64_t dpid, uint32_t port)
+{
+    struct topology_probe probe = build_probe6(i, dpid, port, ++seq);
+    topology_attach(topology, &probe, BUILDER_NEVER);
+}
+
+static struct in6_addr
+locator_of(int i, bool v6)
+{
+    return v6 ? build_probe6(i, 1, 1, 1).locator
+              : build_probe(i, 1, 1, 1).locator;
+}
+
 static struct registry_key
 key_of(int i, int service, int port)
 {
@@ -174,12 +188,13 @@ out_port(uint64_t dpid, const struct rule *rule)
 /* Follows a packet to 'address' from 'dpid'.  Returns where it comes out:
  * dpid * 1000 + port, 0 if it is dropped or loops. */
 static uint32_t
-follow_host(uint64_t dpid, uint32_t in, uint32_t address)
+follow_host(uint64_t dpid, uint32_t in, const struct in6_addr *address)
 {
     for (int hops = 0; hops < 2 * SWITCHES; hops++) {
-        struct rule key = RULE_INIT(RULE_HOST);
+        struct rule key = RULE_INIT(IN6_IS_ADDR_V4MAPPED(address)
+                                    ? RULE_HOST : RULE_HOST6);
         struct topology_end far;
-        key.address = locator_from_v4(address);
+        key.address = *address;
         const struct rule *rule = rule_table_find(installed[dpid - 1], &key);
         if (!rule) {
             return 0;
@@ -199,16 +214,13 @@ follow_host(uint64_t dpid, uint32_t in, uint32_t address)
     return 0;
 }
 
-/* Follows a SYN: to the first SAL switch, through its service table by longest
- * prefix, on to the instance.  Stores the locator it was resolved to (0 if
- * nobody serves). */
-static uint32_t
-follow_syn(uint64_t dpid, const struct service_id *id, uint8_t protocol,
-           uint16_t source_port, uint32_t *ret_locator)
+/* The SAL switch that 'dpid' hands SYNs on to, itself if it is one; 0 if there
+ * is none. */
+static uint64_t
+follow_uplinks(uint64_t dpid, bool v6)
 {
-    *ret_locator = 0;
     for (int hops = 0; !topology_switch(topology, dpid)->has_sal; hops++) {
-        struct rule key = RULE_INIT(RULE_UPLINK);
+        struct rule key = RULE_INIT(v6 ? RULE_UPLINK6 : RULE_UPLINK);
         struct topology_end far;
         const struct rule *rule = rule_table_find(installed[dpid - 1], &key);
         const struct topology_switch *sw = topology_switch(topology, dpid);
@@ -220,16 +232,41 @@ follow_syn(uint64_t dpid, const struct service_id *id, uint8_t protocol,
         }
         dpid = far.dpid;
     }
+    return dpid;
+}
+
+/* Does the rule match a SYN for 'id'? */
+static bool
+resolves(const struct rule *r, const struct service_id *id, bool v6,
+         uint8_t protocol, uint16_t source_port)
+{
+    struct service_prefix prefix = {r->service, r->prefix_len};
+    return rule_has_target(r)
+           && (r->kind == RULE_SERVICE6 || r->kind == RULE_ENDPOINT6) == v6
+           && (!r->protocol || r->protocol == protocol)
+           && service_prefix_contains_id(&prefix, id)
+           && !((source_port ^ r->tile_value) & ((1u << r->tile_bits) - 1));
+}
+
+/* Follows a SYN: to the first SAL switch, through its service table by longest
+ * prefix, on to the instance.  Stores the locator it was resolved to (:: if
+ * nobody serves). */
+static uint32_t
+follow_syn_over(bool v6, uint64_t dpid, const struct service_id *id,
+                uint8_t protocol, uint16_t source_port,
+                struct in6_addr *ret_locator)
+{
+    *ret_locator = in6addr_any;
+    dpid = follow_uplinks(dpid, v6);
+    if (!dpid) {
+        return 0;
+    }
 
     const struct rule *best = NULL;
     size_t i = 0;
     for (const struct rule *r;
          (r = rule_table_next(installed[dpid - 1], &i));) {
-        struct service_prefix prefix = {r->service, r->prefix_len};
-        if (r->kind == RULE_SERVICE && r->protocol == protocol
-            && service_prefix_contains_id(&prefix, id)
-            && !((source_port ^ r->tile_value)
-                 & ((1u << r->tile_bits) - 1))) {
+        if (resolves(r, id, v6, protocol, source_port)) {
             /* Tiles are disjoint, so no two of one length match. */
             CU_ASSERT(!best || best->prefix_len != r->prefix_len);
             if (!best || r->prefix_len > best->prefix_len) {
@@ -240,7 +277,7 @@ follow_syn(uint64_t dpid, const struct service_id *id, uint8_t protocol,
     if (!best) {
         return 0;
     }
-    *ret_locator = best->target_v4;
+    *ret_locator = best->target;
     struct topology_end far;
     const struct topology_switch *sw = topology_switch(topology, dpid);
     uint32_t out = out_port(dpid, best);
@@ -248,7 +285,18 @@ follow_syn(uint64_t dpid, const struct service_id *id, uint8_t protocol,
     if (!port || !topology_port_link(topology, sw, port, &far)) {
         return out ? dpid * 1000 + out : 0;
     }
-    return follow_host(far.dpid, far.port, best->target_v4);
+    return follow_host(far.dpid, far.port, &best->target);
+}
+
+static uint32_t
+follow_syn(uint64_t dpid, const struct service_id *id, uint8_t protocol,
+           uint16_t source_port, uint32_t *ret_locator)
+{
+    struct in6_addr locator;
+    uint32_t end = follow_syn_over(false, dpid, id, protocol, source_port,
+                                   &locator);
+    *ret_locator = locator_get_v4(&locator);
+    return end;
 }
 
 /* Oracle: which hosts can be reached, over links, by flooding. */
@@ -267,28 +315,32 @@ flood(uint64_t from, bool reached[SWITCHES + 1])
     }
 }
 
+static uint32_t
+where_attached(const struct in6_addr *locator,
+               const bool reached[SWITCHES + 1])
+{
+    const struct topology_attachment *host = topology_attachment(topology,
+                                                                 locator);
+    return host && reached[host->dpid] ? host->dpid * 1000 + host->port : 0;
+}
+
 static void
 check_hosts(uint64_t from, const bool reached[SWITCHES + 1])
 {
-    for (int i = 0; i < HOSTS; i++) {
-        struct in6_addr locator = locator_from_v4(0x0a000000 + i);
-        const struct topology_attachment *host = topology_attachment(topology,
-                                                                     &locator);
-        uint32_t expected = host && reached[host->dpid]
-                            ? host->dpid * 1000 + host->port : 0;
-        CU_ASSERT_EQUAL(follow_host(from, 0, 0x0a000000 + i), expected);
+    for (int i = 0; i < 2 * HOSTS; i++) {
+        struct in6_addr locator = locator_of(i / 2, i % 2);
+        CU_ASSERT_EQUAL(follow_host(from, 0, &locator),
+                        where_attached(&locator, reached));
     }
 }
 
 /* Does 'i' serve exactly prefix 's' for 'protocol', as the SAL switch that
  * resolves for 'reached' should see it? */
 static bool
-is_instance(int i, int s, uint8_t protocol, const bool reached[])
+is_instance(int i, int s, bool v6, uint8_t protocol, const bool reached[])
 {
-    struct in6_addr locator = locator_from_v4(0x0a000000 + i);
-    const struct topology_attachment *host = topology_attachment(topology,
-                                                                 &locator);
-    if (!host || !reached[host->dpid]) {
+    struct in6_addr locator = locator_of(i, v6);
+    if (!where_attached(&locator, reached)) {
         return false;
     }
     for (int port = 1; port <= 3; port++) {
@@ -305,16 +357,16 @@ is_instance(int i, int s, uint8_t protocol, const bool reached[])
 /* A SYN for names[s] must reach an instance of the longest prefix that has
  * one. */
 static void
-check_service(uint64_t from, int s, uint8_t protocol,
+check_service(uint64_t from, int s, bool v6, uint8_t protocol,
               const bool reached[SWITCHES + 1])
 {
     struct service_prefix wanted;
     service_prefix_from_name(names[s], &wanted);
-    uint32_t locator;
-    uint32_t end = follow_syn(from, &wanted.id, protocol,
-                              SAL_ENTROPY_BASE | (unit_random()
-                                                  & SAL_ENTROPY_MASK),
-                              &locator);
+    struct in6_addr locator;
+    uint32_t end = follow_syn_over(v6, from, &wanted.id, protocol,
+                                   SAL_ENTROPY_BASE | (unit_random()
+                                                       & SAL_ENTROPY_MASK),
+                                   &locator);
     int best = -1, best_len = -1;
     for (int t = 0; t < SERVICES; t++) {
         struct service_prefix prefix;
@@ -322,7 +374,7 @@ check_service(uint64_t from, int s, uint8_t protocol,
         if (service_prefix_contains(&prefix, &wanted)
             && prefix.len > best_len) {
             for (int i = 0; i < HOSTS; i++) {
-                if (is_instance(i, t, protocol, reached)) {
+                if (is_instance(i, t, v6, protocol, reached)) {
                     best = t;
                     best_len = prefix.len;
                 }
@@ -330,16 +382,31 @@ check_service(uint64_t from, int s, uint8_t protocol,
         }
     }
     if (best < 0) {
-        CU_ASSERT_EQUAL(locator, 0);
+        CU_ASSERT(IN6_IS_ADDR_UNSPECIFIED(&locator));
         return;
     }
-    int i = locator - 0x0a000000;
+    int i = locator.s6_addr[15];
     CU_ASSERT_FATAL(i >= 0 && i < HOSTS);
-    CU_ASSERT(is_instance(i, best, protocol, reached));
-    struct in6_addr where = locator_from_v4(locator);
-    const struct topology_attachment *host = topology_attachment(topology,
-                                                                 &where);
-    CU_ASSERT_EQUAL(end, host->dpid * 1000 + host->port);
+    struct in6_addr own = locator_of(i, v6);
+    CU_ASSERT(ipv6_addr_equals(&locator, &own));
+    CU_ASSERT(is_instance(i, best, v6, protocol, reached));
+    CU_ASSERT_EQUAL(end, where_attached(&locator, reached));
+}
+
+/* Every endpoint is a service by its ID, for any protocol. */
+static void
+check_endpoints(uint64_t from, const bool reached[SWITCHES + 1])
+{
+    for (int i = 0; i < 2 * HOSTS; i++) {
+        struct endpoint_id id = build_endpoint_id(i / 2);
+        struct in6_addr own = locator_of(i / 2, i % 2), locator;
+        struct service_prefix prefix;
+        service_prefix_of_endpoint(id.bytes, &prefix);
+        uint32_t expected = where_attached(&own, reached);
+        CU_ASSERT_EQUAL(follow_syn_over(i % 2, from, &prefix.id, i,
+                                        unit_random(), &locator), expected);
+        CU_ASSERT(!expected || ipv6_addr_equals(&locator, &own));
+    }
 }
 
 static bool
@@ -354,7 +421,7 @@ has_sal_nearby(const bool reached[SWITCHES + 1])
     return false;
 }
 
-/* Would the switch take an IPv4 packet with these addresses from 'in'? */
+/* Would the switch take an IP packet with these addresses from 'in'? */
 static bool
 is_admitted(uint64_t dpid, uint32_t in, const struct eth_addr *mac,
             const struct in6_addr *locator)
@@ -367,10 +434,11 @@ is_admitted(uint64_t dpid, uint32_t in, const struct eth_addr *mac,
                    && !memcmp(&r->address, locator, sizeof *locator);
         link |= r->kind == RULE_ADMIT_ALL
                 || (r->kind == RULE_ADMIT_LINK && r->in_port == in);
-        host |= r->kind == RULE_ADMIT_HOST && own;
+        host |= (r->kind == RULE_ADMIT_HOST || r->kind == RULE_ADMIT_HOST6)
+                && own;
         arp |= r->kind == RULE_ADMIT_ARP && own;
     }
-    CU_ASSERT_EQUAL(host, arp);
+    CU_ASSERT_EQUAL(host && IN6_IS_ADDR_V4MAPPED(locator), arp);
     return link || host;
 }
 
@@ -382,7 +450,8 @@ check_admission(uint64_t dpid)
     const struct topology_switch *sw = topology_switch(topology, dpid);
     for (int step = 0; step < 20; step++) {
         int i = unit_random_below(HOSTS);
-        struct in6_addr locator = locator_from_v4(0x0a000000 + i);
+        bool v6 = unit_random_below(2);
+        struct in6_addr locator = locator_of(i, v6);
         struct eth_addr mac = build_probe(unit_random_below(4)
                                           ? i : unit_random_below(HOSTS),
                                           1, 1, 1).mac;
@@ -417,9 +486,10 @@ check_delivery(void)
         if (topology_switch(topology, from)->n_host_ports
             && has_sal_nearby(reached)) {
             for (int s = 0; s < SERVICES; s++) {
-                check_service(from, s, unit_random_below(2) ? 6 : 17,
-                              reached);
+                check_service(from, s, unit_random_below(2),
+                              unit_random_below(2) ? 6 : 17, reached);
             }
+            check_endpoints(from, reached);
         }
     }
 }
@@ -549,7 +619,8 @@ fail_each_link(int *ret_concerned)
             uint32_t before[SWITCHES + 1][HOSTS];
             for (uint64_t from = 1; from <= SWITCHES; from++) {
                 for (int i = 0; i < HOSTS; i++) {
-                    before[from][i] = follow_host(from, 0, 0x0a000000 + i);
+                    struct in6_addr locator = locator_of(i, false);
+                    before[from][i] = follow_host(from, 0, &locator);
                 }
             }
             const struct topology_port *port = topology_port(topology, dpid,
@@ -572,7 +643,7 @@ fail_each_link(int *ret_concerned)
                 /* Where there is another port, it must do. */
                 concerned++;
                 bypassed += g->ports[1] != 0;
-                CU_ASSERT_EQUAL(follow_host(dpid, 0, 0x0a000000 + i),
+                CU_ASSERT_EQUAL(follow_host(dpid, 0, &key.address),
                                 g->ports[1] ? before[dpid][i] : 0);
             }
             build_port(topology, dpid, p, true);
@@ -651,6 +722,7 @@ test_restart(void)
             int host = incarnation ? HOSTS - 1 - i : i;
             session(host);
             attach(host, 1 + host % SWITCHES, HOST_PORT + host / SWITCHES);
+            attach6(host, 1 + host % SWITCHES, HOST_PORT + host / SWITCHES);
             for (int s = 0; s < SERVICES; s++) {
                 serve(host, s, 1, 1 + (host + s) % 4);
                 if (!incarnation) {
@@ -705,8 +777,8 @@ random_topology_event(void)
         break;
     }
     default: {
-        struct in6_addr locator
-            = locator_from_v4(0x0a000000 + unit_random_below(HOSTS));
+        struct in6_addr locator = locator_of(unit_random_below(HOSTS),
+                                             unit_random_below(2));
         topology_detach(topology, &locator);
         break;
     }
@@ -735,9 +807,12 @@ random_host_event(void)
         break;
     case 4:
     case 5:
-    case 6:
         attach(i, 1 + unit_random_below(SWITCHES),
                4 + unit_random_below(PORTS - 3));
+        break;
+    case 6:
+        attach6(i, 1 + unit_random_below(SWITCHES),
+                4 + unit_random_below(PORTS - 3));
         break;
     case 7:
         registry_renew(registry, &id, 1); /* Its lease ends. */

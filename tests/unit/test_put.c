@@ -10,7 +10,7 @@
 #include "tests/unit/fake_switch.h"
 
 /* Route, ARP, and what admits its IPv4 and its ARP. */
-#define RULES_OF_A_HOST 4
+#define RULES_OF_A_HOST 5
 
 static const struct rules_config config = RULES_CONFIG_DEFAULT;
 

@@ -418,7 +418,27 @@ test_random(void)
     stop();
 }
 
-UNIT_MAIN("registry", UNIT_TEST(test_register),
+/* Two keys whose IDs agree in the 80 bits that the IPv6 identity address is
+ * made of: the second is refused as long as the first is there. */
+static void
+test_identity_v6_collision(void)
+{
+    start();
+    struct endpoint_id a = endpoint(1), b = a;
+    uint64_t session;
+    b.bytes[10] ^= 1;
+    begin(1, 0);
+    CU_ASSERT_EQUAL(registry_session_begin(registry, &b, "b", 0, LEASE,
+                                           &session), -EADDRINUSE);
+    CU_ASSERT_PTR_NULL(registry_endpoint(registry, &b));
+    begin(1, 1); /* Itself is no collision. */
+    registry_remove_endpoint(registry, &a);
+    CU_ASSERT_EQUAL(registry_session_begin(registry, &b, "b", 0, LEASE,
+                                           &session), 0);
+    stop();
+}
+
+UNIT_MAIN("registry", UNIT_TEST(test_identity_v6_collision), UNIT_TEST(test_register),
           UNIT_TEST(test_register_by_prefix), UNIT_TEST(test_lease),
           UNIT_TEST(test_define), UNIT_TEST(test_remove_endpoint),
           UNIT_TEST(test_names_of_endpoints), UNIT_TEST(test_show),

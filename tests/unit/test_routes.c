@@ -99,7 +99,7 @@ at(uint64_t dpid, const char *name, int protocol)
     struct service_prefix prefix;
     service_prefix_from_name(name, &prefix);
     const struct service_routes *service = routes_of(routes, &prefix);
-    return service ? route_at(service, dpid, protocol) : NULL;
+    return service ? route_at(service, dpid, protocol, false) : NULL;
 }
 
 static uint32_t
@@ -253,7 +253,10 @@ test_memory(void)
         }
         if (round) {
             for (size_t i = 0; i < n; i++) {
-                routes_remember_tile(routes, 2, &prefix, 6, &tiles[i]);
+                const struct route_memory memory = {
+                    .dpid = 2, .prefix = prefix, .protocol = 6,
+                    .tile = tiles[i]};
+                routes_remember_tile(routes, &memory);
             }
             for (int i = 1; i <= 5; i++) {
                 serve(i, "web", 6, 80, i);
@@ -285,7 +288,7 @@ test_show(void)
     struct ds s = DS_EMPTY_INITIALIZER;
     routes_format(routes, &s);
     CU_ASSERT_PTR_NOT_NULL(strstr(ds_cstr(&s),
-        "    protocol 6 at 0000000000000001 0000000000000002 "
+        "    protocol 6 over IPv4 at 0000000000000001 0000000000000002 "
         "0000000000000003, 1 tiles\n"
         "        10.0.0.1 at 0000000000000002 port 11 weight 3: 100.0 % "
         "in 1 tiles\n"));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/unit.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include "controller/paths.h"
 #include "controller/rule_table.h"
@@ -95,7 +96,7 @@ service_rule(void)
     rule.protocol = 6;
     rule.tile_value = 2;
     rule.tile_bits = 2;
-    rule.target_v4 = 0x0a000002;
+    rule.target = locator_from_v4(0x0a000002);
     rule.mac = (struct eth_addr) {{{2, 0, 0, 0, 0, 2}}};
     rule.port = 3;
     return rule;
@@ -124,6 +125,7 @@ random_rule(void)
     case RULE_HOST:
     case RULE_HOST6:
     case RULE_UPLINK:
+    case RULE_UPLINK6:
         rule.port = 1 + unit_random_below(0xfeff);
         if (unit_random_below(2)) {
             rule.port = PATHS_GROUP_BASE | unit_random_below(1 << 24);
@@ -131,17 +133,26 @@ random_rule(void)
         }
         break;
     case RULE_SERVICE:
+    case RULE_SERVICE6:
+    case RULE_ENDPOINT:
+    case RULE_ENDPOINT6: {
+        uint8_t kind = rule.kind;
         rule = service_rule();
+        rule.kind = kind;
         rule.port = 1 + unit_random_below(0xfeff);
         rule.protocol = unit_random_below(3) ? 6 : 0;
-        rule.target_v4 = v4;
+        rule.target = locator_from_v4(v4);
         rule.tile_bits = unit_random_below(15);
         rule.tile_value = unit_random() & ((1 << rule.tile_bits) - 1);
         rule.prefix_len = unit_random_below(257);
         struct service_prefix prefix = {rule.service, rule.prefix_len};
         service_prefix_normalize(&prefix);
         rule.service = prefix.id;
+        if (kind == RULE_SERVICE6 || kind == RULE_ENDPOINT6) {
+            rule.target.s6_addr[0] = 0xfd;
+        }
         return rule;
+    }
     }
     if (rule.kind == RULE_ARP || rule.kind == RULE_HOST
         || rule.kind == RULE_ADMIT_HOST || rule.kind == RULE_ADMIT_ARP) {
@@ -158,8 +169,10 @@ static bool
 can_express(const struct rule *rule)
 {
     return rules_sal_supported()
-           || (rule->kind != RULE_SERVICE && rule->kind != RULE_RESOLVE
-               && rule->kind != RULE_HOST_PROBE);
+           || (!rule_has_target(rule) && rule->kind != RULE_RESOLVE
+               && rule->kind != RULE_RESOLVE6
+               && rule->kind != RULE_HOST_PROBE
+               && rule->kind != RULE_HOST_PROBE6);
 }
 
 /* Every rule survives its way to a switch and back. */
@@ -320,6 +333,22 @@ test_text(void)
         "set_field:02:00:00:00:00:02->eth_dst,"
         "set_field:10.0.0.2->ip_dst,set_field:ANY->in_port,output:3"));
     free(text);
+
+    rule.kind = RULE_SERVICE6;
+    CU_ASSERT_EQUAL(inet_pton(AF_INET6, "fd00::2", &rule.target), 1);
+    text = flow_text(&rule);
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "priority=1192,udp6,"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text, "tp_src=0x2/0x3,tp_dst=6090"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(text,
+        "set_field:02:00:00:00:00:02->eth_dst,"
+        "set_field:fd00::2->ipv6_dst,set_field:ANY->in_port,output:3"));
+    free(text);
+    rule = RULE_INIT(RULE_HOST_PROBE6);
+    check_text(&rule, "0 priority=50000,udp6,ipv6_dst=fd53:414c::1,"
+                      "tp_dst=6090,sal_type=0x15 meter:1,CONTROLLER:65535");
+    rule = RULE_INIT(RULE_RESOLVE6);
+    check_text(&rule, "1 priority=30000,udp6,ipv6_dst=fd53:414c::1,"
+                      "tp_dst=6090,sal_type=0x10/0x10 goto_table:10");
 }
 
 /* What is not as we would install it is noticed. */

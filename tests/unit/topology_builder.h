@@ -60,4 +60,14 @@ build_probe(int i, uint64_t dpid, uint32_t port, uint32_t seq)
     return probe;
 }
 
+/* The same by its IPv6 locator, fd00::xy. */
+static inline struct topology_probe
+build_probe6(int i, uint64_t dpid, uint32_t port, uint32_t seq)
+{
+    struct topology_probe probe = build_probe(i, dpid, port, seq);
+    probe.locator = (struct in6_addr) {.s6_addr = {0xfd, [14] = i >> 8,
+                                                   [15] = i}};
+    return probe;
+}
+
 #endif /* topology_builder.h */

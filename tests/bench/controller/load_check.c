@@ -199,7 +199,8 @@ check_flow(struct check *c, const struct load_flow *flow)
     if (fm.table_id == SAL_TABLE_FORWARD) {
         check_route(c, &match, &effect);
     } else if (fm.table_id == SAL_TABLE_SERVICE
-               && fm.priority != SAL_PRIORITY_SERVICE_MISS) {
+               && (ntohll(fm.new_cookie) >> 32 & 0xff)
+                  == SAL_COOKIE_SERVICE) {
         check_service_flow(c, &match, &effect);
     }
     minimatch_destroy(&fm.match);
