@@ -38,6 +38,7 @@ SWITCHES = ("s1", "s2", "s3")
 HOSTS = (("h1", "s1"), ("w1", "s1"), ("w2", "s2"), ("w3", "s3"))
 ADDRESS = {name: f"10.0.0.{i}" for i, (name, _) in enumerate(HOSTS, 1)}
 OURS = "cookie=0x53414c"
+SERVICE_RULE = "cookie=0x53414c03"
 
 
 def expect(condition, what):
@@ -50,7 +51,7 @@ def targets(net, switch):
     shares = {}
     for flow in net.flows(switch, 10):
         target = re.search(r"set_field:([0-9.]+)->ip_dst", flow)
-        if target:
+        if target and SERVICE_RULE in flow:
             mask = re.search(r"tp_src=0x[0-9a-f]+/0x([0-9a-f]+)", flow)
             bits = bin(int(mask[1], 16)).count("1") if mask else 0
             shares[target[1]] = shares.get(target[1], 0) + (16384 >> bits)
