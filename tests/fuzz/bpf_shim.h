@@ -610,6 +610,24 @@ bpf_sock_ops_cb_flags_set(struct bpf_sock_ops *ops, int flags)
     return 0;
 }
 
+static long
+shim_ringbuf_output(const void *data, uint64_t size)
+{
+    free(shim_copy(data, size)); /* All of it can be read. */
+    return 0;
+}
+#define bpf_ringbuf_output(M, DATA, SIZE, FLAGS)                              \
+    ((void) (M), (void) (FLAGS), shim_ringbuf_output(DATA, SIZE))
+
+#define bpf_loop(N, FUNCTION, CONTEXT, FLAGS)                                 \
+    ({                                                                        \
+        uint32_t i_ = 0;                                                      \
+        while (i_ < (N) && !(FUNCTION)(i_, CONTEXT)) {                        \
+            i_++;                                                             \
+        }                                                                     \
+        i_;                                                                   \
+    })
+
 /* What the programs do not use (yet) is no mistake. */
 static void *const shim_unused[] __attribute__((unused)) = {
     bpf_skb_change_tail,  bpf_skb_change_proto, bpf_ktime_get_boot_ns,
