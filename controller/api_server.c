@@ -299,18 +299,6 @@ api_server_listen(struct api_server *server, const char *endpoint,
     return error;
 }
 
-int
-api_server_port(const struct api_server *server)
-{
-    for (size_t i = 0; i < server->n_listeners; i++) {
-        int port = channel_listener_port(server->listeners[i]);
-        if (port > 0) {
-            return port;
-        }
-    }
-    return 0;
-}
-
 void
 api_server_stop(struct api_server *server)
 {

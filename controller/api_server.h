@@ -38,8 +38,6 @@ struct api_server *api_server_create(uv_loop_t *,
 /* Listens on a further endpoint ("tcp:HOST:PORT", "tls:...", "unix:PATH"). */
 int api_server_listen(struct api_server *, const char *endpoint,
                       const struct channel_tls *, char **ret_error);
-/* Port of the first TCP endpoint. */
-int api_server_port(const struct api_server *);
 
 /* Closes listeners and sessions (no 'down' callbacks); frees the server with
  * the last connection, so keep the loop running. */

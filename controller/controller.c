@@ -83,7 +83,8 @@ arm_timer(struct controller *c)
     at = MIN(at, registry_run(c->registry, now));
     at = MIN(at, topology_run(c->topology, now));
     at = MIN(at, controller_switches_wakeup(c));
-    if (!c->hold.over) {
+    if (!c->hold.over
+        && c->config->session.role != OFPCR12_ROLE_SECONDARY) {
         at = MIN(at, c->hold.until);
     }
     if (at == LLONG_MAX) {
@@ -191,35 +192,49 @@ create_core(struct controller *c)
     define_services(c, config);
 }
 
+static struct channel_tls
+tls_of(const struct listen_config *listen)
+{
+    return (struct channel_tls) {
+        .certificate = listen->certificate,
+        .private_key = listen->private_key,
+        .ca = listen->ca,
+    };
+}
+
+static int
+listen_for_switches(struct controller *c, char **ret_error)
+{
+    const struct listen_config *listen = &c->config->openflow;
+    const struct channel_tls tls = tls_of(listen);
+    int error = 0;
+
+    for (size_t i = 0; i < listen->n && !error; i++) {
+        error = openflow_server_listen(c->openflow, listen->addresses[i],
+                                       &tls, ret_error);
+    }
+    return error;
+}
+
 static int
 listen_for_agents(struct controller *c, char **ret_error)
 {
-    const struct controller_config *config = c->config;
-    struct channel_tls tls = {
-        .certificate = config->tls_certificate,
-        .private_key = config->tls_private_key,
-        .ca = config->tls_ca,
-    };
+    const struct listen_config *listen = &c->config->api;
+    const struct channel_tls tls = tls_of(listen);
+    int error = 0;
 
-    for (size_t i = 0; i < config->n_api_listen; i++) {
-        int error = api_server_listen(c->api, config->api_listen[i],
-                                      tls.certificate ? &tls : NULL,
-                                      ret_error);
-        if (error) {
-            return error;
-        }
+    for (size_t i = 0; i < listen->n && !error; i++) {
+        error = api_server_listen(c->api, listen->addresses[i],
+                                  tls.certificate ? &tls : NULL, ret_error);
     }
-    return 0;
+    return error;
 }
 
 static int
 start_servers(struct controller *c, char **ret_error)
 {
     const struct controller_config *config = c->config;
-    int error = openflow_server_start(
-        c->loop, config->openflow_host, config->openflow_port,
-        &config->session, &controller_openflow_ops, c, &c->openflow,
-        ret_error);
+    int error = listen_for_switches(c, ret_error);
 
     if (!error) {
         error = listen_for_agents(c, ret_error);
@@ -243,9 +258,13 @@ controller_start(uv_loop_t *loop, struct controller_config *config,
     hmap_init(&c->switches);
     uv_update_time(loop);
     c->started_at = controller_now(c);
-    c->hold.until = c->started_at + config->hold_ms;
+    controller_hold_again(c, c->started_at);
+    /* Whoever started last is master. */
+    config->session.generation_id = time_wall_msec();
     c->input_us = controller_now_us();
     create_core(c);
+    c->openflow = openflow_server_create(loop, &config->session,
+                                         &controller_openflow_ops, c);
     c->api = api_server_create(loop, &config->agents, c->registry,
                                &controller_api_ops, c);
     uv_prepare_init(loop, &c->prepare);
@@ -260,11 +279,11 @@ controller_start(uv_loop_t *loop, struct controller_config *config,
         return error;
     }
     uv_prepare_start(&c->prepare, before_blocking);
-    VLOG_INFO("switches: %s port %u; agents: %s%s; control: %s",
-              config->openflow_host, controller_openflow_port(c),
-              config->api_listen[0],
-              config->n_api_listen > 1 ? " and others" : "",
-              config->control);
+    VLOG_INFO("switches: %s%s; agents: %s%s; control: %s",
+              config->openflow.addresses[0],
+              config->openflow.n > 1 ? " and others" : "",
+              config->api.addresses[0],
+              config->api.n > 1 ? " and others" : "", config->control);
     *ret_controller = c;
     return 0;
 }
@@ -276,10 +295,8 @@ controller_stop(struct controller *c)
         return;
     }
     c->stopping = true;
-    if (c->openflow) {
-        openflow_server_flush(c->openflow);
-        openflow_server_stop(c->openflow);
-    }
+    openflow_server_flush(c->openflow);
+    openflow_server_stop(c->openflow);
     api_server_stop(c->api);
     if (c->control) {
         control_server_stop(c->control);
@@ -303,16 +320,4 @@ controller_destroy(struct controller *c)
         controller_config_destroy(c->config);
         free(c);
     }
-}
-
-int
-controller_openflow_port(const struct controller *c)
-{
-    return openflow_server_port(c->openflow);
-}
-
-int
-controller_api_port(const struct controller *c)
-{
-    return api_server_port(c->api);
 }

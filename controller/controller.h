@@ -29,7 +29,4 @@ void controller_reload(struct controller *, struct controller_config *config);
 void controller_stop(struct controller *);
 void controller_destroy(struct controller *);
 
-int controller_openflow_port(const struct controller *);
-int controller_api_port(const struct controller *);
-
 #endif /* controller.h */

@@ -25,12 +25,27 @@ replace(char **s, const char *value)
 }
 
 static void
-clear_listen(struct controller_config *config)
+clear_listen(struct listen_config *listen)
 {
-    for (size_t i = 0; i < config->n_api_listen; i++) {
-        free(config->api_listen[i]);
+    for (size_t i = 0; i < listen->n; i++) {
+        free(listen->addresses[i]);
     }
-    config->n_api_listen = 0;
+    listen->n = 0;
+}
+
+static void
+destroy_listen(struct listen_config *listen)
+{
+    clear_listen(listen);
+    free(listen->certificate);
+    free(listen->private_key);
+    free(listen->ca);
+}
+
+static void
+add_listen(struct listen_config *listen, const char *address)
+{
+    listen->addresses[listen->n++] = xstrdup(address);
 }
 
 static struct controller_config *
@@ -38,13 +53,11 @@ defaults(void)
 {
     struct controller_config *config = xzalloc(sizeof *config);
 
-    config->openflow_host = xstrdup("127.0.0.1");
-    config->openflow_port = 6653; /* IANA: openflow. */
+    add_listen(&config->openflow, "tcp:127.0.0.1:6653"); /* IANA: openflow. */
     config->session = switch_session_defaults;
     config->confirm_timeout_ms = 30000;
     config->forget_switch_ms = 60000;
-    config->api_listen[0] = xstrdup("tcp:127.0.0.1:6654");
-    config->n_api_listen = 1;
+    add_listen(&config->api, "tcp:127.0.0.1:6654");
     config->agents = (struct agent_session_config) {
         .identity_network = ADDRESS_IDENTITY_NETWORK,
         .identity_len = ADDRESS_IDENTITY_LEN,
@@ -74,15 +87,12 @@ void
 controller_config_destroy(struct controller_config *config)
 {
     if (config) {
-        clear_listen(config);
+        destroy_listen(&config->openflow);
+        destroy_listen(&config->api);
         for (size_t i = 0; i < config->n_services; i++) {
             free(config->services[i]);
         }
         free(config->services);
-        free(config->openflow_host);
-        free(config->tls_certificate);
-        free(config->tls_private_key);
-        free(config->tls_ca);
         free(config->control);
         free(config);
     }
@@ -94,25 +104,83 @@ duration(struct config_node *node, const char *key, uint32_t def)
     return config_duration_ms(node, key, 1, DAY_MS, def);
 }
 
+/* NULL, or what is wrong with 'text', as a malloced clause. */
+static char *
+check_address(const char *text, bool sockets_only, bool tls)
+{
+    struct endpoint endpoint;
+    const char *wrong = endpoint_parse(text, &endpoint);
+
+    if (wrong) {
+        return xasprintf("'%s' %s", text, wrong);
+    } else if (endpoint.kind == ENDPOINT_UNIX && sockets_only) {
+        return xasprintf("'%s': switches connect over TCP or TLS only", text);
+    } else if (endpoint.kind == ENDPOINT_TLS && !tls) {
+        return xasprintf("'%s' needs certificates in a section 'tls'", text);
+    }
+    return NULL;
+}
+
+static void
+read_tls(struct config_node *node, struct listen_config *listen)
+{
+    struct config_node *tls = config_mapping(node, "tls");
+
+    if (tls) {
+        const char *certificate = config_string_required(tls, "certificate");
+        const char *key = config_string_required(tls, "private_key");
+        const char *ca = config_string_required(tls, "ca");
+        if (certificate && key && ca) {
+            listen->certificate = xstrdup(certificate);
+            listen->private_key = xstrdup(key);
+            listen->ca = xstrdup(ca);
+        }
+    }
+}
+
+static void
+read_listen(struct config_node *node, bool sockets_only,
+            struct listen_config *listen)
+{
+    struct config_node *list = config_sequence(node, "listen");
+    size_t n = list ? config_sequence_length(list) : 0;
+
+    read_tls(node, listen);
+    if (!list) {
+        return;
+    }
+    clear_listen(listen);
+    if (!n || n > CONTROLLER_CONFIG_LISTEN_MAX) {
+        config_error(list, "one to eight addresses belong here",
+                     sockets_only ? "write [tcp:ADDRESS:PORT]"
+                                  : "write [tcp:ADDRESS:PORT, unix:/PATH]");
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const char *text = config_sequence_string(list, i);
+        if (!text) {
+            return;
+        }
+        char *what = check_address(text, sockets_only,
+                                   listen->certificate != NULL);
+        if (what) {
+            config_error_item(list, i, what, "write tcp:ADDRESS:PORT");
+            free(what);
+            return;
+        }
+        add_listen(listen, text);
+    }
+}
+
 static void
 read_openflow(struct config_node *node, struct controller_config *config)
 {
-    const char *listen = config_string(node, "listen", NULL);
-    struct endpoint endpoint;
+    const char *role = config_string(node, "role", "equal");
 
-    if (listen) {
-        const char *wrong = endpoint_parse(listen, &endpoint);
-        if (wrong) {
-            char *what = xasprintf("listen: '%s' %s", listen, wrong);
-            config_error(node, what, "write tcp:ADDRESS:PORT");
-            free(what);
-        } else if (endpoint.kind != ENDPOINT_TCP) {
-            config_error(node, "listen: switches connect over TCP only",
-                         "write tcp:ADDRESS:PORT");
-        } else {
-            replace(&config->openflow_host, endpoint.host);
-            config->openflow_port = endpoint.port;
-        }
+    read_listen(node, true, &config->openflow);
+    if (!switch_session_role_from_string(role, &config->session.role)) {
+        config_error_key(node, "role", "is no role",
+                         "write equal, master or slave");
     }
     config->session.echo_interval_ms
         = duration(node, "echo_interval", config->session.echo_interval_ms);
@@ -127,44 +195,11 @@ read_openflow(struct config_node *node, struct controller_config *config)
 }
 
 static void
-read_listen(struct config_node *api, struct controller_config *config)
-{
-    struct config_node *list = config_sequence(api, "listen");
-    size_t n = list ? config_sequence_length(list) : 0;
-    struct endpoint endpoint;
-
-    if (!list) {
-        return;
-    }
-    clear_listen(config);
-    if (!n || n > CONTROLLER_CONFIG_LISTEN_MAX) {
-        config_error(list, "one to eight addresses belong here",
-                     "write [tcp:ADDRESS:PORT, unix:/PATH]");
-        return;
-    }
-    for (size_t i = 0; i < n; i++) {
-        const char *text = config_sequence_string(list, i);
-        if (!text) {
-            return;
-        }
-        const char *wrong = endpoint_parse(text, &endpoint);
-        if (wrong) {
-            char *what = xasprintf("'%s' %s", text, wrong);
-            config_error(list, what, "write tcp:ADDRESS:PORT");
-            free(what);
-            return;
-        }
-        config->api_listen[config->n_api_listen++] = xstrdup(text);
-    }
-}
-
-static void
 read_api(struct config_node *node, struct controller_config *config)
 {
     struct agent_session_config *agents = &config->agents;
-    struct config_node *tls = config_mapping(node, "tls");
 
-    read_listen(node, config);
+    read_listen(node, false, &config->api);
     agents->keepalive_interval_ms = duration(node, "keepalive_interval",
                                              agents->keepalive_interval_ms);
     agents->lease_ms = duration(node, "lease", agents->lease_ms);
@@ -175,16 +210,6 @@ read_api(struct config_node *node, struct controller_config *config)
     if (agents->lease_ms <= agents->keepalive_interval_ms) {
         config_error(node, "lease: must be longer than keepalive_interval",
                      "use three times keepalive_interval");
-    }
-    if (tls) {
-        const char *certificate = config_string_required(tls, "certificate");
-        const char *key = config_string_required(tls, "private_key");
-        const char *ca = config_string_required(tls, "ca");
-        if (certificate && key && ca) {
-            config->tls_certificate = xstrdup(certificate);
-            config->tls_private_key = xstrdup(key);
-            config->tls_ca = xstrdup(ca);
-        }
     }
 }
 

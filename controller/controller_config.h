@@ -16,19 +16,20 @@
 
 #define CONTROLLER_CONFIG_LISTEN_MAX 8
 
+/* Where somebody connects; everything owned. */
+struct listen_config {
+    char *addresses[CONTROLLER_CONFIG_LISTEN_MAX];
+    size_t n;
+    char *certificate, *private_key, *ca; /* NULL: no TLS. */
+};
+
 struct controller_config {
-    /* openflow: */
-    char *openflow_host;
-    uint16_t openflow_port;
+    struct listen_config openflow, api;
     struct switch_session_config session;
     uint32_t confirm_timeout_ms; /* A switch that confirms nothing so long is
                                   * disconnected. */
     uint32_t forget_switch_ms;   /* A switch that is gone so long is no
                                   * longer counted on. */
-    /* api: */
-    char *api_listen[CONTROLLER_CONFIG_LISTEN_MAX];
-    size_t n_api_listen;
-    char *tls_certificate, *tls_private_key, *tls_ca; /* NULL: no TLS. */
     struct agent_session_config agents;
 
     char *control;               /* Path of the control socket. */

@@ -87,6 +87,9 @@ switch_is_explained(const struct controller *c, struct managed_switch *sw)
     if (!sw->put || sw->put->state == PUT_READING) {
         return false;
     }
+    if (sw->put->state == PUT_STANDBY) {
+        return true; /* Its rules are not ours to withdraw. */
+    }
     for (size_t next = sw->hold_position;
          (rule = rule_table_next(sw->put->installed, &next)) != NULL;
          sw->hold_position = next) {
@@ -126,6 +129,18 @@ everything_is_back(const struct controller *c)
 }
 
 void
+controller_hold_again(struct controller *c, long long now)
+{
+    struct managed_switch *sw;
+
+    c->hold = (struct hold) {.started_at = now,
+                             .until = now + c->config->hold_ms};
+    HMAP_FOR_EACH (sw, node, &c->switches) {
+        sw->hold_position = 0;
+    }
+}
+
+void
 controller_hold_read(struct controller *c, const struct put *put)
 {
     c->hold.n_read++;
@@ -140,6 +155,9 @@ controller_hold(struct controller *c, long long now)
     if (hold->over) {
         return false;
     }
+    if (c->config->session.role == OFPCR12_ROLE_SECONDARY) {
+        return true; /* Plans nothing, lest it withdraws all when promoted. */
+    }
     bool nothing_to_hold = hold->n_read && !hold->rules_found;
     bool back = !nothing_to_hold && everything_is_back(c);
     if (now < hold->until && !nothing_to_hold && !back) {
@@ -148,8 +166,8 @@ controller_hold(struct controller *c, long long now)
     hold->over = true;
     hold->back = back;
     if (hold->rules_found) {
-        VLOG_INFO("the hold after the start ends after %lld ms: %s",
-                  now - c->started_at,
+        VLOG_INFO("the hold ends after %lld ms: %s",
+                  now - hold->started_at,
                   back ? "all agents and links of the switches' rules are back"
                        : "its time is over");
     }

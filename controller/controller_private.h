@@ -29,11 +29,11 @@ struct managed_switch {
     long long forget_at;      /* While gone. */
 };
 
-/* After a start, what switches hold is left alone until agents and links that
+/* After a start, or after another controller was master, what switches hold is left alone until agents and links that
  * explain it are back, or the time is over. */
 struct hold {
     bool over;
-    long long until;
+    long long started_at, until;
     unsigned int n_read;      /* Switches whose flows were read. */
     bool rules_found;         /* One of them held rules of ours. */
     bool back;                /* It ended because everything was back. */
@@ -105,8 +105,13 @@ void controller_answer_waits(struct controller *);
 /* Asks agents that the network does not see for a PROBE. */
 void controller_ask_for_probes(struct controller *);
 
+/* controller_role.c: changes the role towards all switches; what begins as
+ * master begins with a hold. */
+void controller_set_role(struct controller *, enum ofp12_controller_role);
+
 /* controller_hold.c: returns true while the hold lasts. */
 bool controller_hold(struct controller *, long long now);
+void controller_hold_again(struct controller *, long long now);
 void controller_hold_read(struct controller *, const struct put *);
 
 /* show.c */

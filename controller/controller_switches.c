@@ -203,10 +203,28 @@ switch_message(struct switch_connection *connection,
     }
 }
 
+static void
+switch_role_changed(struct switch_connection *connection, void *c_)
+{
+    struct controller *c = c_;
+    struct managed_switch *sw = *switch_connection_user(connection);
+    const struct switch_session *s = switch_connection_session(connection);
+
+    c->input_us = controller_now_us();
+    sw->ready = false;
+    sw->dirty = true;
+    put_role_changed(sw->put, controller_now(c));
+    VLOG_INFO("%016" PRIx64 ": we are %s", sw->dpid,
+              switch_session_role_string(s->role));
+    controller_event(c, "we are %s of switch %016" PRIx64,
+                     switch_session_role_string(s->role), sw->dpid);
+}
+
 const struct openflow_server_ops controller_openflow_ops = {
     .up = switch_up,
     .port = switch_port_changed,
     .message = switch_message,
+    .role = switch_role_changed,
     .down = switch_down,
 };
 
@@ -219,7 +237,7 @@ send_frame(uint64_t dpid, uint32_t in_port, uint32_t port, const void *frame,
     const struct controller *c = c_;
     const struct managed_switch *sw = controller_switch(c, dpid);
 
-    if (sw && sw->connection) {
+    if (sw && sw->connection && sw->put->state != PUT_STANDBY) {
         /* A switch does not send a packet back where it came from unless it
          * is told so. */
         bool back = in_port == port;
@@ -394,8 +412,8 @@ controller_update_confirmed(struct controller *c)
     size_t n = 0;
 
     HMAP_FOR_EACH (sw, node, &c->switches) {
-        if (!sw->put) {
-            continue; /* Nobody can wait for a switch that is gone. */
+        if (!sw->put || sw->put->state == PUT_STANDBY) {
+            continue; /* Nobody can wait for a switch that is not ours. */
         }
         n++;
         if (sw->put->state == PUT_READY && !sw->dirty) {

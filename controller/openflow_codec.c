@@ -16,6 +16,8 @@
 #include "openvswitch/ofp-util.h"
 #include "util.h"
 
+#define HELLO_MAX 1024 /* Octets; its bitmap of versions takes 16. */
+
 void
 openflow_stream_init(struct openflow_stream *stream)
 {
@@ -77,6 +79,17 @@ openflow_stream_next(struct openflow_stream *stream,
     return 1;
 }
 
+bool
+openflow_stream_may_begin(const struct openflow_stream *stream)
+{
+    const uint8_t *bytes = stream->buf + stream->consumed;
+    size_t left = stream->len - stream->consumed;
+
+    return (left < 1 || (bytes[0] >= OFP10_VERSION && bytes[0] <= 0x0f))
+           && (left < 2 || bytes[1] <= 1) /* HELLO, ERROR. */
+           && (left < 3 || bytes[2] < HELLO_MAX >> 8);
+}
+
 static void
 decode_packet_in(const struct ofputil_packet_in *pin,
                  struct openflow_message *m)
@@ -88,6 +101,19 @@ decode_packet_in(const struct ofputil_packet_in *pin,
     m->packet_in.cookie = ntohll(pin->cookie);
     m->packet_in.table_id = pin->table_id;
     m->packet_in.reason = pin->reason;
+}
+
+static enum ofperr
+decode_role_status(const struct ofp_header *oh, struct openflow_message *m)
+{
+    struct ofputil_role_status status;
+    enum ofperr error = ofputil_decode_role_status(oh, &status);
+
+    if (!error) {
+        m->role.role = status.role;
+        m->role.generation_id = status.generation_id;
+    }
+    return error;
 }
 
 /* The strings on the wire need not be terminated. */
@@ -156,6 +182,8 @@ decode_body(const struct ofp_header *oh, struct openflow_message *m)
                 = role.have_generation_id ? role.generation_id : UINT64_MAX;
         }
         return error;
+    case OFPTYPE_ROLE_STATUS:
+        return decode_role_status(oh, m);
     case OFPTYPE_DESC_STATS_REPLY:
         decode_desc(oh, m);
         return 0;

@@ -43,6 +43,10 @@ void openflow_stream_push(struct openflow_stream *, const void *, size_t);
 int openflow_stream_next(struct openflow_stream *,
                          struct ofpbuf **ret_message);
 
+/* False if what has come first cannot be a HELLO of any version, nor an error:
+ * a peer that speaks HTTP or TLS is not to wait for the rest of a message. */
+bool openflow_stream_may_begin(const struct openflow_stream *);
+
 /* A decoded message.  Pointers lead into the bytes it was decoded from. */
 struct openflow_message {
     enum ofptype type;

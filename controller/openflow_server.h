@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Switches connect here: a TCP listener and the connections it accepted.
+/* Switches connect here: listeners, TCP or TLS, and the connections they
+ * accepted.
  *
  * Each connection is a switch_session plus the socket under it.  A switch that
  * does not read gets no more packet-outs and is not read from either; the
@@ -15,6 +16,7 @@
 #include <uv.h>
 #include "controller/switch_session.h"
 
+struct channel_tls;
 struct openflow_server;
 struct switch_connection;
 
@@ -26,24 +28,34 @@ struct openflow_server_ops {
                  bool gone, void *aux);
     void (*message)(struct switch_connection *,
                     const struct openflow_message *, void *aux);
+    /* The session's role has changed. */
+    void (*role)(struct switch_connection *, void *aux);
     /* Last call on a connection that was 'up'. */
     void (*down)(struct switch_connection *, const char *reason, void *aux);
 };
 
 struct openflow_server_stats {
-    uint64_t accepted, refused_duplicate, refused_limit, malformed;
+    uint64_t accepted, refused_duplicate, refused_limit, refused_tls,
+             malformed;
 };
 
-/* Listens on 'address' ("127.0.0.1", "::") and 'port' (0: any).  0, or a
- * negative errno with '*ret_error' (malloced sentence). */
-int openflow_server_start(uv_loop_t *, const char *address, uint16_t port,
-                          const struct switch_session_config *,
-                          const struct openflow_server_ops *, void *aux,
-                          struct openflow_server **ret_server,
-                          char **ret_error);
-uint16_t openflow_server_port(const struct openflow_server *);
+/* Copies 'config'; 'ops' must outlive the server. */
+struct openflow_server *
+openflow_server_create(uv_loop_t *, const struct switch_session_config *,
+                       const struct openflow_server_ops *, void *aux);
+
+/* Listens on "tcp:HOST:PORT" or "tls:HOST:PORT"; several calls, several
+ * addresses.  'tls' is for the latter: switches show a certificate that the CA
+ * signed.  0, or a negative errno with '*ret_error' (malloced sentence). */
+int openflow_server_listen(struct openflow_server *, const char *address,
+                           const struct channel_tls *tls, char **ret_error);
 const struct openflow_server_stats *
 openflow_server_stats(const struct openflow_server *);
+
+/* What new sessions are like; those that are there get new timers and are
+ * asked for the role, if that changes. */
+void openflow_server_configure(struct openflow_server *,
+                               const struct switch_session_config *);
 
 /* Drops connections whose session has ended; 'down' is called from here, too.
  * openflow_server_flush() writes what was queued in the sessions.  The owner

@@ -49,7 +49,9 @@ put_create(struct switch_session *session, const struct rules_config *config,
     put->installed = rule_table_create();
     put->refused = rule_table_create();
     put->retry_at = LLONG_MAX;
-    start_reading(put, now);
+    if (session->role != OFPCR12_ROLE_SECONDARY) {
+        start_reading(put, now);
+    }
     return put;
 }
 
@@ -71,6 +73,24 @@ forget_round(struct put *put)
     memset(&put->round, 0, sizeof put->round);
     free(put->failed);
     put->failed = NULL;
+}
+
+void
+put_role_changed(struct put *put, long long now)
+{
+    bool standby = put->session->role == OFPCR12_ROLE_SECONDARY;
+
+    if (standby && put->state != PUT_STANDBY) {
+        forget_round(put);
+        put_queue_clear(&put->queue);
+        rule_table_clear(put->installed);
+        put->state = PUT_STANDBY;
+        put->barrier_xid = 0; /* Its reply confirms nothing any more. */
+        put->holding = false;
+        put->session->patience_until = 0;
+    } else if (!standby && put->state == PUT_STANDBY) {
+        start_reading(put, now);
+    }
 }
 
 void
@@ -552,6 +572,9 @@ handle_error(struct put *put, const struct openflow_message *m,
 enum put_event
 put_message(struct put *put, const struct openflow_message *m, long long now)
 {
+    if (put->state == PUT_STANDBY) {
+        return PUT_NOTHING; /* Late answers to what we asked as master. */
+    }
     switch ((int) m->type) {
     case OFPTYPE_FLOW_STATS_REPLY:
         if (put->state == PUT_READING && m->xid == put->flows_xid) {
@@ -591,14 +614,16 @@ put_message(struct put *put, const struct openflow_message *m, long long now)
 long long
 put_wakeup(const struct put *put, long long timeout_ms)
 {
-    return put->state == PUT_READY ? put->retry_at
-                                   : put->started_at + timeout_ms;
+    return put->state == PUT_STANDBY ? LLONG_MAX
+           : put->state == PUT_READY ? put->retry_at
+                                     : put->started_at + timeout_ms;
 }
 
 void
 put_check(struct put *put, long long timeout_ms, long long now)
 {
-    if (put->state != PUT_READY && now >= put->started_at + timeout_ms) {
+    if (put->state != PUT_READY && put->state != PUT_STANDBY
+        && now >= put->started_at + timeout_ms) {
         switch_session_close(put->session,
                              "the switch confirms nothing any more");
     }
@@ -608,6 +633,8 @@ const char *
 put_state_string(enum put_state state)
 {
     switch (state) {
+    case PUT_STANDBY:
+        return "standby";
     case PUT_READING:
         return "reading";
     case PUT_READY:

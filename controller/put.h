@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Puts the desired rules into one switch, and knows what is installed there.
  *
+ *     STANDBY   another controller writes
  *     READING   asks the switch for its flows and meters that are ours
  *     READY     installed == what the switch confirmed; the next difference
  *               to desired starts a round
@@ -34,7 +35,7 @@
 /* Refusals whose reason is kept. */
 #define PUT_REFUSALS_SHOWN 32
 
-enum put_state { PUT_READING, PUT_READY, PUT_ROUND };
+enum put_state { PUT_STANDBY, PUT_READING, PUT_READY, PUT_ROUND };
 
 /* A rule that the switch does not take. */
 struct put_refusal {
@@ -82,7 +83,8 @@ struct put {
     uint32_t meters_known; /* Bit i: it exists. */
 };
 
-/* Starts to read.  'config' and 'session' must outlive the put. */
+/* Starts to read, unless we are SECONDARY to the switch.  'config' and
+ * 'session' must outlive the put. */
 struct put *put_create(struct switch_session *, const struct rules_config *,
                        long long now);
 void put_destroy(struct put *);
@@ -101,6 +103,10 @@ enum put_event put_message(struct put *, const struct openflow_message *,
  * without a difference the plan's generation is confirmed at once.  With
  * 'hold' only a difference that takes nothing away is put. */
 void put_run(struct put *, struct plan *plan, bool hold, long long now);
+
+/* Our role has changed: drops what is under way and stands by, or reads what
+ * the switch holds now. */
+void put_role_changed(struct put *, long long now);
 
 /* Reads anew what the switch holds, so that the next put_run() repairs what
  * somebody else has changed there.  False if a round is under way. */

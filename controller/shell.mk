@@ -9,10 +9,11 @@ SHELL_PURE := controller/openflow_codec.c controller/openflow_error.c \
     controller/discovery.c \
     controller/agent_session.c controller/agent_push.c controller/event_log.c
 # What talks.
-SHELL_IO := controller/openflow_server.c controller/api_server.c \
+SHELL_IO := controller/openflow_server.c controller/openflow_connection.c \
+    controller/api_server.c \
     controller/controller_config.c controller/controller.c \
     controller/controller_switches.c controller/controller_agents.c \
-    controller/controller_hold.c controller/show.c \
+    controller/controller_hold.c controller/controller_role.c controller/show.c \
     controller/show_switches.c controller/show_hosts.c
 
 PURE += $(SHELL_PURE)
@@ -38,8 +39,12 @@ check-controller: $(BUILD)/bin/salient-controller $(BUILD)/tests/test_agent ## t
 	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
 	    $(PYTHON) -B tests/controller/check_controller.py
 
-.PHONY: check-controller
-CHECKS += check-controller
+check-sessions: $(BUILD)/bin/salient-controller $(BUILD)/tests/test_agent ## TLS, roles, bad switches (ONLY=name)
+	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
+	    $(PYTHON) -B tests/controller/check_sessions.py
+
+.PHONY: check-controller check-sessions
+CHECKS += check-controller check-sessions
 FUZZ_TARGETS += openflow agent_session
 FUZZ_SRCS_agent_session := controller/agent_session.c controller/agent_push.c \
     controller/registry.c controller/registry_show.c controller/addresses.c \

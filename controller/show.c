@@ -35,7 +35,7 @@ show_put_integer(struct json *json, const char *key, long long value)
 /* Status. */
 
 struct status {
-    size_t known, connected, in_sync, stock, refused, pending;
+    size_t known, connected, in_sync, stock, standby, refused, pending;
     size_t links, hosts, endpoints, away, instances, services;
     uint64_t generation, confirmed;
     long long hold_left;
@@ -55,7 +55,10 @@ count_switches(const struct controller *c, struct status *status)
         status->stock += !switch_connection_session(sw->connection)->sal;
         status->in_sync += controller_in_sync(c, sw);
         status->refused += sw->put->n_refusals;
-        status->pending += sw->dirty || sw->put->state != PUT_READY;
+        bool standby = sw->put->state == PUT_STANDBY;
+        status->standby += standby;
+        status->pending += !standby
+                           && (sw->dirty || sw->put->state != PUT_READY);
     }
 }
 
@@ -132,6 +135,9 @@ status_to_json(const struct controller *c, const struct status *s)
     show_put_integer(json, "switches_connected", s->connected);
     show_put_integer(json, "switches_in_sync", s->in_sync);
     show_put_integer(json, "switches_stock", s->stock);
+    show_put_integer(json, "switches_standby", s->standby);
+    json_object_put_string(json, "role", switch_session_role_string(
+                                             c->config->session.role));
     show_put_integer(json, "links", s->links);
     show_put_integer(json, "hosts_attached", s->hosts);
     show_put_integer(json, "endpoints", s->endpoints);
@@ -148,6 +154,7 @@ status_to_json(const struct controller *c, const struct status *s)
     show_put_integer(json, "hold_left_ms", s->hold_left);
     show_put_integer(json, "switches_refused_as_duplicates",
                      stats->refused_duplicate);
+    show_put_integer(json, "switches_refused_by_tls", stats->refused_tls);
     json_object_put(json, "discovery", discovery_to_json(c));
     return json;
 }
@@ -159,6 +166,10 @@ status_format(const struct status *s, struct ds *ds)
                   " in sync", s->connected, s->in_sync);
     if (s->stock) {
         ds_put_format(ds, ", %" PRIuSIZE " stock", s->stock);
+    }
+    if (s->standby) {
+        ds_put_format(ds, ", %" PRIuSIZE " written by another controller",
+                      s->standby);
     }
     if (s->known != s->connected) {
         ds_put_format(ds, ", %" PRIuSIZE " gone", s->known - s->connected);
@@ -292,6 +303,22 @@ recompute(struct control_call *call, int argc, const char *const argv[],
 }
 
 static void
+role(struct control_call *call, int argc, const char *const argv[], void *c_)
+{
+    struct controller *c = c_;
+    enum ofp12_controller_role role;
+
+    if (!switch_session_role_from_string(argv[0], &role)) {
+        control_usage(call, "the roles are equal, master and slave");
+        return;
+    }
+    c->input_us = controller_now_us();
+    controller_set_role(c, role);
+    control_reply(call, control_wants_json(call)
+                        ? "{}" : "asked for; see show switches\n");
+}
+
+static void
 resync(struct control_call *call, int argc, const char *const argv[],
        void *c_)
 {
@@ -336,6 +363,8 @@ const struct control_command controller_commands[] = {
      show_rules},
     {"show events", "[N]", "the last changes and how long they took", 0, 1,
      show_events},
+    {"role", "equal|master|slave", "towards all switches; see controller.yaml",
+     1, 1, role},
     {"resync", "", "read the switches' rules again and repair them", 0, 0,
      resync},
     {"recompute", "--check", "compare with a recompute from nothing", 1, 1,

@@ -79,6 +79,8 @@ put_session(struct json *json, const struct managed_switch *sw)
                            switch_connection_peer(sw->connection));
     json_object_put_string(json, "openflow",
                            switch_session_version_string(s));
+    json_object_put_string(json, "role",
+                           switch_session_role_string(s->role));
     json_object_put(json, "sal", json_boolean_create(s->sal));
     json_object_put(json, "bundles", json_boolean_create(s->bundles));
     json_object_put_string(json, "hardware", s->hardware);

@@ -28,7 +28,7 @@ const struct switch_session_config switch_session_defaults = {
     .echo_interval_ms = 5000,
     .echo_timeout_ms = 5000,
     .handshake_timeout_ms = 10000,
-    .role = OFPCR12_ROLE_NOCHANGE,
+    .role = OFPCR12_ROLE_EQUAL,
 };
 
 static void
@@ -51,6 +51,7 @@ switch_session_init(struct switch_session *s,
     s->event = event;
     s->aux = aux;
     s->next_xid = 1;
+    s->role = OFPCR12_ROLE_EQUAL; /* Of every connection at first. */
     s->connected_at = s->last_received = now;
     hmap_init(&s->ports);
     openflow_stream_init(&s->stream);
@@ -198,6 +199,100 @@ handle_port_status(struct switch_session *s, const struct openflow_message *m)
     }
 }
 
+/* Roles: of several controllers one writes. */
+
+const char *
+switch_session_role_string(enum ofp12_controller_role role)
+{
+    return role == OFPCR12_ROLE_PRIMARY ? "master"
+           : role == OFPCR12_ROLE_SECONDARY ? "slave" : "equal";
+}
+
+bool
+switch_session_role_from_string(const char *name,
+                                enum ofp12_controller_role *ret_role)
+{
+    static const enum ofp12_controller_role roles[] = {
+        OFPCR12_ROLE_EQUAL, OFPCR12_ROLE_PRIMARY, OFPCR12_ROLE_SECONDARY};
+
+    for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
+        if (!strcmp(name, switch_session_role_string(roles[i]))) {
+            *ret_role = roles[i];
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+ask_role(struct switch_session *s)
+{
+    s->asked.role = switch_session_send(
+        s, openflow_role_request(s->version, s->config.role,
+                                 s->config.generation_id));
+}
+
+void
+switch_session_set_role(struct switch_session *s,
+                        enum ofp12_controller_role role,
+                        uint64_t generation_id)
+{
+    s->config.role = role;
+    s->config.generation_id = generation_id;
+    if (s->state == SWITCH_SESSION_FEATURES
+        || s->state == SWITCH_SESSION_UP) {
+        ask_role(s);
+    }
+}
+
+static void
+take_role(struct switch_session *s, enum ofp12_controller_role role,
+          uint64_t generation_id)
+{
+    bool changed = role != s->role;
+
+    s->role = role;
+    if (generation_id != UINT64_MAX) {
+        s->generation_seen = MAX(s->generation_seen, generation_id);
+    }
+    if (changed && s->state == SWITCH_SESSION_UP) {
+        emit(s, SWITCH_EVENT_ROLE, NULL, NULL);
+    }
+}
+
+/* A switch without roles has one controller, which may write unless it does
+ * not want to. */
+static void
+role_refused(struct switch_session *s, const struct openflow_message *m)
+{
+    bool stale = m->error == OFPERR_OFPRRFC_STALE;
+    char text[128];
+
+    VLOG_WARN_RL(&rl, "%016" PRIx64 ": refuses that we are %s: %s%s",
+                 s->datapath_id, switch_session_role_string(s->config.role),
+                 openflow_error_string(m->error, text, sizeof text),
+                 stale ? "; another controller has taken over since" : "");
+    take_role(s, stale || s->config.role == OFPCR12_ROLE_SECONDARY
+                 ? OFPCR12_ROLE_SECONDARY : OFPCR12_ROLE_EQUAL, UINT64_MAX);
+    if (stale) {
+        s->stale = true;
+        s->asked.role = switch_session_send(
+            s, openflow_role_request(s->version, OFPCR12_ROLE_NOCHANGE, 0));
+    }
+}
+
+/* After a refusal we still are what we were to the switch: become SECONDARY,
+ * with the generation that it knows. */
+static void
+yield(struct switch_session *s, uint64_t generation_id)
+{
+    s->stale = false;
+    s->config.role = OFPCR12_ROLE_SECONDARY;
+    s->config.generation_id = generation_id;
+    s->generation_seen = generation_id;
+    ask_role(s);
+}
+
 /* Handshake. */
 
 static void
@@ -215,10 +310,8 @@ ask_features(struct switch_session *s)
         = switch_session_send(s, openflow_meter_features_request(v));
     s->asked.tables
         = switch_session_send(s, openflow_table_features_request(v));
-    if (s->config.role != OFPCR12_ROLE_NOCHANGE) {
-        s->asked.role = switch_session_send(
-            s, openflow_role_request(v, s->config.role,
-                                     s->config.generation_id));
+    if (s->config.role != OFPCR12_ROLE_EQUAL) {
+        ask_role(s);
     }
     /* Last, so that no port status is older than the list. */
     s->asked.ports = switch_session_send(s, openflow_ports_request(v));
@@ -348,8 +441,6 @@ handshake_reply(struct switch_session *s, const struct openflow_message *m)
             s->max_meters = m->meter_features.max_meters;
         }
         return true;
-    case OFPTYPE_ROLE_REPLY:
-        return answers(m, &s->asked.role);
     default:
         return false;
     }
@@ -368,9 +459,7 @@ handshake_error(struct switch_session *s, const struct openflow_message *m)
                      s->datapath_id, text);
         switch_session_close(s, "the switch refuses to tell what it is");
     } else if (answers(m, &s->asked.role)) {
-        VLOG_WARN_RL(&rl, "%016" PRIx64 ": role refused: %s", s->datapath_id,
-                     text);
-        switch_session_close(s, "the switch refuses our role");
+        role_refused(s, m);
     } else if (answers(m, &s->asked.desc) || answers(m, &s->asked.tables)
                || answers(m, &s->asked.groups)
                || answers(m, &s->asked.meters)) {
@@ -406,10 +495,48 @@ handle_malformed(struct switch_session *s, const struct ofpbuf *b,
     }
 }
 
+/* Returns true if 'm' is about our role. */
+static bool
+handle_role(struct switch_session *s, const struct openflow_message *m)
+{
+    switch ((int) m->type) {
+    case OFPTYPE_ROLE_REPLY:
+        if (answers(m, &s->asked.role)) {
+            if (s->stale && m->role.generation_id != UINT64_MAX) {
+                yield(s, m->role.generation_id);
+            } else if (!s->stale) {
+                take_role(s, m->role.role, m->role.generation_id);
+            }
+        }
+        return true;
+    case OFPTYPE_ROLE_STATUS: /* Somebody else has become master. */
+        take_role(s, m->role.role, m->role.generation_id);
+        return true;
+    case OFPTYPE_ERROR:
+        if (s->state == SWITCH_SESSION_UP && answers(m, &s->asked.role)) {
+            role_refused(s, m);
+            return true;
+        }
+        if (m->error == OFPERR_OFPBRC_IS_SECONDARY
+            && s->role != OFPCR12_ROLE_SECONDARY) {
+            take_role(s, OFPCR12_ROLE_SECONDARY, UINT64_MAX);
+            return true;
+        }
+        return false;
+    default:
+        return false;
+    }
+}
+
 static void
 handle_message(struct switch_session *s, const struct openflow_message *m,
                long long now)
 {
+    if (handle_role(s, m)) {
+        s->counters.errors += m->type == OFPTYPE_ERROR;
+        check_up(s, now);
+        return;
+    }
     switch ((int) m->type) {
     case OFPTYPE_HELLO:
         handle_hello(s, m);
@@ -485,6 +612,11 @@ switch_session_receive(struct switch_session *s, const void *data, size_t n,
     int error = 0;
 
     openflow_stream_push(&s->stream, data, n);
+    if (s->state == SWITCH_SESSION_HELLO
+        && !openflow_stream_may_begin(&s->stream)) {
+        s->counters.malformed++;
+        switch_session_close(s, "the peer does not speak OpenFlow");
+    }
     while (s->state != SWITCH_SESSION_CLOSED
            && (error = openflow_stream_next(&s->stream, &message)) > 0) {
         s->last_received = now;

@@ -44,6 +44,7 @@ enum switch_event_type {
     SWITCH_EVENT_PORT_GONE, /* 'port' is about to be forgotten. */
     SWITCH_EVENT_MESSAGE,   /* Any other message of a session that is up:
                              * packet-ins, replies, errors, by xid. */
+    SWITCH_EVENT_ROLE,      /* 'role' of the session has changed. */
     SWITCH_EVENT_CLOSED,    /* Last event; 'reason' says why. */
 };
 
@@ -62,8 +63,8 @@ struct switch_session_config {
     long long echo_interval_ms;    /* Silence after which an echo is sent. */
     long long echo_timeout_ms;     /* Further silence that ends it. */
     long long handshake_timeout_ms;
-    enum ofp12_controller_role role; /* OFPCR12_NOCHANGE: do not ask. */
-    uint64_t generation_id;
+    enum ofp12_controller_role role; /* OFPCR12_ROLE_EQUAL: do not ask. */
+    uint64_t generation_id;          /* Of PRIMARY and SECONDARY. */
 };
 extern const struct switch_session_config switch_session_defaults;
 
@@ -87,6 +88,9 @@ struct switch_session {
     struct hmap ports;    /* Contains struct switch_port, by number. */
     struct switch_counters counters;
     long long connected_at, up_at;
+    /* What we are to the switch; as a SECONDARY we may read, not write. */
+    enum ofp12_controller_role role;
+    uint64_t generation_seen; /* The largest it told; 0: none. */
 
     /* For the owner: the switch works for us and may be silent until then. */
     long long patience_until;
@@ -102,6 +106,7 @@ struct switch_session {
     struct {
         uint32_t features, ports, desc, tables, groups, meters, role;
     } asked; /* xid of each question under way, 0 once answered. */
+    bool stale; /* Our role was refused; its generation is asked for. */
     long long last_received;
     bool echo_sent;
 };
@@ -132,6 +137,16 @@ uint32_t switch_session_send(struct switch_session *, struct ofpbuf *message);
 uint32_t switch_session_reserve_xid(struct switch_session *);
 /* As switch_session_send() with the xid that the message already has. */
 void switch_session_send_as_is(struct switch_session *, struct ofpbuf *);
+
+/* Asks for another role, also in sessions to come of the same config.  A
+ * switch that knows of a younger generation refuses: then we are SECONDARY. */
+void switch_session_set_role(struct switch_session *,
+                             enum ofp12_controller_role,
+                             uint64_t generation_id);
+/* "equal", "master", "slave"; false if 'name' is none of them. */
+const char *switch_session_role_string(enum ofp12_controller_role);
+bool switch_session_role_from_string(const char *name,
+                                     enum ofp12_controller_role *ret_role);
 
 /* Ends the session; 'reason' is a sentence for the log. */
 void switch_session_close(struct switch_session *, const char *reason);

@@ -36,7 +36,7 @@ RESOLVER = "10.0.255.254"
 # Everything else has its default; see controller/controller.yaml.
 CONTROLLER_YAML = """\
 openflow:
-  listen: tcp:127.0.0.1:{openflow}
+  listen: ["tcp:127.0.0.1:{openflow}"]
 api:
   listen: [tcp:{address}:{api}]
 control: {run}/controller.sock

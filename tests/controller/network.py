@@ -17,7 +17,7 @@ CONTROL = f"{RUN}/controller.sock"
 API = f"unix:{RUN}/api.sock"
 CONFIG = f"""\
 openflow:
-  listen: tcp:127.0.0.1:{OPENFLOW_PORT}
+  listen: ["tcp:127.0.0.1:{OPENFLOW_PORT}"]
   forget_switch: 3s
 api:
   listen: ["{API}"]
@@ -30,11 +30,11 @@ link_timeout: 4s
 class Agent:
     """A test_agent; its lines are read by a thread."""
 
-    def __init__(self, name, namespace, locator):
+    def __init__(self, name, namespace, locator, api=API):
         self.name, self.lines, self._new = name, [], queue.Queue()
         self.process = subprocess.Popen(
             ["nsenter", f"--net=/run/netns/{namespace}",
-             f"{BUILD}/tests/test_agent", API, name, locator],
+             f"{BUILD}/tests/test_agent", api, name, locator],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -81,7 +81,8 @@ class Agent:
 class Network:
     """Switches s1, s2, ...; add_switch(), add_link(), add_host(), start()."""
 
-    def __init__(self, name):
+    def __init__(self, name, config=CONFIG):
+        self.config = config
         self.log_dir = f"{BUILD}/log/{name}"
         os.makedirs(self.log_dir, exist_ok=True)
         os.makedirs(RUN, mode=0o700, exist_ok=True)
@@ -129,8 +130,8 @@ class Network:
     def inside(namespace, *command):
         return sh("nsenter", f"--net=/run/netns/{namespace}", *command)
 
-    def add_agent(self, name, locator):
-        agent = Agent(name, name, locator)
+    def add_agent(self, name, locator, api=API):
+        agent = Agent(name, name, locator, api)
         self.agents.append(agent)
         return agent
 
@@ -139,9 +140,8 @@ class Network:
 
     # The controller.
 
-    @staticmethod
-    def configure(extra):
-        return write(f"{RUN}/controller.yaml", CONFIG + extra)
+    def configure(self, extra):
+        return write(f"{RUN}/controller.yaml", self.config + extra)
 
     def start_controller(self, extra=""):
         config = self.configure(extra)

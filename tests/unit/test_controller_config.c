@@ -43,15 +43,16 @@ test_defaults(void)
     struct controller_config *config = good("{}");
 
     CU_ASSERT_FATAL(config != NULL);
-    CU_ASSERT_STRING_EQUAL(config->openflow_host, "127.0.0.1");
-    CU_ASSERT_EQUAL(config->openflow_port, 6653);
-    CU_ASSERT_EQUAL(config->n_api_listen, 1);
+    CU_ASSERT_EQUAL(config->openflow.n, 1);
+    CU_ASSERT_STRING_EQUAL(config->openflow.addresses[0],
+                           "tcp:127.0.0.1:6653");
+    CU_ASSERT_EQUAL(config->api.n, 1);
     CU_ASSERT_EQUAL(config->agents.identity_network,
                     ADDRESS_IDENTITY_NETWORK);
     CU_ASSERT_EQUAL(config->agents.resolver_v4, config->rules.resolver_v4);
     CU_ASSERT_EQUAL(config->agents.sal_port, SAL_UDP_PORT);
     CU_ASSERT_EQUAL(config->n_services, 0);
-    CU_ASSERT(!config->tls_ca);
+    CU_ASSERT(!config->api.ca && !config->openflow.ca);
     controller_config_destroy(config);
 }
 
@@ -64,9 +65,9 @@ test_example_is_the_default(void)
 
     CU_ASSERT_EQUAL_FATAL(controller_config_load("controller/controller.yaml",
                                                  &b, &error), 0);
-    CU_ASSERT_STRING_EQUAL(a->openflow_host, b->openflow_host);
-    CU_ASSERT_EQUAL(a->openflow_port, b->openflow_port);
-    CU_ASSERT_STRING_EQUAL(a->api_listen[0], b->api_listen[0]);
+    CU_ASSERT_STRING_EQUAL(a->openflow.addresses[0],
+                           b->openflow.addresses[0]);
+    CU_ASSERT_STRING_EQUAL(a->api.addresses[0], b->api.addresses[0]);
     CU_ASSERT_STRING_EQUAL(a->control, b->control);
     CU_ASSERT(!memcmp(&a->session, &b->session, sizeof a->session));
     CU_ASSERT(!memcmp(&a->agents, &b->agents, sizeof a->agents));
@@ -88,7 +89,8 @@ test_values(void)
 {
     struct controller_config *config = good(
         "openflow:\n"
-        "  listen: tcp:[::1]:7000\n"
+        "  listen: ['tcp:[::1]:7000', 'tls:[::]:7001']\n"
+        "  tls: {certificate: d, private_key: e, ca: f}\n"
         "  echo_interval: 250ms\n"
         "api:\n"
         "  listen: [tcp:10.0.0.1:1, unix:/run/x.sock]\n"
@@ -106,13 +108,15 @@ test_values(void)
         "services: [web.shop.acme, acme]\n");
 
     CU_ASSERT_FATAL(config != NULL);
-    CU_ASSERT_STRING_EQUAL(config->openflow_host, "::1");
-    CU_ASSERT_EQUAL(config->openflow_port, 7000);
+    CU_ASSERT_EQUAL(config->openflow.n, 2);
+    CU_ASSERT_STRING_EQUAL(config->openflow.addresses[0], "tcp:[::1]:7000");
+    CU_ASSERT_STRING_EQUAL(config->openflow.addresses[1], "tls:[::]:7001");
+    CU_ASSERT_STRING_EQUAL(config->openflow.certificate, "d");
     CU_ASSERT_EQUAL(config->session.echo_interval_ms, 250);
-    CU_ASSERT_EQUAL(config->n_api_listen, 2);
-    CU_ASSERT_STRING_EQUAL(config->api_listen[1], "unix:/run/x.sock");
+    CU_ASSERT_EQUAL(config->api.n, 2);
+    CU_ASSERT_STRING_EQUAL(config->api.addresses[1], "unix:/run/x.sock");
     CU_ASSERT_EQUAL(config->agents.lease_ms, 60000);
-    CU_ASSERT_STRING_EQUAL(config->tls_private_key, "b");
+    CU_ASSERT_STRING_EQUAL(config->api.private_key, "b");
     CU_ASSERT_EQUAL(config->agents.identity_len, 9);
     CU_ASSERT_EQUAL(config->agents.resolver_v4, 0x0a090909);
     CU_ASSERT_EQUAL(config->rules.resolver_v4, 0x0a090909);
@@ -132,8 +136,10 @@ static void
 test_what_is_wrong(void)
 {
     bad("openflow:\n  listn: x\n", "c.yaml:2: openflow.listn");
-    bad("openflow: {listen: 'tcp:1.2.3.4'}\n", "port");
-    bad("openflow: {listen: 'unix:/x'}\n", "TCP only");
+    bad("openflow: {listen: ['tcp:1.2.3.4']}\n", "port");
+    bad("openflow: {listen: ['unix:/x']}\n", "TCP or TLS only");
+    bad("openflow: {listen: ['tls:1.2.3.4:5']}\n", "section 'tls'");
+    bad("openflow: {listen: []}\n", "one to eight");
     bad("api: {listen: []}\n", "one to eight");
     bad("api: {listen: ['udp:1:2']}\n", "udp:1:2");
     bad("api: {lease: 1s}\n", "longer than keepalive_interval");

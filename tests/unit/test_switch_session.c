@@ -3,11 +3,12 @@
 #include "tests/unit/unit.h"
 
 #include <limits.h>
+#include "openvswitch/ofp-connection.h"
 #include "tests/unit/fake_switch.h"
 
 /* What the session said. */
 struct heard {
-    int ups, closes, ports, ports_gone, messages;
+    int ups, closes, ports, ports_gone, messages, roles;
     enum ofptype last_message;
     uint32_t last_xid;
     bool last_port_up;
@@ -44,6 +45,9 @@ hear(struct switch_session *s, const struct switch_event *event, void *heard_)
                    heard->packet_len);
             heard->packet_port = event->message->packet_in.in_port;
         }
+        break;
+    case SWITCH_EVENT_ROLE:
+        heard->roles++;
         break;
     case SWITCH_EVENT_CLOSED:
         heard->closes++;
@@ -461,6 +465,147 @@ test_random_octets(void)
     }
 }
 
+/* A switch with roles. */
+struct roles {
+    enum ofp12_controller_role role;
+    uint64_t generation;
+    int asked;
+    bool unknown; /* It has never heard of roles. */
+};
+
+static bool
+answer_role(struct fake_switch *f, const struct ofp_header *oh,
+            enum ofptype type)
+{
+    struct roles *roles = f->aux;
+    struct ofputil_role_request request;
+
+    if (type != OFPTYPE_ROLE_REQUEST) {
+        return false;
+    }
+    roles->asked++;
+    CU_ASSERT_EQUAL(ofputil_decode_role_message(oh, &request), 0);
+    if (roles->unknown) {
+        fake_switch_send(f, ofperr_encode_reply(OFPERR_OFPBRC_BAD_TYPE, oh));
+        return true;
+    }
+    if (request.have_generation_id) {
+        if ((int64_t) (request.generation_id - roles->generation) < 0) {
+            fake_switch_send(f, ofperr_encode_reply(OFPERR_OFPRRFC_STALE,
+                                                    oh));
+            return true;
+        }
+        roles->generation = request.generation_id;
+    }
+    if (request.role != OFPCR12_ROLE_NOCHANGE) {
+        roles->role = request.role;
+    }
+    request.role = roles->role;
+    request.have_generation_id = true;
+    request.generation_id = roles->generation;
+    fake_switch_send(f, ofputil_encode_role_reply(oh, &request));
+    return true;
+}
+
+static void
+roles_start(struct bench *b, struct roles *roles,
+            enum ofp12_controller_role role, uint64_t generation)
+{
+    struct switch_session_config config = switch_session_defaults;
+
+    config.role = role;
+    config.generation_id = generation;
+    memset(&b->heard, 0, sizeof b->heard);
+    switch_session_init(&b->session, &config, hear, &b->heard, 0);
+    fake_switch_init(&b->fake, &b->session);
+    b->fake.on_message = answer_role;
+    b->fake.aux = roles;
+    fake_switch_run(&b->fake);
+    CU_ASSERT_EQUAL(b->session.state, SWITCH_SESSION_UP);
+}
+
+static void
+test_roles(void)
+{
+    struct roles roles = {.role = OFPCR12_ROLE_EQUAL};
+    struct bench b;
+
+    roles_start(&b, &roles, OFPCR12_ROLE_EQUAL, 5);
+    CU_ASSERT_EQUAL(roles.asked, 0);
+    CU_ASSERT_EQUAL(b.session.role, OFPCR12_ROLE_EQUAL);
+    bench_stop(&b);
+
+    roles_start(&b, &roles, OFPCR12_ROLE_PRIMARY, 5);
+    CU_ASSERT_EQUAL(b.session.role, OFPCR12_ROLE_PRIMARY);
+    CU_ASSERT_EQUAL(b.heard.roles, 0); /* It was before 'up'. */
+    /* Somebody else takes it. */
+    struct ofputil_role_status status = {
+        .role = OFPCR12_ROLE_SECONDARY,
+        .reason = OFPCRR_PRIMARY_REQUEST, .generation_id = 9};
+    fake_switch_send(&b.fake, ofputil_encode_role_status(
+        &status, openflow_protocol(b.session.version)));
+    CU_ASSERT_EQUAL(b.session.role, OFPCR12_ROLE_SECONDARY);
+    CU_ASSERT_EQUAL(b.session.generation_seen, 9);
+    CU_ASSERT_EQUAL(b.heard.roles, 1);
+    /* We take it back. */
+    roles.role = OFPCR12_ROLE_SECONDARY;
+    roles.generation = 9;
+    switch_session_set_role(&b.session, OFPCR12_ROLE_PRIMARY, 10);
+    fake_switch_run(&b.fake);
+    CU_ASSERT_EQUAL(b.session.role, OFPCR12_ROLE_PRIMARY);
+    CU_ASSERT_EQUAL(b.heard.roles, 2);
+    bench_stop(&b);
+}
+
+static void
+test_stale_role(void)
+{
+    struct roles roles = {.role = OFPCR12_ROLE_EQUAL, .generation = 100};
+    struct bench b;
+
+    /* Refused, asked what the generation is, and slave with that one. */
+    roles_start(&b, &roles, OFPCR12_ROLE_PRIMARY, 5);
+    CU_ASSERT_EQUAL(b.session.role, OFPCR12_ROLE_SECONDARY);
+    CU_ASSERT_EQUAL(b.session.generation_seen, 100);
+    CU_ASSERT_EQUAL(roles.role, OFPCR12_ROLE_SECONDARY);
+    CU_ASSERT_EQUAL(roles.asked, 3);
+    switch_session_set_role(&b.session, OFPCR12_ROLE_PRIMARY, 101);
+    fake_switch_run(&b.fake);
+    CU_ASSERT_EQUAL(b.session.role, OFPCR12_ROLE_PRIMARY);
+    bench_stop(&b);
+
+    /* Without roles: may write, unless it does not want to. */
+    roles.unknown = true;
+    roles_start(&b, &roles, OFPCR12_ROLE_PRIMARY, 5);
+    CU_ASSERT_EQUAL(b.session.role, OFPCR12_ROLE_EQUAL);
+    bench_stop(&b);
+    roles_start(&b, &roles, OFPCR12_ROLE_SECONDARY, 5);
+    CU_ASSERT_EQUAL(b.session.role, OFPCR12_ROLE_SECONDARY);
+    bench_stop(&b);
+}
+
+/* Other protocols: told apart by their first octets. */
+static void
+test_other_protocols(void)
+{
+    static const char *const words[] = {"GET / HTTP/1.1\r\n", "S",
+                                        "\x16\x03\x01", "\x04\x0a",
+                                        "\x04\x01\xff"};
+    struct bench b;
+
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        bench_start(&b);
+        switch_session_receive(&b.session, words[i], strlen(words[i]), 0);
+        CU_ASSERT_EQUAL(b.session.state, SWITCH_SESSION_CLOSED);
+        CU_ASSERT(strstr(b.heard.reason, "does not speak OpenFlow") != NULL);
+        bench_stop(&b);
+    }
+    bench_start(&b);
+    switch_session_receive(&b.session, "\6", 1, 0);
+    CU_ASSERT_EQUAL(b.session.state, SWITCH_SESSION_HELLO);
+    bench_stop(&b);
+}
+
 UNIT_MAIN("switch_session",
           UNIT_TEST(test_handshake),
           UNIT_TEST(test_stock_switch),
@@ -476,5 +621,8 @@ UNIT_MAIN("switch_session",
           UNIT_TEST(test_lost_framing_closes),
           UNIT_TEST(test_wrong_version_closes),
           UNIT_TEST(test_before_hello),
+          UNIT_TEST(test_roles),
+          UNIT_TEST(test_stale_role),
+          UNIT_TEST(test_other_protocols),
           UNIT_TEST(test_byte_by_byte),
           UNIT_TEST(test_random_octets))

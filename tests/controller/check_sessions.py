@@ -1,0 +1,539 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sessions with switches: TLS, roles, and switches that are not what they
+should be.
+
+             A    B           two controllers (B from the step on roles)
+           /   \\/   \\
+    h1 -- s1 ------ s2 -- w2   of the private Open vSwitch; s2 by TLS
+
+Each step needs what the ones before it left.  ONLY=name runs up to the step
+of that name."""
+
+import os
+import socket
+import struct
+import sys
+import threading
+import time
+import traceback
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+sys.path.insert(0, ROOT)
+
+# pylint: disable=wrong-import-position
+from topologies import sandbox
+from topologies.daemon import BUILD, RUN, Daemon, sh, write
+from topologies.wait import until
+from tests.controller import control
+from tests.controller.network import CONTROL, OPENFLOW_PORT, Network
+from tests.controller.proxy import Proxy
+from tests.controller.stock_switch import StockSwitch
+
+TLS_PORT, OTHER_PORT, PROXY_PORT = 6655, 6656, 6657
+KEYS = f"{RUN}/keys"
+B_CONTROL, B_API = f"{RUN}/b.sock", f"unix:{RUN}/b-api.sock"
+SERVICE = "web.shop.acme"
+CONFIG = f"""\
+openflow:
+  listen: ["tcp:127.0.0.1:{OPENFLOW_PORT}", "tls:127.0.0.1:{TLS_PORT}"]
+  tls: {{certificate: {KEYS}/a.pem, private_key: {KEYS}/a.key,
+         ca: {KEYS}/ca.pem}}
+  role: master
+  confirm_timeout: 2s
+  echo_interval: 2s
+  echo_timeout: 2s
+  forget_switch: 2s
+api:
+  listen: ["unix:{RUN}/api.sock"]
+control: {CONTROL}
+link_probe_interval: 1s
+link_timeout: 4s
+hold_time: 6s
+"""
+OPENFLOW_ERROR, ROLE_REQUEST, ROLE_REPLY, BUNDLE_CONTROL = 1, 24, 25, 33
+COMMIT_REQUEST = 4
+
+
+def expect(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+def make_keys():
+    """Two authorities; the second one's 'thief' must not get in."""
+    os.makedirs(KEYS, mode=0o700)
+    for ca, names in (("ca", ("a", "switch")), ("other", ("thief",))):
+        sh("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+           "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+           f"/CN={ca}", "-keyout", f"{KEYS}/{ca}.key", "-out",
+           f"{KEYS}/{ca}.pem")
+        for name in names:
+            sh("openssl", "req", "-newkey", "ec", "-pkeyopt",
+               "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
+               "-keyout", f"{KEYS}/{name}.key", "-out", f"{KEYS}/{name}.csr")
+            sh("openssl", "x509", "-req", "-in", f"{KEYS}/{name}.csr", "-CA",
+               f"{KEYS}/{ca}.pem", "-CAkey", f"{KEYS}/{ca}.key", "-days", "2",
+               "-CAcreateserial", "-out", f"{KEYS}/{name}.pem")
+
+
+def set_ssl(net, name, ca="ca"):
+    net.ovs.vsctl("set-ssl", f"{KEYS}/{name}.key", f"{KEYS}/{name}.pem",
+                  f"{KEYS}/{ca}.pem")
+
+
+def controllers(net, switch, *addresses):
+    net.ovs.vsctl("set-controller", switch, *addresses)
+    for uuid in net.ovs.vsctl("get", "bridge", switch,
+                              "controller").strip("[]\n").split(", "):
+        net.ovs.vsctl("set", "controller", uuid, "max_backoff=1000")
+
+
+def switch_of(answer, dpid):
+    for switch in answer or []:
+        if switch["dpid"] == f"{dpid:016x}":
+            return switch
+    return {}
+
+
+def seen(net, dpid):
+    return switch_of(net.ask("show", "switches"), dpid)
+
+
+def log_has(net, words):
+    with open(net.daemon.log, encoding="utf-8") as log:
+        return words in log.read()
+
+
+def writes(switch):
+    return sum(switch.get(key, 0)
+               for key in ("adds", "modifies", "deletes", "rounds"))
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        fields = stat.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_kib(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        return int(next(line for line in status
+                        if line.startswith("VmRSS")).split()[1])
+
+
+# TLS.
+
+
+def switches_connect_by_tls(net):
+    make_keys()
+    net.add_switch(1)
+    net.add_switch(2)
+    set_ssl(net, "switch")
+    controllers(net, "s2", f"ssl:127.0.0.1:{TLS_PORT}")
+    net.add_link("s1", "s2")
+    net.add_host("h1", "s1", "10.0.0.1")
+    net.add_host("w2", "s2", "10.0.0.2")
+    net.start_controller()
+    net.wait_in_sync(2, links=1)
+    one, two = seen(net, 1), seen(net, 2)
+    expect(one["peer"].startswith("tcp:") and two["peer"].startswith("tls:"),
+           f"{one['peer']}, {two['peer']}")
+    expect(two["openflow"] == "1.5" and two["role"] == "master", f"{two}")
+    net.w2 = net.add_agent("w2", "10.0.0.2")
+    net.w2.hear("attachment attached=1")
+    heard = net.w2.ask(f"register {SERVICE} 80 1 wait",
+                       r"registered confirmed=1 us=(\d+)|error")
+    expect(heard[1], heard.string)
+    expect(any("10.0.0.2" in flow for flow in net.flows("s2", 10)),
+           "confirmed, but not there")
+    return f"s1 by TCP, s2 by TLS; registered after {heard[1]} us"
+
+
+def a_strangers_certificate_is_refused(net):
+    net.ovs.vsctl("del-controller", "s2")
+    set_ssl(net, "thief")
+    controllers(net, "s2", f"ssl:127.0.0.1:{TLS_PORT}")
+    until(lambda: log_has(net, "certificate is refused"), "it is refused")
+    net.wait_status(switches_connected=1)
+    refused = net.ask("show", "status")["switches_refused_by_tls"]
+    expect(refused > 0, "it is not counted")
+    set_ssl(net, "switch")
+    net.wait_in_sync(2, links=1)
+    # And one without any: plain TCP to the TLS port, TLS to the plain one.
+    controllers(net, "s2", f"tcp:127.0.0.1:{TLS_PORT}")
+    net.wait_status(switches_connected=1)
+    controllers(net, "s2", f"ssl:127.0.0.1:{OPENFLOW_PORT}")
+    until(lambda: log_has(net, "does not speak OpenFlow"), "it is told apart")
+    controllers(net, "s2", f"ssl:127.0.0.1:{TLS_PORT}")
+    net.wait_in_sync(2, links=1)
+    return ""
+
+
+def other_protocols_are_closed_at_once(net):
+    took = []
+    for words in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"SSH-2.0-x\r\n",
+                  b"\x16\x03\x01\x02\x00\x01", b"\x04\x0a\x00\x08\0\0\0\1"):
+        with socket.create_connection(("127.0.0.1", OPENFLOW_PORT)) as sock:
+            sock.settimeout(5)
+            start = time.monotonic()
+            sock.sendall(words)
+            try:
+                while sock.recv(4096):
+                    pass
+            except ConnectionResetError:
+                pass
+            took.append((time.monotonic() - start) * 1e3)
+    expect(max(took) < 1000, f"{took}")
+    return f"after at most {max(took):.0f} ms"
+
+
+# Roles.
+
+
+def start_other(net, role):
+    config = CONFIG.replace(str(TLS_PORT), str(TLS_PORT + 100)).replace(
+        str(OPENFLOW_PORT), str(OTHER_PORT)).replace(
+        "role: master", f"role: {role}").replace(
+        f"unix:{RUN}/api.sock", B_API).replace(CONTROL, B_CONTROL)
+    net.other = Daemon("other", [
+        f"{BUILD}/bin/salient-controller", "--config",
+        write(f"{RUN}/b.yaml", config), "-v", "dbg"], net.log_dir)
+    until(lambda: control.call(B_CONTROL, "show", "status"), "B answers")
+
+
+def wait_other(**wanted):
+    last = {}
+    def look():
+        last.update(control.call(B_CONTROL, "show", "status") or {})
+        return all(last.get(k) == v for k, v in wanted.items())
+    try:
+        until(look, f"B's status {wanted}", 20)
+    except Exception as error:
+        raise AssertionError(f"{error}; it is {last}") from error
+
+
+def roles(path):
+    return [s.get("role") for s in control.call(path, "show", "switches")]
+
+
+def a_slave_writes_nothing(net):
+    before = {s: net.flows(s) for s in ("s1", "s2")}
+    start_other(net, "slave")
+    controllers(net, "s1", f"tcp:127.0.0.1:{OPENFLOW_PORT}",
+                f"tcp:127.0.0.1:{OTHER_PORT}")
+    controllers(net, "s2", f"ssl:127.0.0.1:{TLS_PORT}",
+                f"tcp:127.0.0.1:{OTHER_PORT}")
+    wait_other(switches_connected=2, switches_standby=2)
+    net.wait_in_sync(2, links=1, hosts_attached=1)
+    net.w2.ask("register two.shop.acme 80 1 wait", "registered confirmed=1")
+    net.w2.ask("unregister two.shop.acme 80 wait", "unregistered confirmed=1")
+    for switch in control.call(B_CONTROL, "show", "switches"):
+        expect(switch["role"] == "slave" and switch["put"] == "standby"
+               and not writes(switch) and not switch["packet_outs"],
+               f"{switch}")
+    expect({s: net.flows(s) for s in before} == before, "flows differ")
+    expect(roles(CONTROL) == ["master"] * 2, f"{roles(CONTROL)}")
+    return ""
+
+
+def the_slave_takes_over(net):
+    """A dies; B is told to be master, hears of hosts and links again, and
+    has nothing to write."""
+    before = {s: net.flows(s) for s in ("s1", "s2")}
+    net.daemon.kill()
+    net.w2.stop()
+    start = time.monotonic()
+    control.call(B_CONTROL, "role", "master")
+    net.w2 = net.add_agent("w2", "10.0.0.2", B_API)
+    net.w2.hear("welcome")
+    net.w2.ask(f"register {SERVICE} 80 1 wait", "registered confirmed=1")
+    wait_other(switches_in_sync=2, links=1, hosts_attached=1, hold_left_ms=0,
+               pending_puts=0)
+    took = time.monotonic() - start
+    for switch in control.call(B_CONTROL, "show", "switches"):
+        expect(switch["role"] == "master" and not writes(switch), f"{switch}")
+    expect({s: net.flows(s) for s in before} == before, "flows differ")
+    return f"in {took:.1f} s, no rule written"
+
+
+def the_first_returns_and_the_other_stands_by(net):
+    net.start_controller()
+    net.wait_status(switches_connected=2, switches_standby=0)
+    wait_other(switches_standby=2)
+    expect(roles(CONTROL) == ["master"] * 2, f"{roles(CONTROL)}")
+    expect(roles(B_CONTROL) == ["slave"] * 2, f"{roles(B_CONTROL)}")
+    net.w2.stop()
+    net.w2 = net.add_agent("w2", "10.0.0.2")
+    net.w2.hear("attachment attached=1")
+    net.w2.ask(f"register {SERVICE} 80 1 wait", "registered confirmed=1")
+    net.wait_in_sync(2, links=1, hosts_attached=1, hold_left_ms=0)
+    return ""
+
+
+def ask_role(switch, generation):
+    """Somebody whose clock is fast becomes master of 'switch'."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(f"{RUN}/ovs/{switch}.mgmt")
+        sock.sendall(struct.pack(">BBHI", 6, 0, 8, 1)
+                     + struct.pack(">BBHIIIQ", 6, ROLE_REQUEST, 24, 2, 2, 0,
+                                   generation))
+        sock.settimeout(5)
+        data = b""
+        while True:
+            data += sock.recv(4096)
+            while len(data) >= 8:
+                kind, length = struct.unpack(">xBH", data[:4])
+                if kind in (ROLE_REPLY, OPENFLOW_ERROR):
+                    return kind
+                data = data[length:]
+
+
+def a_stale_generation_yields(net):
+    future = int(time.time() * 1000) + 3600 * 1000
+    expect(ask_role("s1", future) == ROLE_REPLY, "the switch refuses")
+    until(lambda: seen(net, 1)["role"] == "slave", "A has heard of it")
+    net.wait_status(switches_standby=1)
+    # A new connection asks with its old generation, and is refused.
+    net.daemon.kill()
+    net.start_controller()
+    until(lambda: seen(net, 1).get("put") == "standby", "A yields")
+    expect(seen(net, 1)["role"] == "slave" and log_has(net, "OFPRRFC_STALE"),
+           f"{seen(net, 1)}")
+    until(lambda: seen(net, 2).get("role") == "master", "but not of s2")
+    net.ask("role", "master")
+    net.wait_in_sync(2, links=1, hosts_attached=1, hold_left_ms=0,
+                     switches_standby=0)
+    expect(roles(CONTROL) == ["master"] * 2, f"{roles(CONTROL)}")
+    status = net.other.stop()
+    expect(status == 0, f"B's exit status is {status}")
+    controllers(net, "s1", f"tcp:127.0.0.1:{OPENFLOW_PORT}")
+    controllers(net, "s2", f"ssl:127.0.0.1:{TLS_PORT}")
+    net.wait_in_sync(2, links=1, hosts_attached=1, hold_left_ms=0)
+    return "and is above it once told so"
+
+
+# Switches that are not what they should be.
+
+
+class Liar(StockSwitch):
+    """Confirms nothing, or with wrong xids, or everything thrice."""
+
+    def __init__(self, how, dpid, **more):
+        self.how = how
+        super().__init__(OPENFLOW_PORT, dpid, **more)
+
+    def send(self, kind, xid, body=b""):
+        if kind == 21:  # BARRIER_REPLY
+            if self.how == "confirms nothing" and self.flow_mods:
+                return
+            if self.how == "wrong xids" and self.flow_mods:
+                xid += 1
+        times = 3 if self.how == "repeats" and kind != 0 else 1
+        for _ in range(times):
+            super().send(kind, xid, body)
+
+
+def liars_are_found_out(net):
+    said = []
+    for how in ("confirms nothing", "wrong xids"):
+        start = time.monotonic()
+        liar = Liar(how, 0x51)
+        expect(liar.closed.wait(10), f"{how}: still connected")
+        said.append(f"{how}: closed after {time.monotonic() - start:.1f} s")
+        expect(log_has(net, "confirms nothing any more"), how)
+    liar = Liar("repeats", 0x52)
+    until(lambda: seen(net, 0x52).get("in_sync"), "who repeats is in sync")
+    liar.stop()
+    net.wait_status(switches_known=2, timeout=15)
+    net.wait_in_sync(2, links=1)
+    return ", ".join(said) + ", repeats: in sync"
+
+
+class Deaf(StockSwitch):
+    """Reads what it must to come up, then nothing, but goes on talking: echo
+    requests, each of which wants an answer of 60 KiB."""
+
+    def __init__(self, dpid):
+        self.deaf, self.talked = False, 0
+        super().__init__(OPENFLOW_PORT, dpid)
+
+    def _receive(self, n):
+        while self.deaf:
+            time.sleep(0.01)
+            if self.closed.is_set():
+                raise OSError("closed")
+        return super()._receive(n)
+
+    def talk(self):
+        try:
+            while True:
+                self.send(2, 7, bytes(60000))
+                self.talked += 60000
+        except OSError:
+            self.closed.set()
+
+
+def a_switch_that_does_not_read_costs_no_memory(net):
+    deaf = Deaf(0x53)
+    until(lambda: seen(net, 0x53).get("in_sync"), "it is up")
+    deaf.deaf = True
+    before, start = memory_kib(net.daemon.process.pid), time.monotonic()
+    threading.Thread(target=deaf.talk, daemon=True).start()
+    most = before
+    for i in range(40):  # Something to be told, too.
+        net.w2.ask(f"register s{i % 8}.shop.acme 80 1",
+                   "registered|unchanged|error")
+        most = max(most, memory_kib(net.daemon.process.pid))
+    expect(deaf.closed.wait(20), "it is still connected")
+    took = time.monotonic() - start
+    most = max(most, memory_kib(net.daemon.process.pid))
+    expect(most - before < 16 * 1024, f"{before} -> {most} KiB")
+    for i in range(8):
+        net.w2.ask(f"unregister s{i}.shop.acme 80", "unregistered")
+    net.wait_status(switches_known=2, timeout=15)
+    net.wait_in_sync(2, links=1)
+    return (f"closed after {took:.1f} s, {deaf.talked >> 20} MiB of questions,"
+            f" {most - before} KiB more at most")
+
+
+def a_bundle_that_is_cut_is_repeated(net):
+    """The connection breaks between a bundle's rules and its commit, five
+    times."""
+    state = {"armed": False}
+
+    def cut(kind, message):
+        if (state["armed"] and kind == BUNDLE_CONTROL
+                and struct.unpack(">H", message[12:14])[0] == COMMIT_REQUEST):
+            state["armed"] = False
+            return None
+        return message
+    proxy = Proxy(PROXY_PORT, OPENFLOW_PORT, cut)
+    controllers(net, "s1", f"tcp:127.0.0.1:{PROXY_PORT}")
+    net.wait_in_sync(2, links=1)
+    for i in range(5):
+        state["armed"] = True
+        net.w2.ask(f"register cut{i}.shop.acme 80 1 wait",
+                   "registered confirmed=1")
+        net.wait_in_sync(2, links=1)
+    expect(proxy.cuts == 5, f"{proxy.cuts} cuts")
+    expect(len(net.flows("s1", 10)) == len(net.flows("s2", 10)) == 7,
+           f"{len(net.flows('s1', 10))} flows")
+    for i in range(5):
+        net.w2.ask(f"unregister cut{i}.shop.acme 80 wait",
+                   "unregistered confirmed=1")
+    controllers(net, "s1", f"tcp:127.0.0.1:{OPENFLOW_PORT}")
+    proxy.stop()
+    net.wait_in_sync(2, links=1)
+    expect(net.ask("recompute", "--check"), "a full recompute differs")
+    return f"{proxy.cuts} times"
+
+
+def a_host_cannot_take_anothers_address(net):
+    """Its agent is genuine; its locator is w2's."""
+    net.add_host("thief", "s1", "10.0.0.7")
+    net.inside("thief", "ip", "address", "flush", "dev", "eth0")
+    net.inside("thief", "ip", "address", "add", "10.0.0.2/16", "dev", "eth0")
+    net.inside("thief", "ip", "route", "add", "default", "dev", "eth0")
+    before = net.flows("s2", 20) | net.flows("s1", 20)
+    thief = net.add_agent("thief", "10.0.0.2")
+    thief.hear("welcome")
+    until(lambda: net.ask("show", "status")["discovery"]
+          ["host_probes_refused"] > 0, "it is refused")
+    expect(net.flows("s2", 20) | net.flows("s1", 20) == before,
+           "rules have changed")
+    host = next(h for h in net.ask("show", "topology")["hosts"]
+                if h["locator"] == "10.0.0.2")
+    expect(host["dpid"].endswith("2"), f"{host}")
+    thief.stop()
+    return ""
+
+
+def link_probes_of_hosts_make_no_link(net):
+    """Forged ones, and those that the host itself was sent."""
+    capture = socket.socket(socket.AF_PACKET, socket.SOCK_RAW,
+                            socket.htons(3))  # ETH_P_ALL
+    capture.bind(("h1", 0))  # The switch's end: outgoing frames.
+    capture.settimeout(5)
+    while True:
+        frame, where = capture.recvfrom(2048)
+        if where[2] == socket.PACKET_OUTGOING and frame[12:14] == b"\x88\xcc":
+            break
+    write(f"{RUN}/send.py", "import socket, sys\n"
+          "s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n"
+          "s.bind(('eth0', 0))\n"
+          "for i in range(50):\n"
+          "    f = bytearray.fromhex(sys.argv[1])\n"
+          "    if i % 2: f[20 + i] ^= 1\n"
+          "    s.send(f)\n")
+    net.inside("h1", sys.executable, f"{RUN}/send.py", frame.hex())
+    until(lambda: net.ask("show", "status")["discovery"]
+          ["link_probes_forged"] > 0, "the forged ones are counted")
+    net.wait_in_sync(2, links=1)
+    return ""
+
+
+def ports_flap(net):
+    """About a hundred times a second for three seconds."""
+    pid = net.daemon.process.pid
+    before, start, n = cpu_seconds(pid), time.monotonic(), 0
+    while time.monotonic() - start < 3:
+        state = "down" if n % 2 == 0 else "up"
+        sh("ip", "link", "set", "w2", state)
+        n += 1
+        time.sleep(max(0, n / 100 - (time.monotonic() - start)))
+    took = time.monotonic() - start
+    cpu = cpu_seconds(pid) - before
+    sh("ip", "link", "set", "w2", "up")
+    net.wait_in_sync(2, links=1, hosts_attached=1, timeout=20)
+    expect(cpu < 0.5 * took, f"{cpu:.2f} s of CPU in {took:.1f} s")
+    expect(net.ask("recompute", "--check"), "a full recompute differs")
+    return f"{n / took:.0f} times a second, {100 * cpu / took:.0f} % of a CPU"
+
+
+STEPS = (switches_connect_by_tls, a_strangers_certificate_is_refused,
+         other_protocols_are_closed_at_once, a_slave_writes_nothing,
+         the_slave_takes_over, the_first_returns_and_the_other_stands_by,
+         a_stale_generation_yields, liars_are_found_out,
+         a_switch_that_does_not_read_costs_no_memory,
+         a_bundle_that_is_cut_is_repeated,
+         a_host_cannot_take_anothers_address,
+         link_probes_of_hosts_make_no_link, ports_flap)
+
+
+def run_steps(net):
+    """(passed, failed, skipped); a failure ends it."""
+    only = os.environ.get("ONLY")
+    for passed, step in enumerate(STEPS):
+        start = time.monotonic()
+        try:
+            said = step(net)
+        except BaseException as error:
+            traceback.print_exc()
+            print(f"  FAIL    {step.__name__}: {error}", flush=True)
+            print(f"          log: {net.daemon.log if net.daemon else ''}")
+            return passed, 1, len(STEPS) - passed - 1
+        print(f"  PASS    {step.__name__.replace('_', ' ')}"
+              f"{': ' + said if said else ''}"
+              f" ({time.monotonic() - start:.1f} s)", flush=True)
+        if only == step.__name__:
+            return passed + 1, 0, len(STEPS) - passed - 1
+    return len(STEPS), 0, 0
+
+
+def inside():
+    net = Network("check-sessions", CONFIG)
+    net.other = None
+    passed, failed, skipped = run_steps(net)
+    if net.other and net.other.alive():
+        net.other.kill()
+    status = net.down()
+    if status != 0:
+        print(f"  FAIL    the controller's exit status was {status}")
+        failed += 1
+    print(f"sessions: {passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(sandbox.run(inside))
