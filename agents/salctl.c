@@ -69,6 +69,27 @@ static const struct command commands[] = {
     {"peer", "LOCAL:PORT REMOTE:PORT",
      "the other end of a connection\n\n"
      "Addresses as the application's socket has them (\"ss -tn\").\n"},
+    {"migrate",
+     "flow ID|interface IF|peer EID|service NAME [--to IF] [--wait]",
+     "move running flows to another uplink\n\n"
+     "  flow ID        one flow, as \"salctl flows\" shows its ID\n"
+     "  interface IF   all flows that leave by IF\n"
+     "  peer EID       all flows with the endpoint\n"
+     "  service NAME   all flows of the service, as its client or server\n"
+     "  --to IF        where to; default: the best of the other uplinks\n"
+     "  --wait         return when the peers have confirmed, or 10 s later\n\n"
+     "They stay there until that uplink fails or another command moves them.\n"
+     "Prints how many groups of flows (and how many flows) are moved and, with\n"
+     "--wait, how many were confirmed, and how long the slowest took.\n"},
+    {"events", "[--follow]",
+     "moves of flows, the last 512\n\n"
+     "  --follow       those to come, until interrupted\n\n"
+     "With --json one object a line: time_ms (Unix), event (moving, moved,\n"
+     "peer-moved, held, reverted), reason, peer, group, flows, own_from, own_to,\n"
+     "peer_from, peer_to (locators), interface_from, interface_to,\n"
+     "duration_ms.\n"},
+    {"show groups", "",
+     "peers and groups of flows that move together, state of migration\n"},
     {"metrics", "", "figures in Prometheus' text format\n"},
     {"show counters", "", "counters of data plane and name server\n"},
     {"show status", "", "the same as status; also plain \"show\"\n"},
