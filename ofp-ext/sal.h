@@ -54,7 +54,9 @@ enum sal_type {
     SAL_TYPE_RSYN_ACK = 0x05,  /* Migration: challenge. */
     SAL_TYPE_RSYN_DONE = 0x06, /* Migration: answer to the challenge. */
 
-    SAL_TYPE_SYN = 0x11,       /* First packet of a flow; resolved. */
+    SAL_TYPE_SYN = 0x11,       /* First packet of a flow; resolved.  A datagram
+                                * that is too large beside the header is cut
+                                * after its UDP header and follows as DATA. */
     SAL_TYPE_SYN_ACK = 0x12,   /* Server to client, directly; binds the flow. */
     SAL_TYPE_RSYN = 0x13,      /* Migration: new locator; resolved if need be. */
     SAL_TYPE_DATAGRAM = 0x14,  /* One self-contained datagram; resolved. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ingress of an uplink: SYN, SYN-ACK, RESET. */
+/* Ingress of an uplink: SYN, SYN-ACK, ACK, RESET. */
 #ifndef SALIENT_CONTROL_BPF_H
 #define SALIENT_CONTROL_BPF_H 1
 
@@ -10,8 +10,8 @@
 static __always_inline __u32
 control_min_len(__u8 type)
 {
-    return type == SAL_TYPE_RESET ? SAL_CONTROL_HEADER_LEN
-                                  : SAL_SERVICE_HEADER_LEN;
+    return type == SAL_TYPE_RESET || type == SAL_TYPE_ACK
+           ? SAL_CONTROL_HEADER_LEN : SAL_SERVICE_HEADER_LEN;
 }
 
 /* Loads and checks the header and the inner headers.  The counter to drop
@@ -61,7 +61,36 @@ control_load(struct __sk_buff *skb, struct scratch *scratch,
         return SAL_COUNT_IN_TRUNCATED;
     }
     control->has_inner = 1;
-    return inner_check(&control->inner, control->inner_len, base->proto);
+    __u32 inner_len = control->inner_len;
+    if (base->type == SAL_TYPE_SYN && base->proto == IPPROTO_UDP
+        && inner_len == INNER_MIN) {
+        inner_len = bpf_ntohs(control->inner.ip.tot_len);
+        control->quoted = inner_len > INNER_MIN;
+    }
+    return inner_check(&control->inner, inner_len, base->proto);
+}
+
+/* Makes the inner packet of a control packet of 'flow' what the stack is to
+ * see.  The counter to drop under, or -1. */
+static __always_inline int
+control_unwrap(struct __sk_buff *skb, const struct control *control,
+               struct sal_flow *flow)
+{
+    if (ecn_is_lost(control->outer.tos, control->inner.ip.tos)) {
+        return SAL_COUNT_IN_ECN;
+    }
+    if (decapsulate(skb, control->header_len)) {
+        return SAL_COUNT_IN_FAILED;
+    }
+    if (flow->flags & SAL_FLOW_REWRITE
+        && rewrite_inner(skb, flow, 0)) {
+        return SAL_COUNT_IN_FAILED;
+    }
+    ecn_restore(skb, control->outer.tos);
+    flow->in_packets += 1;
+    flow->in_bytes += control->inner_len;
+    flow->last_in_ns = bpf_ktime_get_coarse_ns();
+    return -1;
 }
 
 /* Decapsulates and delivers a control packet of 'flow'. */
@@ -69,21 +98,44 @@ static __always_inline int
 deliver_control(struct __sk_buff *skb, const struct sal_settings *settings,
                 const struct control *control, struct sal_flow *flow)
 {
-    if (ecn_is_lost(control->outer.tos, control->inner.ip.tos)) {
-        return drop(SAL_COUNT_IN_ECN);
+    int reason = control_unwrap(skb, control, flow);
+    return reason >= 0 ? drop(reason) : deliver(skb, settings);
+}
+
+/* UDP has no handshake of its own to ride on: the SYN-ACK is ours.  Delivers
+ * the datagram of a SYN of 'flow' and turns what is left into that SYN-ACK. */
+static __noinline int
+answer_datagram(struct __sk_buff *skb, struct sal_settings *settings,
+                const struct control *control, struct sal_flow *flow)
+{
+    struct scratch *scratch = scratch_get();
+    if (!scratch || !settings || !control || !flow) {
+        return TC_ACT_SHOT;
     }
-    if (decapsulate(skb, control->header_len)) {
-        return drop(SAL_COUNT_IN_FAILED);
+    if (control->quoted) {
+        if (decapsulate(skb, control->header_len)) {
+            return drop(SAL_COUNT_IN_FAILED);
+        }
+    } else {
+        int reason = control_unwrap(skb, control, flow);
+        if (reason >= 0) {
+            return drop(reason);
+        }
+        if (deliver_copy(skb, settings)) {
+            return drop(SAL_COUNT_IN_FAILED);
+        }
     }
-    if (flow->flags & SAL_FLOW_REWRITE
-        && rewrite_inner(skb, flow, 0)) {
-        return drop(SAL_COUNT_IN_FAILED);
+    if (bpf_skb_adjust_room(skb, OUTER4_LEN + SYN_HEADER_LEN,
+                            BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO)) {
+        return drop(SAL_COUNT_OUT_FAILED);
     }
-    ecn_restore(skb, control->outer.tos);
-    flow->in_packets += 1;
-    flow->in_bytes += control->inner_len;
-    flow->last_in_ns = bpf_ktime_get_coarse_ns();
-    return deliver(skb, settings);
+    trim(skb, SAL_OFS4 + SYN_HEADER_LEN + INNER_MIN);
+    if (flow->state == SAL_FLOW_HALF_OPEN) {
+        flow->isn_out = 1; /* Answered: DATA may bind it. */
+    }
+    count(SAL_COUNT_OUT_SYN_ACK);
+    return send_bare(skb, settings, scratch, flow, SAL_TYPE_SYN_ACK,
+                     SYN_HEADER_LEN);
 }
 
 /* Refuses a SYN or SYN-ACK. */
@@ -239,7 +291,26 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
         }
     }
     count(SAL_COUNT_IN_SYN);
-    return deliver_control(skb, settings, control, found);
+    return base->proto == IPPROTO_UDP
+           ? answer_datagram(skb, settings, control, found)
+           : deliver_control(skb, settings, control, found);
+}
+
+/* What the client does with a SYN-ACK of its flow. */
+static __always_inline int
+accept_syn_ack(struct __sk_buff *skb, const struct sal_settings *settings,
+               struct scratch *scratch, const struct control *control,
+               struct sal_flow *flow)
+{
+    if (control->has_inner) {
+        return deliver_control(skb, settings, control, flow);
+    }
+    /* Of UDP.  There may be nothing more to send: the server is to know all
+     * the same that it has us. */
+    trim(skb, SAL_OFS4 + SAL_CONTROL_HEADER_LEN);
+    count(SAL_COUNT_OUT_ACK);
+    return send_bare(skb, settings, scratch, flow, SAL_TYPE_ACK,
+                     SAL_CONTROL_HEADER_LEN);
 }
 
 static __noinline int
@@ -256,7 +327,7 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
     if (!base->src_flow || !base->dst_flow) {
         return drop(SAL_COUNT_IN_FLOW_ID);
     }
-    if (!control->has_inner) {
+    if (!control->has_inner && base->proto != IPPROTO_UDP) {
         return drop(SAL_COUNT_IN_INNER_FORMAT);
     }
     if (base->proto == IPPROTO_TCP
@@ -276,7 +347,8 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
     if (flow->flags & SAL_FLOW_SERVER || flow->nonce != sal->control.nonce) {
         return drop(SAL_COUNT_IN_WRONG_NONCE);
     }
-    if (!inner_matches(inner, &flow->wire)) {
+    if (control->has_inner ? !inner_matches(inner, &flow->wire)
+                           : flow->wire.proto != base->proto) {
         return drop(SAL_COUNT_IN_WRONG_TUPLE);
     }
     if (bound || flow->state != SAL_FLOW_HALF_OPEN) {
@@ -286,7 +358,7 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
              * that it does not have the client. */
             return refuse(skb, scratch, control, SAL_COUNT_IN_LATE_SYN_ACK);
         }
-        return deliver_control(skb, settings, control, flow);
+        return accept_syn_ack(skb, settings, scratch, control, flow);
     }
 
     flow->peer_id = base->src_flow;
@@ -302,7 +374,42 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
         return refuse(skb, scratch, control, SAL_COUNT_FLOW_TABLE_FULL);
     }
     count(SAL_COUNT_IN_SYN_ACK);
-    return deliver_control(skb, settings, control, flow);
+    return accept_syn_ack(skb, settings, scratch, control, flow);
+}
+
+/* The client has our SYN-ACK of a UDP flow. */
+static __noinline int
+ingress_ack(struct scratch *scratch, const struct control *control)
+{
+    if (!scratch || !control) {
+        return TC_ACT_SHOT;
+    }
+    struct sal_control_header *sal = (void *) scratch->header;
+    struct sal_flow *flow = half_flow_by_id(sal->base.dst_flow);
+
+    if (!sal->base.src_flow || !sal->base.dst_flow) {
+        return drop(SAL_COUNT_IN_FLOW_ID);
+    }
+    if (!flow) {
+        return drop(SAL_COUNT_IN_UNKNOWN_FLOW);
+    }
+    if (flow->nonce != sal->nonce) {
+        return drop(SAL_COUNT_IN_WRONG_NONCE);
+    }
+    if (flow->peer_id != sal->base.src_flow
+        || !addr_equal(&flow->peer_locator, &control->outer.src)) {
+        return drop(SAL_COUNT_IN_WRONG_PEER);
+    }
+    if (control->has_inner || !(flow->flags & SAL_FLOW_SERVER)
+        || flow->local.proto != IPPROTO_UDP || !flow->isn_out) {
+        return drop(SAL_COUNT_IN_NOT_BOUND);
+    }
+    if (flow->state == SAL_FLOW_HALF_OPEN) {
+        bind_and_find(flow);
+    }
+    flow->last_in_ns = bpf_ktime_get_coarse_ns();
+    count(SAL_COUNT_IN_ACK);
+    return TC_ACT_SHOT; /* There is nothing to deliver. */
 }
 
 /* A RESET of a UDP flow: the client's application is told by ICMP, which
@@ -395,6 +502,8 @@ ingress_control(struct __sk_buff *skb, struct sal_settings *settings,
         return ingress_syn(skb, settings, scratch, control);
     case SAL_TYPE_SYN_ACK:
         return ingress_syn_ack(skb, settings, scratch, control);
+    case SAL_TYPE_ACK:
+        return ingress_ack(scratch, control);
     default:
         return ingress_reset(skb, settings, scratch, control);
     }

@@ -337,9 +337,8 @@ egress_answer(struct __sk_buff *skb, struct sal_settings *settings,
     return verdict;
 }
 
-/* A datagram.  UDP has no handshake of its own to ride on: until the peer was
- * heard, datagrams carry the SYN header, and until the client was heard again
- * the server's carry that of SYN-ACK.  The verdict, or UDP_UNANSWERED if it
+/* A datagram.  Until the server was heard, datagrams carry the SYN header, and
+ * until the client was heard again the server's carry that of SYN-ACK.  The verdict, or UDP_UNANSWERED if it
  * is for egress_syn() (not called from here: the stack is short). */
 #define UDP_UNANSWERED (-2)
 static __noinline int
@@ -355,10 +354,10 @@ egress_udp(struct __sk_buff *skb, struct sal_settings *settings,
                   && !(flow->flags & SAL_FLOW_SERVER))) {
         return UDP_UNANSWERED;
     }
-    int bound = flow->state == SAL_FLOW_BOUND;
-    if (!bound && !fits_handshake(settings, packet)) {
-        return drop(SAL_COUNT_OUT_TOO_BIG);
-    }
+    /* A client that has our SYN-ACK takes DATA; the header of another one is
+     * for the case that it was lost, and does not fit beside everything. */
+    int bound = flow->state == SAL_FLOW_BOUND
+                || !fits_handshake(settings, packet);
     if (egress_rewrite(skb, flow)) {
         return drop(SAL_COUNT_OUT_FAILED);
     }
@@ -369,7 +368,6 @@ egress_udp(struct __sk_buff *skb, struct sal_settings *settings,
     if (bound) {
         return send_data(skb, settings, flow, now, packet->tos);
     }
-    flow->isn_out = 1; /* Answered: DATA may bind it. */
     count(SAL_COUNT_OUT_SYN_ACK);
     return send_control(skb, settings, scratch, flow, SAL_TYPE_SYN_ACK, 0,
                         SYN_HEADER_LEN, packet->tos);

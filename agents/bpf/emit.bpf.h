@@ -247,6 +247,43 @@ send_control(struct __sk_buff *skb, const struct sal_settings *settings,
     return bpf_redirect_neigh(flow->ifindex, NULL, 0, 0);
 }
 
+/* Cuts the frame to 'len' bytes if the kernel lets us: it does not where the
+ * packet was encapsulated on this machine (veth), nor where a checksum offload
+ * points behind that.  What then stays is padding, which IP trims. */
+static __always_inline void
+trim(struct __sk_buff *skb, __u32 len)
+{
+    if (skb->len > len) {
+        bpf_skb_change_tail(skb, len, 0);
+    }
+}
+
+/* Writes a control packet of 'flow' that carries nothing over the start of
+ * 'skb', which is long enough, and sends it. */
+static __always_inline int
+send_bare(struct __sk_buff *skb, const struct sal_settings *settings,
+          struct scratch *scratch, const struct sal_flow *flow, __u8 type,
+          const __u32 len)
+{
+    build_header(settings, scratch, flow, type, 0, len);
+    struct sal_data_header *base = (void *) scratch->header;
+    base->inner = SAL_INNER_NONE;
+    base->checksum = 0;
+    base->checksum = ~header_sum(scratch, len);
+
+    void *data = packet_data(skb);
+    void *end = packet_end(skb);
+    if (data + SAL_OFS4 > end) {
+        return drop(SAL_COUNT_OUT_FAILED);
+    }
+    write_outer4(data + ETH_HLEN, flow, settings->sal_port, OUTER4_LEN + len,
+                 0);
+    if (bpf_skb_store_bytes(skb, SAL_OFS4, scratch->header, len, 0)) {
+        return drop(SAL_COUNT_OUT_FAILED);
+    }
+    return bpf_redirect_neigh(flow->ifindex, NULL, 0, 0);
+}
+
 /* Hands the inner packet in 'skb' to the stack as if sal0 had received it:
  * reverse-path filters look at the device. */
 static __always_inline int
@@ -261,6 +298,22 @@ deliver(struct __sk_buff *skb, const struct sal_settings *settings)
     __builtin_memcpy(eth->h_dest, settings->sal_mac, ETH_ALEN);
     eth->h_proto = bpf_htons(ETH_P_IP);
     return bpf_redirect(settings->sal_ifindex, BPF_F_INGRESS);
+}
+
+/* As deliver(), of a copy; 'skb' stays.  Not 0 if that failed.  A stack that
+ * drops the copy is no failure. */
+static __always_inline int
+deliver_copy(struct __sk_buff *skb, const struct sal_settings *settings)
+{
+    void *data = packet_data(skb);
+    void *end = packet_end(skb);
+    struct ethhdr *eth = data;
+    if ((void *) (eth + 1) > end) {
+        return -1;
+    }
+    __builtin_memcpy(eth->h_dest, settings->sal_mac, ETH_ALEN);
+    eth->h_proto = bpf_htons(ETH_P_IP);
+    return bpf_clone_redirect(skb, settings->sal_ifindex, BPF_F_INGRESS) < 0;
 }
 
 /* Strips outer headers and a SAL header of 'header_len' bytes. */

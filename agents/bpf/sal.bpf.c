@@ -61,9 +61,9 @@ sal_ingress(struct __sk_buff *skb)
         return ingress_data(skb, settings, &outer);
     case SAL_TYPE_SYN:
     case SAL_TYPE_SYN_ACK:
+    case SAL_TYPE_ACK:
     case SAL_TYPE_RESET:
         return ingress_control(skb, settings, &outer);
-    case SAL_TYPE_ACK:
     case SAL_TYPE_FIN:
     case SAL_TYPE_RSYN:
     case SAL_TYPE_RSYN_ACK:

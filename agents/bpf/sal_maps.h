@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 5
+#define SAL_MAPS_LAYOUT 6
 
 struct sal_addr {
     sal_u32 w[4];
@@ -200,6 +200,7 @@ struct sal_target {
     X(OUT_SYN, "out_syn", "SYNs sent")                                        \
     X(OUT_SYN_RETRY, "out_syn_retry", "of these, sent again")                 \
     X(OUT_SYN_ACK, "out_syn_ack", "SYN-ACKs sent")                            \
+    X(OUT_ACK, "out_ack", "ACKs sent")                                        \
     X(OUT_RESET, "out_reset", "RESETs sent")                                  \
     X(OUT_UNREACHABLE, "out_unreachable", "local datagrams refused by ICMP")  \
     X(OUT_TOO_BIG, "out_too_big",                                             \
@@ -237,6 +238,7 @@ struct sal_target {
     X(IN_SYN, "in_syn", "SYNs accepted")                                      \
     X(IN_SYN_AGAIN, "in_syn_again", "of these, seen before")                  \
     X(IN_SYN_ACK, "in_syn_ack", "SYN-ACKs accepted")                          \
+    X(IN_ACK, "in_ack", "ACKs accepted")                                      \
     X(IN_RESET, "in_reset", "RESETs accepted")                                \
     X(IN_PASSED, "in_passed", "left to the daemon's socket")                  \
     X(IN_OUTER_FRAGMENT, "in_outer_fragment", "outer IP fragment")            \

@@ -31,6 +31,8 @@ struct control {
     __u32 header_len;
     __u32 inner_len;
     __u8 has_inner;
+    __u8 quoted; /* A SYN whose datagram is too large to travel with it: only
+                  * its headers are here. */
 };
 
 #endif /* types.bpf.h */

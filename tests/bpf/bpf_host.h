@@ -10,14 +10,21 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/pkt_cls.h>
+#include <poll.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include "agents/datapath_private.h"
 #include "agents/sal.skel.h"
 #include "tests/unit/unit.h"
 #include "util.h"
 
-/* sal0 of every test host; programs only name it. */
+/* sal0 of every test host.  Programs that only name it need no such device;
+ * those that hand it copies of packets need test_device(). */
 #define TEST_SAL_IFINDEX 77
 static const uint8_t test_sal_mac[6] = {2, 0, 0, 0, 0, 0x77};
 
@@ -390,6 +397,47 @@ host_destroy(struct host *host)
 {
     datapath_close(host->dp);
     host_tables_destroy(&host->tables);
+}
+
+/* Makes the device that TEST_SAL_IFINDEX names, in a network namespace of this
+ * process's own; returns a socket that reads what it is handed. */
+static inline int
+test_device(void)
+{
+    static int fd = -1;
+    struct sockaddr_ll at = {.sll_family = AF_PACKET,
+                             .sll_protocol = htons(ETH_P_ALL),
+                             .sll_ifindex = TEST_SAL_IFINDEX};
+    if (fd >= 0) {
+        return fd;
+    }
+    if (unshare(CLONE_NEWNET)
+        || system("ip link add tsal0 index 77 address 02:00:00:00:00:77 "
+                  "type ifb && ip link set tsal0 up")
+        || (fd = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL))) < 0
+        || bind(fd, (struct sockaddr *) &at, sizeof at)) {
+        fprintf(stderr, "cannot make the test's device\n");
+        exit(EXIT_FAILURE);
+    }
+    return fd;
+}
+
+/* The next packet that the test's device was handed; false if none came. */
+static inline bool
+test_delivered(struct frame *frame)
+{
+    struct pollfd poll_fd = {.fd = test_device(), .events = POLLIN};
+    while (poll(&poll_fd, 1, 300) == 1) {
+        struct sockaddr_ll from;
+        socklen_t len = sizeof from;
+        frame->len = recvfrom(poll_fd.fd, frame->data, sizeof frame->data, 0,
+                              (struct sockaddr *) &from, &len);
+        if (from.sll_pkttype != PACKET_OUTGOING
+            && from.sll_protocol == htons(ETH_P_IP)) {
+            return true; /* IPv6 likes to introduce itself, too. */
+        }
+    }
+    return false;
 }
 
 static inline size_t

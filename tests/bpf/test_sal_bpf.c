@@ -645,6 +645,7 @@ test_udp(void)
     told.src = WEB;
     told.sport = 53;
 
+    test_device();
     set_up();
     struct local_target t = {.prefix = web, .protocol = 17,
                              .service_port = 53, .port = 9953};
@@ -660,6 +661,7 @@ test_udp(void)
         CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
         resolve_to(&f, LOC_S);
         CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_REDIRECT);
+        CU_ASSERT_TRUE_FATAL(test_delivered(&f));
         build_inner(&want, &asked);
         CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
     }

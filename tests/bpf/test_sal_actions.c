@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* UDP flows and what the service table can do besides forwarding to the
+ * resolver, packet by packet, byte by byte. */
+#include "tests/bpf/bpf_pair.h"
+
+#define ASK_PORT 5353
+#define TARGET_PORT 9953
+
+/* The client's datagram, as it and as the server's stack see it, and an
+ * answer. */
+static const struct segment ask = {
+    .src = ID_C, .dst = WEB, .sport = ASK_PORT, .dport = 53,
+    .payload = "who?", .udp = true};
+static const struct segment asked = {
+    .src = ID_C, .dst = ID_S, .sport = ASK_PORT, .dport = TARGET_PORT,
+    .payload = "who?", .udp = true};
+static const struct segment tell = {
+    .src = ID_S, .dst = ID_C, .sport = TARGET_PORT, .dport = ASK_PORT,
+    .payload = "me", .udp = true};
+static const struct segment told = {
+    .src = WEB, .dst = ID_C, .sport = 53, .dport = ASK_PORT,
+    .payload = "me", .udp = true};
+
+static void
+put_udp_target(struct host *host, const struct service_prefix *prefix)
+{
+    struct local_target t = {.prefix = *prefix, .protocol = 17,
+                             .service_port = 53, .port = TARGET_PORT};
+    host_tables_put_target(&host->tables, &t);
+    host_apply(host);
+}
+
+static void
+set_up_udp(void)
+{
+    test_device();
+    set_up();
+    put_udp_target(&server, &web);
+    put_udp_target(&other, &web);
+}
+
+/* A control packet of a UDP flow. */
+static struct sal_packet
+udp_control(const struct host *host, const struct sal_flow *flow, uint8_t type)
+{
+    struct sal_packet p = control_of(host, flow, type);
+    p.udp = true;
+    if (type == SAL_TYPE_DATA || type == SAL_TYPE_ACK) {
+        p.service_id = p.endpoint_id = NULL;
+    }
+    return p;
+}
+
+/* The frame up to the length that its outer IP header says: what is behind
+ * that is padding. */
+static struct frame
+unpadded(const struct frame *f)
+{
+    struct frame cut = *f;
+    cut.len = MIN(cut.len, 14 + get16(f, 16));
+    return cut;
+}
+
+static void
+expect_sal(const struct frame *is, const struct sal_packet *p,
+           const struct segment *inner)
+{
+    struct frame want, cut = unpadded(is);
+    build_sal(&want, p, inner);
+    CU_ASSERT_TRUE(frame_equal(&cut, &want, 12));
+}
+
+static void
+expect_delivered(const struct segment *inner)
+{
+    struct frame is, want;
+    build_inner(&want, inner);
+    CU_ASSERT_TRUE_FATAL(test_delivered(&is));
+    CU_ASSERT_TRUE(frame_equal(&is, &want, 12));
+    CU_ASSERT_EQUAL(memcmp(is.data, test_sal_mac, 6), 0);
+}
+
+static void
+expect_none_delivered(void)
+{
+    struct frame is;
+    CU_ASSERT_FALSE(test_delivered(&is));
+}
+
+/* What the client sends for 'segment'. */
+static struct frame
+client_sends(const struct segment *segment)
+{
+    struct frame f;
+    build_inner(&f, segment);
+    CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_REDIRECT);
+    return f;
+}
+
+/* The client's SYN reaches 'to', whose answer is returned. */
+static struct frame
+syn_reaches(struct host *to)
+{
+    struct frame f = client_sends(&ask);
+    resolve_to(&f, to->locator);
+    CU_ASSERT_EQUAL(run_ingress(to, &f), TC_ACT_REDIRECT);
+    memset(f.data, 0, 12);
+    return f;
+}
+
+/* One datagram binds both ends, though the server's application is silent. */
+static void
+test_one_way(void)
+{
+    struct sal_flow ours, theirs;
+    struct frame f;
+
+    set_up_udp();
+    f = syn_reaches(&server);
+    expect_delivered(&asked);
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&server), &theirs));
+    CU_ASSERT_EQUAL(theirs.state, SAL_FLOW_HALF_OPEN);
+    struct sal_packet p = udp_control(&server, &theirs, SAL_TYPE_SYN_ACK);
+    expect_sal(&f, &p, NULL);
+
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_REDIRECT);
+    expect_none_delivered();
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &ours));
+    CU_ASSERT_EQUAL(ours.state, SAL_FLOW_BOUND);
+    CU_ASSERT_EQUAL(ours.peer_id, theirs.id);
+    p = udp_control(&client, &ours, SAL_TYPE_ACK);
+    expect_sal(&f, &p, NULL);
+
+    memset(f.data, 0, 12);
+    CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_SHOT);
+    CU_ASSERT_EQUAL(counter(&server, SAL_COUNT_IN_ACK), 1);
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&server), &theirs));
+    CU_ASSERT_EQUAL(theirs.state, SAL_FLOW_BOUND);
+    expect_none_delivered();
+
+    f = client_sends(&ask);
+    p = udp_control(&client, &ours, SAL_TYPE_DATA);
+    expect_sal(&f, &p, &ask);
+    build_inner(&f, &tell);
+    CU_ASSERT_EQUAL(run_egress(&server, &f), TC_ACT_REDIRECT);
+    p = udp_control(&server, &theirs, SAL_TYPE_DATA);
+    expect_sal(&f, &p, &told);
+    tear_down();
+}
+
+/* Until the SYN-ACK is here, each datagram says the same, so that all reach
+ * one server; each is answered, as the SYN-ACK may have got lost. */
+static void
+test_burst(void)
+{
+    struct sal_flow ours, theirs;
+    struct frame f;
+
+    set_up_udp();
+    for (int i = 0; i < 5; i++) {
+        f = client_sends(&ask);
+        CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &ours));
+        struct sal_packet p = udp_control(&client, &ours, SAL_TYPE_SYN);
+        expect_sal(&f, &p, &ask);
+        resolve_to(&f, LOC_S);
+        CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_REDIRECT);
+        expect_delivered(&asked);
+        CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&server), &theirs));
+        p = udp_control(&server, &theirs, SAL_TYPE_SYN_ACK);
+        expect_sal(&f, &p, NULL);
+    }
+    CU_ASSERT_EQUAL(counter(&server, SAL_COUNT_IN_SYN_AGAIN), 4);
+    tear_down();
+}
+
+/* A retried SYN was resolved to another server: the one whose SYN-ACK comes
+ * late is told, and forgets. */
+static void
+test_second_server_forgets(void)
+{
+    struct sal_flow ours, theirs;
+    struct frame first, late, f;
+
+    set_up_udp();
+    first = syn_reaches(&server);
+    expect_delivered(&asked);
+    late = syn_reaches(&other);
+    struct segment there = asked;
+    there.dst = ID_T;
+    expect_delivered(&there);
+    CU_ASSERT_EQUAL(run_ingress(&client, &first), TC_ACT_REDIRECT);
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &ours));
+    CU_ASSERT_EQUAL(ntohl(ours.peer_locator.w[3]), LOC_S);
+
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&other), &theirs));
+    CU_ASSERT_EQUAL(run_ingress(&client, &late), TC_ACT_REDIRECT);
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_IN_LATE_SYN_ACK), 1);
+    struct sal_packet p = udp_control(&other, &theirs, SAL_TYPE_RESET);
+    p.src = LOC_C;
+    p.dst = LOC_T;
+    p.src_flow = ntohl(ours.id);
+    p.dst_flow = ntohl(theirs.id);
+    expect_sal(&late, &p, NULL);
+    memset(late.data, 0, 12);
+    CU_ASSERT_EQUAL(run_ingress(&other, &late), TC_ACT_SHOT);
+    CU_ASSERT_EQUAL(counter(&other, SAL_COUNT_IN_RESET), 1);
+    CU_ASSERT_EQUAL(map_count(HALF_FLOWS(&other)), 0);
+    CU_ASSERT_EQUAL(map_count(HALF_TUPLES(&other)), 0);
+
+    /* What its application says afterwards reaches nobody. */
+    struct segment from_there = tell;
+    from_there.src = ID_T;
+    build_inner(&f, &from_there);
+    run_egress(&other, &f);
+    CU_ASSERT_EQUAL(counter(&other, SAL_COUNT_OUT_UNKNOWN_ADDRESS), 1);
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &theirs));
+    CU_ASSERT_EQUAL(memcmp(&theirs, &ours, 64), 0);
+    tear_down();
+}
+
+/* An ACK binds only if flow ID, nonce and peer are right. */
+static void
+test_forged_ack(void)
+{
+    static const struct {
+        uint32_t src_flow_xor, dst_flow_xor, src_xor;
+        uint8_t nonce_xor;
+        enum sal_counter reason;
+    } cases[] = {
+        {0, 0, 0, 1, SAL_COUNT_IN_WRONG_NONCE},
+        {1, 0, 0, 0, SAL_COUNT_IN_WRONG_PEER},
+        {0, 1, 0, 0, SAL_COUNT_IN_UNKNOWN_FLOW},
+        {0, 0, 7, 0, SAL_COUNT_IN_WRONG_PEER},
+    };
+    struct sal_flow ours, theirs;
+    struct frame f;
+
+    set_up_udp();
+    f = syn_reaches(&server);
+    expect_delivered(&asked);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &ours));
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct sal_packet p = udp_control(&client, &ours, SAL_TYPE_ACK);
+        p.src_flow ^= cases[i].src_flow_xor;
+        p.dst_flow ^= cases[i].dst_flow_xor;
+        p.src ^= cases[i].src_xor;
+        p.nonce[3] ^= cases[i].nonce_xor;
+        uint64_t before = counter(&server, cases[i].reason);
+        build_sal(&f, &p, NULL);
+        CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_SHOT);
+        CU_ASSERT_EQUAL(counter(&server, cases[i].reason), before + 1);
+        CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&server), &theirs));
+        CU_ASSERT_EQUAL(theirs.state, SAL_FLOW_HALF_OPEN);
+    }
+    tear_down();
+}
+
+UNIT_MAIN("sal_actions", UNIT_TEST(test_one_way), UNIT_TEST(test_burst),
+          UNIT_TEST(test_second_server_forgets), UNIT_TEST(test_forged_ack))
