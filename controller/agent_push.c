@@ -5,9 +5,10 @@
 #include <string.h>
 #include "util.h"
 
-/* Services in one message: a service takes at most some 330 bytes, a frame
+/* Services in one message: a service takes at most some 660 bytes, a frame
  * 1 MiB. */
-#define SERVICES_PER_PUSH 2000
+#define SERVICES_PER_PUSH 1000
+#define PORTS_PER_SERVICE 32
 
 static void
 push(struct agent_session *s, Salient__V1__Envelope__BodyCase body_case,
@@ -72,6 +73,10 @@ struct table {
     Salient__V1__Service services[SERVICES_PER_PUSH];
     Salient__V1__Service *service_pointers[SERVICES_PER_PUSH];
     Salient__V1__Prefix prefixes[SERVICES_PER_PUSH];
+    struct ports {
+        Salient__V1__ServicePort ports[PORTS_PER_SERVICE];
+        Salient__V1__ServicePort *pointers[PORTS_PER_SERVICE];
+    } ports[SERVICES_PER_PUSH];
     Salient__V1__Prefix removed[SERVICES_PER_PUSH];
     Salient__V1__Prefix *removed_pointers[SERVICES_PER_PUSH];
 };
@@ -101,15 +106,41 @@ put_prefix(Salient__V1__Prefix *wire, const struct service_prefix *prefix)
 }
 
 static void
+add_port(Salient__V1__Service *wire, struct ports *ports,
+         const struct registry_instance *instance)
+{
+    for (size_t i = 0; i < wire->n_ports; i++) {
+        if (ports->ports[i].protocol == instance->protocol
+            && ports->ports[i].port == instance->port) {
+            return;
+        }
+    }
+    if (wire->n_ports < PORTS_PER_SERVICE) {
+        Salient__V1__ServicePort *port = &ports->ports[wire->n_ports];
+        salient__v1__service_port__init(port);
+        port->protocol = instance->protocol;
+        port->port = instance->port;
+        ports->pointers[wire->n_ports++] = port;
+    }
+}
+
+static void
 add_service(struct table *table, const struct registry_service *service)
 {
     Salient__V1__Service *wire = &table->services[table->n];
+    const struct registry_instance *instance;
 
     salient__v1__service__init(wire);
     put_prefix(&table->prefixes[table->n], &service->prefix);
     wire->name = CONST_CAST(char *, service->name ? service->name : "");
     wire->prefix = &table->prefixes[table->n];
     wire->service_v4 = service->service_v4;
+    wire->path_class = service->definition.path_class;
+    wire->datagram = service->definition.datagram;
+    wire->ports = table->ports[table->n].pointers;
+    REGISTRY_FOR_EACH_INSTANCE_OF (instance, service) {
+        add_port(wire, &table->ports[table->n], instance);
+    }
     table->service_pointers[table->n++] = wire;
     if (table->n == SERVICES_PER_PUSH) {
         flush_table(table);

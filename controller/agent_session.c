@@ -134,9 +134,13 @@ handle_hello(const struct request *r, const Salient__V1__Hello *hello)
     } else if (!hello->name[0] || strlen(hello->name) > REGISTRY_NAME_MAX) {
         fail(r, ERROR(INVALID), "hello.name",
              "an endpoint's name has 1 to 63 octets");
-    } else if (!is_printable(hello->name) || !is_printable(hello->software)) {
+    } else if (strlen(hello->zone) > REGISTRY_NAME_MAX) {
+        fail(r, ERROR(INVALID), "hello.zone", "a zone has at most 63 octets");
+    } else if (!is_printable(hello->name) || !is_printable(hello->software)
+               || !is_printable(hello->zone)) {
         fail(r, ERROR(INVALID),
-             is_printable(hello->name) ? "hello.software" : "hello.name",
+             !is_printable(hello->name) ? "hello.name"
+             : !is_printable(hello->zone) ? "hello.zone" : "hello.software",
              "only printable ASCII characters are allowed here");
     } else if (hello->public_key.len != SAL_PUBLIC_KEY_LEN) {
         fail(r, ERROR(INVALID), "hello.public_key",
@@ -151,6 +155,7 @@ handle_hello(const struct request *r, const Salient__V1__Hello *hello)
         identity_endpoint_id(hello->public_key.data, s->id.bytes);
         ovs_strlcpy(s->name, hello->name, sizeof s->name);
         ovs_strlcpy(s->software, hello->software, sizeof s->software);
+        ovs_strlcpy(s->zone, hello->zone, sizeof s->zone);
         s->wanted_v4 = hello->identity_v4;
         s->state = AGENT_SESSION_PROOF;
         challenge.public_key.data = s->identity.public_key;
@@ -231,6 +236,7 @@ handle_proof(const struct request *r, const Salient__V1__Proof *proof)
         agent_session_close(s, "no identity address is free");
         return;
     }
+    registry_set_zone(s->registry, &s->id, s->zone);
     s->state = AGENT_SESSION_UP;
     s->deadline = lease;
     send_welcome(r, registry_endpoint(s->registry, &s->id)->identity_v4);
@@ -447,6 +453,10 @@ handle_register(const struct request *r, const Salient__V1__Register *m)
              "use 1 to 65535, or 0 to drain");
         return;
     }
+    if (m->priority > UINT16_MAX) {
+        fail(r, ERROR(INVALID), "register.priority", "use 0 to 65535");
+        return;
+    }
     if (is_somebody_elses(r->session, &key.prefix)) {
         fail(r, ERROR(CONFLICT), by_name ? names.name : names.prefix,
              "this prefix belongs to another endpoint's identity");
@@ -455,8 +465,9 @@ handle_register(const struct request *r, const Salient__V1__Register *m)
     if (!check_limits(r, &key, m->wait)) {
         return;
     }
+    const struct registry_offer offer = {m->weight, m->priority, m->capacity};
     int error = registry_register(r->session->registry, &key, target.name,
-                                  m->weight, NULL);
+                                  &offer, NULL);
     if (error) {
         registration_failed(r, error);
         return;

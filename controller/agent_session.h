@@ -74,6 +74,7 @@ struct agent_session {
     enum agent_session_state state;
     struct endpoint_id id;      /* From PROOF on. */
     char name[REGISTRY_NAME_MAX + 1];
+    char zone[REGISTRY_NAME_MAX + 1];
     char software[64];
     uint8_t key[IDENTITY_SESSION_KEY_LEN]; /* When UP; also of PROBEs. */
     uint64_t session;           /* registry_session_begin(). */

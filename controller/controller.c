@@ -120,9 +120,11 @@ static void
 define_services(struct controller *c, const struct controller_config *config)
 {
     for (size_t i = 0; i < config->n_services; i++) {
-        int error = registry_define(c->registry, config->services[i]);
+        const struct config_service *service = &config->services[i];
+        int error = registry_define(c->registry, service->name,
+                                    &service->definition);
         if (error) {
-            VLOG_ERR("service %s cannot be defined: %s", config->services[i],
+            VLOG_ERR("service %s cannot be defined: %s", service->name,
                      ovs_strerror(-error));
         }
     }
@@ -132,7 +134,7 @@ static bool
 is_defined_in(const struct controller_config *config, const char *name)
 {
     for (size_t i = 0; i < config->n_services; i++) {
-        if (!strcmp(config->services[i], name)) {
+        if (!strcmp(config->services[i].name, name)) {
             return true;
         }
     }
@@ -146,13 +148,13 @@ controller_reload(struct controller *c, struct controller_config *config)
 
     c->input_us = controller_now_us();
     for (size_t i = 0; i < old->n_services; i++) {
-        if (!is_defined_in(config, old->services[i])) {
-            registry_undefine(c->registry, old->services[i]);
+        if (!is_defined_in(config, old->services[i].name)) {
+            registry_undefine(c->registry, old->services[i].name);
         }
     }
     define_services(c, config);
     /* The rest is referred to from everywhere; it stays as it was read. */
-    char **services = old->services;
+    struct config_service *services = old->services;
     size_t n = old->n_services;
     old->services = config->services;
     old->n_services = config->n_services;

@@ -162,7 +162,7 @@ is_planned(const struct controller *c, const struct agent_wait *wait)
     const struct registry_instance *instance
         = registry_instance(c->registry, &wait->key);
 
-    return wait->unregister || !instance || !instance->weight
+    return wait->unregister || !instance || !instance->offer.weight
            || is_routed(c, &wait->key);
 }
 

@@ -90,7 +90,7 @@ controller_config_destroy(struct controller_config *config)
         destroy_listen(&config->openflow);
         destroy_listen(&config->api);
         for (size_t i = 0; i < config->n_services; i++) {
-            free(config->services[i]);
+            free(config->services[i].name);
         }
         free(config->services);
         free(config->control);
@@ -358,23 +358,54 @@ read_limits(struct config_node *node, struct controller_config *config)
                                    config->reset_pps);
 }
 
+static enum route_policy
+read_policy_name(struct config_node *node, enum route_policy def)
+{
+    const char *name = config_string(node, "policy", NULL);
+    enum route_policy policy = def;
+
+    if (name && !route_policy_from_string(name, &policy)) {
+        char *what = xasprintf("there is no policy '%s'", name);
+        config_error_key(node, "policy", what, "write " ROUTE_POLICY_NAMES);
+        free(what);
+    }
+    return policy;
+}
+
 static void
 read_policy(struct config_node *root, struct controller_config *config)
 {
-    const char *policy = config_string(root, "policy", "spread");
-
-    if (!strcmp(policy, "spread")) {
-        config->routes.policy = ROUTE_SPREAD;
-    } else if (!strcmp(policy, "nearest")) {
-        config->routes.policy = ROUTE_NEAREST;
-    } else {
-        char *what = xasprintf("policy: there is no '%s'", policy);
-        config_error(root, what, "write spread or nearest");
-        free(what);
-    }
+    config->routes.policy = read_policy_name(root, config->routes.policy);
     config->routes.tolerance_permille
         = config_int(root, "weight_tolerance_permille", 0, 1000,
                      config->routes.tolerance_permille);
+}
+
+/* A name, or a mapping with one. */
+static void
+read_service(struct config_node *list, size_t i,
+             struct controller_config *config)
+{
+    struct config_node *node = config_sequence_is_mapping(list, i)
+                               ? config_sequence_mapping(list, i) : NULL;
+    const char *name = node ? config_string_required(node, "name")
+                            : config_sequence_string(list, i);
+    const char *wrong = name && name[0] ? service_name_check(name) : NULL;
+    struct config_service service = {NULL, {ROUTE_DEFAULT, 0, false}};
+
+    if (wrong) {
+        char *what = xasprintf("'%s' is no service name: %s", name, wrong);
+        config_error_item(list, i, what, "write a name such as web.shop.acme");
+        free(what);
+    } else if (name && name[0]) {
+        if (node) {
+            service.definition.policy = read_policy_name(node, ROUTE_DEFAULT);
+            service.definition.datagram = config_bool(node, "datagram",
+                                                      false);
+        }
+        service.name = xstrdup(name);
+        config->services[config->n_services++] = service;
+    }
 }
 
 static void
@@ -385,16 +416,7 @@ read_services(struct config_node *root, struct controller_config *config)
 
     config->services = xcalloc(n ? n : 1, sizeof *config->services);
     for (size_t i = 0; i < n; i++) {
-        const char *name = config_sequence_string(list, i);
-        const char *wrong = name ? service_name_check(name) : NULL;
-        if (wrong) {
-            char *what = xasprintf("'%s' is no service name: %s", name,
-                                   wrong);
-            config_error(list, what, "write a name such as web.shop.acme");
-            free(what);
-        } else if (name) {
-            config->services[config->n_services++] = xstrdup(name);
-        }
+        read_service(list, i, config);
     }
 }
 

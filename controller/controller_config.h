@@ -39,7 +39,10 @@ struct controller_config {
     uint32_t reset_pps;
     struct rules_config rules;
     struct routes_config routes;
-    char **services;             /* Names of defined services. */
+    struct config_service {
+        char *name;
+        struct service_definition definition;
+    } *services;                 /* Defined. */
     size_t n_services;
 };
 

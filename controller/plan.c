@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include "controller/paths.h"
+#include "controller/zones.h"
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/util.h"
 #include "hash.h"
@@ -47,7 +48,9 @@ struct plan {
     struct registry *registry;
     struct topology *topology;
     struct paths *paths;
+    struct zones *zones;
     struct routes *routes;
+    uint64_t zones_generation; /* Of the registry, that 'zones' is of. */
     struct hmap switches;      /* struct plan_switch. */
     struct hmap hosts;         /* struct plan_host, by locator. */
     struct hmap endpoints;     /* struct plan_endpoint. */
@@ -70,7 +73,9 @@ plan_create(const struct rules_config *rules_config,
     plan->registry = registry;
     plan->topology = topology;
     plan->paths = paths_compute(topology);
+    plan->zones = zones_compute(registry, topology, plan->paths);
     plan->routes = routes_create(routes_config);
+    routes_set_zones(plan->routes, plan->zones);
     hmap_init(&plan->switches);
     hmap_init(&plan->hosts);
     hmap_init(&plan->endpoints);
@@ -116,6 +121,7 @@ plan_destroy(struct plan *plan)
     hmap_destroy(&plan->hosts);
     hmap_destroy(&plan->endpoints);
     paths_destroy(plan->paths);
+    zones_destroy(plan->zones);
     routes_destroy(plan->routes);
     rule_table_destroy(plan->before);
     rule_table_destroy(plan->after);
@@ -443,6 +449,38 @@ compute_endpoints(const struct plan *plan, const struct paths *paths,
     }
 }
 
+static enum route_policy
+policy_of(const struct plan *plan, const struct registry_service *service)
+{
+    return service->definition.policy != ROUTE_DEFAULT
+           ? service->definition.policy : plan->routes_config.policy;
+}
+
+/* Finds out anew where switches are.  True if one of them has moved. */
+static bool
+update_zones(struct plan *plan)
+{
+    struct zones *old = plan->zones;
+
+    plan->zones = zones_compute(plan->registry, plan->topology, plan->paths);
+    plan->zones_generation = registry_zones_generation(plan->registry);
+    routes_set_zones(plan->routes, plan->zones);
+    bool changed = !zones_equal(old, plan->zones);
+    zones_destroy(old);
+    return changed;
+}
+
+static void
+update_services_by_zone(struct plan *plan)
+{
+    const struct registry_service *service;
+    REGISTRY_FOR_EACH_SERVICE (service, plan->registry) {
+        if (policy_of(plan, service) == ROUTE_LOCAL_FIRST) {
+            update_service(plan, &service->prefix);
+        }
+    }
+}
+
 /* Everything of one switch. */
 static struct rule_table *
 compute_switch(const struct plan *plan, const struct paths *paths,
@@ -536,6 +574,20 @@ update_everything(struct plan *plan)
     }
 }
 
+/* True if a service's routes depend on more than who can be reached. */
+static bool
+routes_depend_on_ways(const struct plan *plan)
+{
+    const struct registry_service *service;
+    REGISTRY_FOR_EACH_SERVICE (service, plan->registry) {
+        enum route_policy policy = policy_of(plan, service);
+        if (policy != ROUTE_SPREAD && policy != ROUTE_FAILOVER) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Computes paths.  True if the rules could be mended: behind groups, nobody
  * but the groups knows the ways, unless routes are chosen by distance. */
 static bool
@@ -545,8 +597,8 @@ update_graph(struct plan *plan)
     plan->paths = paths_compute(plan->topology);
 
     bool mended = plan->started && plan->rules_config.groups
-                  && plan->routes_config.policy == ROUTE_SPREAD
-                  && paths_same_shape(old, plan->paths);
+                  && paths_same_shape(old, plan->paths)
+                  && !routes_depend_on_ways(plan);
     if (mended) {
         update_ways(plan, old);
     }
@@ -612,10 +664,21 @@ plan_run(struct plan *plan, struct plan_result *ret_result)
     topology_take_changes(plan->topology, &result.topology);
 
     recall(plan);
-    if ((result.topology.graph || !plan->started) && !update_graph(plan)) {
+    bool all = (result.topology.graph || !plan->started)
+               && !update_graph(plan);
+    bool zones_changed = false;
+    if (result.topology.graph || result.topology.n_hosts
+        || plan->zones_generation
+           != registry_zones_generation(plan->registry)) {
+        zones_changed = update_zones(plan);
+    }
+    if (all) {
         update_everything(plan);
         plan->started = true;
     } else {
+        if (zones_changed) {
+            update_services_by_zone(plan);
+        }
         for (size_t i = 0; i < result.topology.n_hosts; i++) {
             replace_host(plan, &result.topology.hosts[i].locator);
             replace_endpoint(plan, &result.topology.hosts[i].endpoint);
@@ -656,6 +719,8 @@ static struct routes *
 recompute_routes(const struct plan *plan, const struct paths *paths)
 {
     struct routes *routes = routes_create(&plan->routes_config);
+    struct zones *zones = zones_compute(plan->registry, plan->topology,
+                                        paths);
     const struct service_routes *service;
 
     ROUTES_FOR_EACH_SERVICE (service, plan->routes) {
@@ -673,7 +738,10 @@ recompute_routes(const struct plan *plan, const struct paths *paths)
             }
         }
     }
+    routes_set_zones(routes, zones);
     routes_update_all(routes, plan->registry, plan->topology, paths);
+    routes_set_zones(routes, NULL);
+    zones_destroy(zones);
     return routes;
 }
 

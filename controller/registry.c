@@ -28,6 +28,7 @@ struct registry {
     struct ovs_list leases;  /* Endpoints, earliest deadline first. */
     uint64_t last_session;
     uint64_t generation;
+    uint64_t zones_generation;
 };
 
 static uint32_t
@@ -153,6 +154,12 @@ uint64_t
 registry_generation(const struct registry *registry)
 {
     return registry->generation;
+}
+
+uint64_t
+registry_zones_generation(const struct registry *registry)
+{
+    return registry->zones_generation;
 }
 
 /* Lookups. */
@@ -290,8 +297,30 @@ get_service(struct registry *registry, const struct service_prefix *prefix,
     return 0;
 }
 
+static bool
+same_definition(const struct service_definition *a,
+                const struct service_definition *b)
+{
+    return a->policy == b->policy && a->path_class == b->path_class
+           && a->datagram == b->datagram;
+}
+
+static void
+set_definition(struct registry *registry, struct registry_service *service,
+               const struct service_definition *definition)
+{
+    static const struct service_definition nothing;
+
+    definition = definition ? definition : &nothing;
+    if (!same_definition(&service->definition, definition)) {
+        service->definition = *definition;
+        note_change(registry, &service->prefix, true);
+    }
+}
+
 int
-registry_define(struct registry *registry, const char *name)
+registry_define(struct registry *registry, const char *name,
+                const struct service_definition *definition)
 {
     struct service_prefix prefix;
     struct registry_service *service;
@@ -301,6 +330,7 @@ registry_define(struct registry *registry, const char *name)
     }
     if (!error) {
         service->defined = true;
+        set_definition(registry, service, definition);
     }
     return error;
 }
@@ -318,6 +348,7 @@ registry_undefine(struct registry *registry, const char *name)
         return -ENOENT;
     }
     service->defined = false;
+    set_definition(registry, service, NULL);
     if (!service->n_instances) {
         remove_service(registry, service);
     }
@@ -326,10 +357,24 @@ registry_undefine(struct registry *registry, const char *name)
 
 /* Instances. */
 
+/* Is this the only instance of the service with its protocol and port? */
+static bool
+is_only_one(const struct registry_instance *instance)
+{
+    const struct registry_instance *other;
+    REGISTRY_FOR_EACH_INSTANCE_OF (other, instance->service) {
+        if (other != instance && other->port == instance->port
+            && other->protocol == instance->protocol) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void
 remove_instance(struct registry *registry, struct registry_instance *instance)
 {
-    note_change(registry, &instance->service->prefix, false);
+    note_change(registry, &instance->service->prefix, is_only_one(instance));
     instance->service->n_instances--;
     instance->endpoint->n_instances--;
     hmap_remove(&registry->instances, &instance->key_node);
@@ -340,7 +385,7 @@ remove_instance(struct registry *registry, struct registry_instance *instance)
 
 int
 registry_register(struct registry *registry, const struct registry_key *key,
-                  const char *name, uint16_t weight,
+                  const char *name, const struct registry_offer *offer,
                   const struct registry_service **ret_service)
 {
     if (!key->port || !key->protocol) {
@@ -369,11 +414,13 @@ registry_register(struct registry *registry, const struct registry_key *key,
         ovs_list_push_back(&service->instances, &instance->service_node);
         endpoint->n_instances++;
         service->n_instances++;
-        note_change(registry, &key->prefix, false);
-    } else if (instance->weight != weight) {
+        note_change(registry, &key->prefix, is_only_one(instance));
+    } else if (instance->offer.weight != offer->weight
+               || instance->offer.priority != offer->priority
+               || instance->offer.capacity != offer->capacity) {
         note_change(registry, &key->prefix, false);
     }
-    instance->weight = weight;
+    instance->offer = *offer;
     if (ret_service) {
         *ret_service = service;
     }
@@ -433,6 +480,7 @@ forget_endpoint(struct registry *registry, struct registry_endpoint *endpoint)
     hmap_remove(&registry->endpoints, &endpoint->id_node);
     hmap_remove(&registry->identities6, &endpoint->identity_node);
     ovs_list_remove(&endpoint->lease_node);
+    registry->zones_generation += endpoint->zone[0] != '\0';
     free(endpoint);
 }
 
@@ -497,6 +545,22 @@ registry_session_begin(struct registry *registry, const struct endpoint_id *id,
     endpoint->session = ++registry->last_session;
     *ret_session = endpoint->session;
     return 0;
+}
+
+void
+registry_set_zone(struct registry *registry, const struct endpoint_id *id,
+                  const char *zone)
+{
+    struct registry_endpoint *endpoint = find_endpoint(registry, id);
+    if (!endpoint || !strcmp(endpoint->zone, zone)) {
+        return;
+    }
+    struct registry_instance *instance;
+    ovs_strlcpy(endpoint->zone, zone, sizeof endpoint->zone);
+    registry->zones_generation++;
+    LIST_FOR_EACH (instance, endpoint_node, &endpoint->instances) {
+        note_change(registry, &instance->service->prefix, false);
+    }
 }
 
 void

@@ -28,6 +28,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "controller/endpoint_id.h"
+#include "controller/policy.h"
 #include "ofp-ext/service_id.h"
 #include "openvswitch/hmap.h"
 #include "openvswitch/list.h"
@@ -36,7 +37,8 @@ struct address_pool;
 struct ds;
 struct json;
 
-#define REGISTRY_NAME_MAX 63     /* Octets of an endpoint's name. */
+#define REGISTRY_NAME_MAX 63     /* Octets of the name of an endpoint, or of a
+                                  * zone. */
 #define REGISTRY_WEIGHT_MAX 65535
 
 enum registry_endpoint_state {
@@ -51,11 +53,19 @@ struct registry_endpoint {
     struct ovs_list instances;     /* registry_instance.endpoint_node. */
     struct endpoint_id id;
     char name[REGISTRY_NAME_MAX + 1];
+    char zone[REGISTRY_NAME_MAX + 1]; /* "" = it does not say. */
     uint32_t identity_v4;          /* Host byte order. */
     enum registry_endpoint_state state;
     uint64_t session;              /* Of the latest session, see below. */
     long long int lease_deadline;  /* Milliseconds. */
     uint32_t n_instances;
+};
+
+/* What configuration says of a service. */
+struct service_definition {
+    enum route_policy policy; /* ROUTE_DEFAULT: that of all. */
+    uint8_t path_class;       /* 0 = default. */
+    bool datagram;            /* Each datagram is resolved by itself. */
 };
 
 struct registry_service {
@@ -66,6 +76,14 @@ struct registry_service {
     uint32_t service_v4;           /* Host byte order; 0 = none assigned. */
     uint32_t n_instances;
     bool defined;                  /* By configuration: never forgotten. */
+    struct service_definition definition;
+};
+
+/* What an instance is ready to do. */
+struct registry_offer {
+    uint16_t weight;   /* 0 = drain: no new connections. */
+    uint16_t priority; /* For ROUTE_FAILOVER; the lowest serves. */
+    uint32_t capacity; /* For ROUTE_LOCAL_FIRST; 0 = no limit. */
 };
 
 struct registry_instance {
@@ -75,8 +93,8 @@ struct registry_instance {
     struct registry_endpoint *endpoint;
     struct registry_service *service;
     uint16_t port;                 /* Service port, host byte order. */
-    uint16_t weight;               /* 0 = drain: no new connections. */
     uint8_t protocol;              /* IANA. */
+    struct registry_offer offer;
 };
 
 struct registry;
@@ -99,6 +117,10 @@ int registry_session_begin(struct registry *, const struct endpoint_id *id,
                            const char *name, uint32_t wanted_v4,
                            long long int lease_deadline,
                            uint64_t *ret_session);
+/* Where the endpoint is, as it says; at most REGISTRY_NAME_MAX octets.  No
+ * effect if there is no such endpoint. */
+void registry_set_zone(struct registry *, const struct endpoint_id *,
+                       const char *zone);
 /* The session is gone (closed or broken): the endpoint is AWAY, its instances
  * stay until the lease ends. */
 void registry_session_end(struct registry *, const struct endpoint_id *id,
@@ -115,7 +137,7 @@ struct registry_key {
     uint8_t protocol;   /* 6, 17, ...; not 0. */
 };
 
-/* Registers an instance or changes its weight (0..65535).  'name' is the
+/* Registers an instance or changes what it offers.  'name' is the
  * service's name, NULL if it is registered by prefix; a name is remembered by
  * the service from then on.  '*ret_service' (may be NULL) is the service.
  *
@@ -123,7 +145,7 @@ struct registry_key {
  * not the one that 'name' stands for.  -EEXIST: the service has another name
  * already (a collision of hashes).  -ENOSPC: no service address is free. */
 int registry_register(struct registry *, const struct registry_key *,
-                      const char *name, uint16_t weight,
+                      const char *name, const struct registry_offer *,
                       const struct registry_service **ret_service);
 
 /* Withdraws an instance at once; with the last one, an undefined service goes
@@ -133,9 +155,11 @@ int registry_unregister(struct registry *, const struct registry_key *);
 /* Withdraws all instances of an endpoint and forgets it (clean stop). */
 void registry_remove_endpoint(struct registry *, const struct endpoint_id *);
 
-/* Configuration: the service exists whether or not somebody serves it.  Errors
- * as for registry_register(). */
-int registry_define(struct registry *, const char *name);
+/* Configuration: the service exists whether or not somebody serves it.  Defined
+ * again, it changes.  NULL defines nothing but that.  Errors as for
+ * registry_register(). */
+int registry_define(struct registry *, const char *name,
+                    const struct service_definition *);
 /* The definition is gone; the service stays while it has instances. */
 int registry_undefine(struct registry *, const char *name);
 
@@ -170,8 +194,9 @@ size_t registry_n_instances(const struct registry *);
 struct registry_change {
     struct service_prefix prefix;
     bool exists;        /* False: the service is gone. */
-    bool names_changed; /* It appeared, vanished, or its name or address
-                         * changed: agents' service tables need to know. */
+    bool names_changed; /* It appeared, vanished, or its name, address, ports
+                         * or definition changed: agents' service tables need
+                         * to know. */
 };
 
 /* Hands over all changes since the last call, each prefix once, in order of
@@ -180,6 +205,8 @@ struct registry_change {
 size_t registry_take_changes(struct registry *,
                              struct registry_change **ret_changes);
 bool registry_has_changes(const struct registry *);
+/* Grows when an endpoint says another zone than before, or leaves. */
+uint64_t registry_zones_generation(const struct registry *);
 /* Grows with every change of anything that routes depend on. */
 uint64_t registry_generation(const struct registry *);
 

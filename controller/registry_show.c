@@ -87,7 +87,11 @@ instance_to_json(const struct registry_instance *instance)
     json_object_put(json, "protocol",
                     json_integer_create(instance->protocol));
     json_object_put(json, "port", json_integer_create(instance->port));
-    json_object_put(json, "weight", json_integer_create(instance->weight));
+    json_object_put(json, "weight", json_integer_create(instance->offer.weight));
+    json_object_put(json, "priority",
+                    json_integer_create(instance->offer.priority));
+    json_object_put(json, "capacity",
+                    json_integer_create(instance->offer.capacity));
     return json;
 }
 
@@ -106,6 +110,12 @@ service_to_json(const struct registry_service *service)
                            service_prefix_format(&service->prefix, prefix));
     json_object_put(json, "service_v4", json_ipv4(service->service_v4));
     json_object_put(json, "defined", json_boolean_create(service->defined));
+    json_object_put_string(json, "policy",
+                           route_policy_string(service->definition.policy));
+    json_object_put(json, "path_class",
+                    json_integer_create(service->definition.path_class));
+    json_object_put(json, "datagram",
+                    json_boolean_create(service->definition.datagram));
     REGISTRY_FOR_EACH_INSTANCE_OF (instance, service) {
         json_array_add(instances, instance_to_json(instance));
     }
@@ -124,6 +134,7 @@ endpoint_to_json(const struct registry_endpoint *endpoint, long long int now)
                            endpoint_id_format(&endpoint->id, id));
     json_object_put(json, "identity_v4", json_ipv4(endpoint->identity_v4));
     json_object_put_string(json, "state", state_name(endpoint));
+    json_object_put_string(json, "zone", endpoint->zone);
     json_object_put(json, "lease_left_ms",
                     json_integer_create(endpoint->lease_deadline - now));
     json_object_put(json, "instances",
@@ -169,8 +180,8 @@ format_service(const struct registry_service *service, struct ds *s)
     REGISTRY_FOR_EACH_INSTANCE_OF (instance, service) {
         ds_put_format(s, "    %s protocol %u port %u weight %u%s%s\n",
                       instance->endpoint->name, instance->protocol,
-                      instance->port, instance->weight,
-                      instance->weight ? "" : " (draining)",
+                      instance->port, instance->offer.weight,
+                      instance->offer.weight ? "" : " (draining)",
                       instance->endpoint->state == REGISTRY_AWAY ? " (away)"
                                                                  : "");
     }

@@ -5,6 +5,7 @@
 #include "controller/paths.h"
 #include "controller/registry.h"
 #include "controller/topology.h"
+#include "controller/zones.h"
 #include "openvswitch/util.h"
 #include "hash.h"
 #include "packets.h"
@@ -25,6 +26,7 @@ struct routes {
     struct routes_config config;
     struct hmap services; /* struct service_routes. */
     struct hmap memories; /* struct memory. */
+    const struct zones *zones;
 };
 
 static uint32_t
@@ -41,6 +43,12 @@ routes_create(const struct routes_config *config)
     hmap_init(&routes->services);
     hmap_init(&routes->memories);
     return routes;
+}
+
+void
+routes_set_zones(struct routes *routes, const struct zones *zones)
+{
+    routes->zones = zones;
 }
 
 static void
@@ -170,6 +178,8 @@ struct candidate {
     uint8_t protocol;
     bool v6;
     uint32_t at; /* Index of its switch in the paths. */
+    uint32_t priority, capacity;
+    const char *zone;
     struct route_target target;
 };
 
@@ -186,7 +196,10 @@ compare_candidates(const void *a_, const void *b_)
     if (a->target.key != b->target.key) {
         return a->target.key < b->target.key ? -1 : 1;
     }
-    /* The largest weight first: it is the one that is kept. */
+    /* The one that is kept: the most important, then the largest. */
+    if (a->priority != b->priority) {
+        return a->priority < b->priority ? -1 : 1;
+    }
     return a->target.weight > b->target.weight
            ? -1 : a->target.weight < b->target.weight;
 }
@@ -206,7 +219,7 @@ make_candidate(const struct registry_instance *instance, bool v6,
 {
     const struct registry_endpoint *endpoint = instance->endpoint;
     const struct topology_attachment *host
-        = instance->weight
+        = instance->offer.weight
           ? topology_attachment_by(topology, &endpoint->id, v6) : NULL;
     uint32_t at = host ? paths_index(paths, host->dpid) : PATHS_NO_SWITCH;
 
@@ -217,10 +230,13 @@ make_candidate(const struct registry_instance *instance, bool v6,
     candidate->protocol = instance->protocol;
     candidate->v6 = v6;
     candidate->at = at;
+    candidate->priority = instance->offer.priority;
+    candidate->capacity = instance->offer.capacity;
+    candidate->zone = endpoint->zone;
     candidate->target = (struct route_target) {
         .endpoint = endpoint->id,
         .key = endpoint->identity_v4,
-        .weight = instance->weight,
+        .weight = instance->offer.weight,
         .locator = host->locator,
         .mac = host->mac,
         .dpid = host->dpid,
@@ -259,55 +275,67 @@ find_candidates(const struct registry_service *service,
     return candidates;
 }
 
-/* Policies: which of the candidates a switch uses.  Marks them in 'chosen' and
- * returns how many. */
-static size_t
-choose(const struct routes_config *config, const struct paths *paths,
-       uint32_t from, const struct candidate candidates[], size_t n,
-       bool chosen[])
-{
-    uint32_t least = PATHS_UNREACHABLE;
-    size_t n_chosen = 0;
+/* What the policy decides for one service on one switch after the other. */
+struct choice {
+    enum route_policy policy;
+    const struct zones *zones;
+    const struct paths *paths;
+    const struct candidate *candidates;
+    struct policy_instance *instances;
+    uint32_t *shares; /* The result. */
+    size_t n;
+};
 
-    for (size_t i = 0; i < n; i++) {
-        least = MIN(least, paths_distance(paths, from, candidates[i].at));
+static size_t
+choose(struct choice *choice, uint32_t from)
+{
+    const char *zone = choice->zones ? zones_of(choice->zones, from) : "";
+
+    for (size_t i = 0; i < choice->n; i++) {
+        const struct candidate *candidate = &choice->candidates[i];
+        choice->instances[i] = (struct policy_instance) {
+            .distance = paths_distance(choice->paths, from, candidate->at),
+            .weight = candidate->target.weight,
+            .priority = candidate->priority,
+            .capacity = candidate->capacity,
+            .local = zone[0] && !strcmp(zone, candidate->zone),
+        };
     }
-    for (size_t i = 0; i < n; i++) {
-        uint32_t distance = paths_distance(paths, from, candidates[i].at);
-        chosen[i] = distance != PATHS_UNREACHABLE
-                    && (config->policy != ROUTE_NEAREST || distance == least);
-        n_chosen += chosen[i];
-    }
-    return n_chosen;
+    return policy_choose(choice->policy, choice->instances, choice->n,
+                         choice->shares);
 }
 
-/* True if 'route' has exactly the chosen candidates. */
+/* True if 'route' has exactly the chosen candidates, by these weights. */
 static bool
-is_same_choice(const struct route *route, const struct candidate candidates[],
-               size_t n, const bool chosen[])
+is_same_choice(const struct route *route, const struct choice *choice)
 {
     size_t j = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (chosen[i] && (j >= route->n_targets
-                          || route->targets[j++].key
-                             != candidates[i].target.key)) {
+    for (size_t i = 0; i < choice->n; i++) {
+        if (!choice->shares[i]) {
+            continue;
+        }
+        if (j >= route->n_targets
+            || route->targets[j].key != choice->candidates[i].target.key
+            || route->targets[j].weight != choice->shares[i]) {
             return false;
         }
+        j++;
     }
     return j == route->n_targets;
 }
 
 static struct route *
-create_route(const struct candidate candidates[], size_t n,
-             const bool chosen[], size_t n_chosen)
+create_route(const struct choice *choice, size_t n_chosen)
 {
     struct route *route = xzalloc(sizeof *route);
-    route->protocol = candidates[0].protocol;
-    route->v6 = candidates[0].v6;
+    route->protocol = choice->candidates[0].protocol;
+    route->v6 = choice->candidates[0].v6;
     route->targets = xmalloc(n_chosen * sizeof *route->targets);
-    for (size_t i = 0; i < n; i++) {
-        if (chosen[i]) {
-            route->targets[route->n_targets++] = candidates[i].target;
+    for (size_t i = 0; i < choice->n; i++) {
+        if (choice->shares[i]) {
+            struct route_target *target = &route->targets[route->n_targets++];
+            *target = choice->candidates[i].target;
+            target->weight = choice->shares[i];
         }
     }
     return route;
@@ -321,41 +349,45 @@ add_route(struct service_routes *service, struct route *route)
     service->routes[service->n_routes++] = route;
 }
 
+/* The route of those added since 'first' that is this choice, made if there is
+ * none. */
+static struct route *
+get_route(struct service_routes *service, size_t first,
+          const struct choice *choice, size_t n_chosen)
+{
+    for (size_t i = first; i < service->n_routes; i++) {
+        if (is_same_choice(service->routes[i], choice)) {
+            return service->routes[i];
+        }
+    }
+    struct route *route = create_route(choice, n_chosen);
+    route->dpids = xmalloc(paths_n_switches(choice->paths)
+                           * sizeof *route->dpids);
+    add_route(service, route);
+    return route;
+}
+
 /* Routes of one class for all switches that resolve; equal choices share
  * one. */
 static void
-compute_class(const struct routes_config *config, const struct paths *paths,
-              const struct candidate candidates[], size_t n,
-              struct service_routes *service)
+compute_class(struct choice *choice, struct service_routes *service)
 {
     size_t first = service->n_routes;
-    bool *chosen = xmalloc(n * sizeof *chosen);
 
-    for (uint32_t from = 0; from < paths_n_switches(paths); from++) {
-        if (!paths_resolves(paths, from)) {
+    choice->instances = xmalloc(choice->n * sizeof *choice->instances);
+    choice->shares = xmalloc(choice->n * sizeof *choice->shares);
+    for (uint32_t from = 0; from < paths_n_switches(choice->paths); from++) {
+        if (!paths_resolves(choice->paths, from)) {
             continue;
         }
-        size_t n_chosen = choose(config, paths, from, candidates, n, chosen);
-        if (!n_chosen) {
-            continue;
+        size_t n_chosen = choose(choice, from);
+        if (n_chosen) {
+            struct route *route = get_route(service, first, choice, n_chosen);
+            route->dpids[route->n_dpids++] = paths_dpid(choice->paths, from);
         }
-        size_t i = first;
-        while (i < service->n_routes
-               && !is_same_choice(service->routes[i], candidates, n,
-                                  chosen)) {
-            i++;
-        }
-        if (i == service->n_routes) {
-            struct route *route = create_route(candidates, n, chosen,
-                                               n_chosen);
-            route->dpids = xmalloc(paths_n_switches(paths)
-                                   * sizeof *route->dpids);
-            add_route(service, route);
-        }
-        struct route *route = service->routes[i];
-        route->dpids[route->n_dpids++] = paths_dpid(paths, from);
     }
-    free(chosen);
+    free(choice->instances);
+    free(choice->shares);
 }
 
 /* Tilings. */
@@ -492,7 +524,15 @@ compute_service(const struct routes *routes,
              end < n && same_class(&candidates[end], &candidates[i]); end++) {
             continue;
         }
-        compute_class(&routes->config, paths, &candidates[i], end - i, new);
+        struct choice choice = {
+            .policy = service->definition.policy != ROUTE_DEFAULT
+                      ? service->definition.policy : routes->config.policy,
+            .zones = routes->zones,
+            .paths = paths,
+            .candidates = &candidates[i],
+            .n = end - i,
+        };
+        compute_class(&choice, new);
     }
     free(candidates);
     for (size_t i = 0; i < new->n_routes; i++) {

@@ -8,7 +8,8 @@
  * several ports of one service and protocol counts once, with the largest of
  * the weights: the ports are inside, where no switch looks.
  *
- * Under most policies all switches see the same instances, so switches share
+ * Which instances a switch uses, with which weights, is for the service's
+ * policy to say (policy.h).  Under most policies all switches see the same instances, so switches share
  * their routes: a `struct route` is one set of instances with its tiling, and
  * a switch refers to one.
  *
@@ -26,6 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "controller/endpoint_id.h"
+#include "controller/policy.h"
 #include "controller/tiles.h"
 #include "ofp-ext/service_id.h"
 #include "openvswitch/hmap.h"
@@ -36,14 +38,11 @@ struct json;
 struct paths;
 struct registry;
 struct topology;
-
-enum route_policy {
-    ROUTE_SPREAD,  /* All instances, by weight. */
-    ROUTE_NEAREST, /* Those at the least distance, by weight. */
-};
+struct zones;
 
 struct routes_config {
-    enum route_policy policy;        /* Where no service says otherwise. */
+    enum route_policy policy;        /* Where no service says otherwise; not
+                                      * ROUTE_DEFAULT. */
     unsigned int tolerance_permille; /* Of shares, see tiles.h. */
 };
 
@@ -53,7 +52,7 @@ struct routes_config {
 struct route_target {
     struct endpoint_id endpoint;
     uint32_t key;        /* In the tiling: the identity address. */
-    uint32_t weight;     /* > 0. */
+    uint32_t weight;     /* > 0; what the policy makes of it. */
     struct in6_addr locator; /* IPv4 as ::ffff:a.b.c.d. */
     struct eth_addr mac;
     uint64_t dpid;       /* Where it is attached. */
@@ -84,6 +83,10 @@ struct routes;
 
 struct routes *routes_create(const struct routes_config *);
 void routes_destroy(struct routes *);
+
+/* The zones that ROUTE_LOCAL_FIRST goes by, from the next update on; they stay
+ * the caller's and must outlive it.  NULL: there are none. */
+void routes_set_zones(struct routes *, const struct zones *);
 
 /* Recomputes the routes of one service; a service that the registry does not
  * know has none.  True if something changed; then '*ret_old' is what was before

@@ -126,7 +126,8 @@ serve(int service, int instance, int weight)
     key.endpoint = host_id((service * 7 + instance * 13) % n_hosts);
     key.protocol = 6;
     key.port = 1000 + instance;
-    registry_register(registry, &key, name, weight, NULL);
+    registry_register(registry, &key, name,
+        &(struct registry_offer) {.weight = weight}, NULL);
 }
 
 /* Diffs and applies; returns the number of rules written. */

@@ -105,7 +105,9 @@ test_values(void)
         "policy: nearest\n"
         "hold_time: 0s\n"
         "limits: {registrations: 5, reset_pps: 7}\n"
-        "services: [web.shop.acme, acme]\n");
+        "services:\n"
+        "  - web.shop.acme\n"
+        "  - {name: acme, policy: local-first, datagram: true}\n");
 
     CU_ASSERT_FATAL(config != NULL);
     CU_ASSERT_EQUAL(config->openflow.n, 2);
@@ -129,6 +131,12 @@ test_values(void)
     CU_ASSERT_EQUAL(config->agents.max_instances, 5);
     CU_ASSERT_EQUAL(config->reset_pps, 7);
     CU_ASSERT_EQUAL(config->n_services, 2);
+    CU_ASSERT_STRING_EQUAL(config->services[0].name, "web.shop.acme");
+    CU_ASSERT_EQUAL(config->services[0].definition.policy, ROUTE_DEFAULT);
+    CU_ASSERT_STRING_EQUAL(config->services[1].name, "acme");
+    CU_ASSERT_EQUAL(config->services[1].definition.policy,
+                    ROUTE_LOCAL_FIRST);
+    CU_ASSERT(config->services[1].definition.datagram);
     controller_config_destroy(config);
 }
 
@@ -154,8 +162,11 @@ test_what_is_wrong(void)
     bad("sal_port: 0\n", "sal_port");
     bad("link_timeout: 5s\n", "three times link_probe_interval");
     bad("host_timeout: 60s\n", "host_probe_interval");
-    bad("policy: best\n", "spread or nearest");
+    bad("policy: best\n", "write spread, nearest");
     bad("services: [Web]\n", "'Web' is no service name");
+    bad("services: [{policy: spread}]\n", "\"name\" is missing");
+    bad("services: [{name: a, policy: x}]\n", "there is no policy 'x'");
+    bad("services: [{name: a, wieght: 1}]\n", "wieght");
     bad("services: web\n", "services");
     bad("limits: {reset_pps: x}\n", "reset_pps");
     bad("a: b\n", "known here: openflow");

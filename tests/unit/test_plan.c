@@ -142,10 +142,16 @@ key_of(int i, int service, int port)
 }
 
 static void
-serve(int i, int service, int port, int weight)
+offer(int i, int service, int port, const struct registry_offer *what)
 {
     struct registry_key key = key_of(i, service, port);
-    registry_register(registry, &key, names[service], weight, NULL);
+    registry_register(registry, &key, names[service], what, NULL);
+}
+
+static void
+serve(int i, int service, int port, int weight)
+{
+    offer(i, service, port, &(struct registry_offer) {.weight = weight});
 }
 
 /* A ring of switches, every second pair also linked across; 5 is stock. */
@@ -334,24 +340,51 @@ check_hosts(uint64_t from, const bool reached[SWITCHES + 1])
     }
 }
 
-/* Does 'i' serve exactly prefix 's' for 'protocol', as the SAL switch that
- * resolves for 'reached' should see it? */
-static bool
-is_instance(int i, int s, bool v6, uint8_t protocol, const bool reached[])
+/* Of 'i' among the instances of 's'; UINT32_MAX if it is none. */
+static uint32_t
+priority_of(int i, int s, bool v6, uint8_t protocol, const bool reached[])
 {
     struct in6_addr locator = locator_of(i, v6);
+    uint32_t priority = UINT32_MAX;
     if (!where_attached(&locator, reached)) {
-        return false;
+        return priority;
     }
     for (int port = 1; port <= 3; port++) {
         struct registry_key key = key_of(i, s, port);
         const struct registry_instance *instance = registry_instance(registry,
                                                                      &key);
-        if (instance && instance->weight && instance->protocol == protocol) {
-            return true;
+        if (instance && instance->offer.weight
+            && instance->protocol == protocol) {
+            priority = MIN(priority, instance->offer.priority);
         }
     }
-    return false;
+    return priority;
+}
+
+/* Does 'i' serve exactly prefix 's' for 'protocol', as the SAL switch that
+ * resolves for 'reached' should see it? */
+static bool
+is_instance(int i, int s, bool v6, uint8_t protocol, const bool reached[])
+{
+    return priority_of(i, s, v6, protocol, reached) <= UINT16_MAX;
+}
+
+/* The same where the policy may leave some out. */
+static bool
+is_chosen(int i, int s, bool v6, uint8_t protocol, const bool reached[])
+{
+    struct service_prefix prefix;
+    uint32_t own = priority_of(i, s, v6, protocol, reached);
+    service_prefix_from_name(names[s], &prefix);
+    const struct registry_service *service = registry_service(registry,
+                                                              &prefix);
+    for (int j = 0; j < HOSTS && service->definition.policy == ROUTE_FAILOVER;
+         j++) {
+        if (priority_of(j, s, v6, protocol, reached) < own) {
+            return false;
+        }
+    }
+    return own <= UINT16_MAX;
 }
 
 /* A SYN for names[s] must reach an instance of the longest prefix that has
@@ -389,7 +422,7 @@ check_service(uint64_t from, int s, bool v6, uint8_t protocol,
     CU_ASSERT_FATAL(i >= 0 && i < HOSTS);
     struct in6_addr own = locator_of(i, v6);
     CU_ASSERT(ipv6_addr_equals(&locator, &own));
-    CU_ASSERT(is_instance(i, best, v6, protocol, reached));
+    CU_ASSERT(is_chosen(i, best, v6, protocol, reached));
     CU_ASSERT_EQUAL(end, where_attached(&locator, reached));
 }
 
@@ -786,6 +819,18 @@ random_topology_event(void)
 }
 
 static void
+random_definition(int s)
+{
+    struct service_definition definition = {
+        .policy = unit_random_below(ROUTE_LOCAL_FIRST + 1)};
+    if (unit_random_below(3)) {
+        registry_define(registry, names[s], &definition);
+    } else {
+        registry_undefine(registry, names[s]);
+    }
+}
+
+static void
 random_host_event(void)
 {
     int i = unit_random_below(HOSTS), s = unit_random_below(SERVICES);
@@ -818,8 +863,17 @@ random_host_event(void)
         registry_renew(registry, &id, 1); /* Its lease ends. */
         registry_run(registry, 1);
         break;
+    case 8:
+        if (!unit_random_below(10)) {
+            random_definition(s);
+        } else {
+            static const char *const zones[] = {"", "east", "west"};
+            registry_set_zone(registry, &id, zones[unit_random_below(3)]);
+        }
+        break;
     default:
-        serve(i, s, port, unit_random_below(5));
+        offer(i, s, port, &(struct registry_offer) {
+            unit_random_below(5), unit_random_below(3), unit_random_below(4)});
         break;
     }
 }

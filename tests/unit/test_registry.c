@@ -62,7 +62,8 @@ static int
 serve(int i, const char *name, int port, int weight)
 {
     struct registry_key key = key_of(i, name, port);
-    return registry_register(registry, &key, name, weight, NULL);
+    return registry_register(registry, &key, name,
+        &(struct registry_offer) {.weight = weight}, NULL);
 }
 
 static int
@@ -105,7 +106,8 @@ test_register(void)
     CU_ASSERT_EQUAL(take(&exists, &names), 0);
     CU_ASSERT_EQUAL(serve(1, "web.shop.acme", 0, 1), -EINVAL);
     struct registry_key key = key_of(1, "web.shop.acme", 80);
-    CU_ASSERT_EQUAL(registry_register(registry, &key, "x.shop.acme", 1, NULL),
+    CU_ASSERT_EQUAL(registry_register(registry, &key, "x.shop.acme",
+        &(struct registry_offer) {.weight = 1}, NULL),
                     -EINVAL);
     CU_ASSERT_EQUAL(hmap_count(registry_services(registry)), 0);
 
@@ -115,7 +117,7 @@ test_register(void)
     CU_ASSERT_STRING_EQUAL(service("web.shop.acme")->name, "web.shop.acme");
     CU_ASSERT(address_pool_contains(services,
                                     service("web.shop.acme")->service_v4));
-    CU_ASSERT_EQUAL(registry_instance(registry, &key)->weight, 3);
+    CU_ASSERT_EQUAL(registry_instance(registry, &key)->offer.weight, 3);
 
     /* The same again is no change; another weight is, but not of names. */
     CU_ASSERT_EQUAL(serve(1, "web.shop.acme", 80, 3), 0);
@@ -142,7 +144,8 @@ test_register_by_prefix(void)
     begin(1, 0);
     struct registry_key key = key_of(1, "web.shop.acme", 80);
     const struct registry_service *s;
-    CU_ASSERT_EQUAL(registry_register(registry, &key, NULL, 1, &s), 0);
+    CU_ASSERT_EQUAL(registry_register(registry, &key, NULL,
+        &(struct registry_offer) {.weight = 1}, &s), 0);
     CU_ASSERT_PTR_NULL(s->name);
     uint32_t address = s->service_v4;
     CU_ASSERT_EQUAL(serve(1, "web.shop.acme", 81, 1), 0);
@@ -188,7 +191,7 @@ test_lease(void)
 
     /* The service is still known: clients are refused, not told NXDOMAIN. */
     CU_ASSERT_EQUAL(take(&exists, &names), 1);
-    CU_ASSERT(exists && !names);
+    CU_ASSERT(exists && names); /* It has no ports any more. */
     CU_ASSERT_PTR_NOT_NULL_FATAL(service("web.shop.acme"));
     CU_ASSERT_EQUAL(service("web.shop.acme")->n_instances, 0);
     stop();
@@ -200,8 +203,8 @@ test_define(void)
     bool exists, names;
 
     start();
-    CU_ASSERT_EQUAL(registry_define(registry, "Web"), -EINVAL);
-    CU_ASSERT_EQUAL(registry_define(registry, "web.shop.acme"), 0);
+    CU_ASSERT_EQUAL(registry_define(registry, "Web", NULL), -EINVAL);
+    CU_ASSERT_EQUAL(registry_define(registry, "web.shop.acme", NULL), 0);
     CU_ASSERT_EQUAL(take(&exists, &names), 1);
     CU_ASSERT(exists && names);
     begin(1, 0);
@@ -327,7 +330,7 @@ model_compare(const struct model *m)
                 struct registry_key key = key_of(e, names[s], p + 1);
                 const struct registry_instance *i
                     = registry_instance(registry, &key);
-                CU_ASSERT_EQUAL(i ? i->weight : -1, m->weight[e][s][p]);
+                CU_ASSERT_EQUAL(i ? i->offer.weight : -1, m->weight[e][s][p]);
             }
         }
     }
@@ -438,7 +441,47 @@ test_identity_v6_collision(void)
     stop();
 }
 
-UNIT_MAIN("registry", UNIT_TEST(test_identity_v6_collision), UNIT_TEST(test_register),
+/* What configuration says of a service, and what endpoints say of themselves. */
+static void
+test_definitions_and_zones(void)
+{
+    bool exists, names;
+    start();
+    struct service_definition definition = {ROUTE_FAILOVER, 3, true};
+    struct endpoint_id id = endpoint(1);
+    begin(1, 0);
+    serve(1, "web.shop.acme", 80, 1);
+    CU_ASSERT_EQUAL(take(&exists, &names), 1);
+    CU_ASSERT_EQUAL(registry_define(registry, "web.shop.acme", &definition),
+                    0);
+    CU_ASSERT(take(&exists, &names) == 1 && names);
+    CU_ASSERT_EQUAL(service("web.shop.acme")->definition.path_class, 3);
+    CU_ASSERT_EQUAL(registry_define(registry, "web.shop.acme", &definition),
+                    0);
+    CU_ASSERT_EQUAL(take(&exists, &names), 0);
+    CU_ASSERT_EQUAL(registry_undefine(registry, "web.shop.acme"), 0);
+    CU_ASSERT(take(&exists, &names) == 1 && names);
+    CU_ASSERT_EQUAL(service("web.shop.acme")->definition.policy,
+                    ROUTE_DEFAULT);
+
+    /* A zone changes what the endpoint serves. */
+    uint64_t generation = registry_zones_generation(registry);
+    registry_set_zone(registry, &id, "east");
+    CU_ASSERT(registry_zones_generation(registry) != generation);
+    CU_ASSERT(take(&exists, &names) == 1 && !names);
+    registry_set_zone(registry, &id, "east");
+    CU_ASSERT_EQUAL(take(&exists, &names), 0);
+
+    /* A second port is news for agents, a second instance of it is not. */
+    begin(2, 0);
+    serve(2, "web.shop.acme", 80, 1);
+    CU_ASSERT(take(&exists, &names) == 1 && !names);
+    serve(2, "web.shop.acme", 81, 1);
+    CU_ASSERT(take(&exists, &names) == 1 && names);
+    stop();
+}
+
+UNIT_MAIN("registry", UNIT_TEST(test_definitions_and_zones), UNIT_TEST(test_identity_v6_collision), UNIT_TEST(test_register),
           UNIT_TEST(test_register_by_prefix), UNIT_TEST(test_lease),
           UNIT_TEST(test_define), UNIT_TEST(test_remove_endpoint),
           UNIT_TEST(test_names_of_endpoints), UNIT_TEST(test_show),

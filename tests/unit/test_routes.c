@@ -6,6 +6,7 @@
 #include "controller/registry.h"
 #include "controller/routes.h"
 #include "controller/topology.h"
+#include "controller/zones.h"
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/json.h"
 #include "tests/unit/topology_builder.h"
@@ -78,7 +79,8 @@ static void
 serve(int i, const char *name, int protocol, int port, int weight)
 {
     struct registry_key key = key_of(i, name, protocol, port);
-    CU_ASSERT_EQUAL(registry_register(registry, &key, name, weight, NULL), 0);
+    CU_ASSERT_EQUAL(registry_register(registry, &key, name,
+        &(struct registry_offer) {.weight = weight}, NULL), 0);
 }
 
 static bool
@@ -370,7 +372,47 @@ test_random(void)
     stop();
 }
 
-UNIT_MAIN("routes", UNIT_TEST(test_spread), UNIT_TEST(test_protocols),
+/* The switches' zones are those of most hosts there; who is not local gets
+ * nothing until the local ones are full. */
+static void
+test_local_first(void)
+{
+    static const char *const zones[] = {"", "east", "west", "east"};
+    const struct service_definition definition = {.policy
+                                                  = ROUTE_LOCAL_FIRST};
+    start(ROUTE_SPREAD);
+    registry_define(registry, "web", &definition);
+    for (int i = 1; i <= 3; i++) {
+        struct endpoint_id id = build_endpoint_id(i);
+        session(i);
+        attach(i, i);
+        registry_set_zone(registry, &id, zones[i]);
+        serve(i, "web", 6, 80, 4);
+    }
+    struct zones *computed = zones_compute(registry, topology, paths);
+    CU_ASSERT_STRING_EQUAL(zones_of(computed, 0), "east");
+    CU_ASSERT_STRING_EQUAL(zones_of(computed, 1), "west");
+    routes_set_zones(routes, computed);
+    CU_ASSERT(update("web"));
+    CU_ASSERT_EQUAL(share(at(1, "web", 6), 1), TILES_MAX / 2);
+    CU_ASSERT_EQUAL(share(at(1, "web", 6), 2), 0);
+    CU_ASSERT_EQUAL(share(at(2, "web", 6), 2), TILES_MAX);
+    CU_ASSERT_EQUAL(at(1, "web", 6), at(3, "web", 6));
+
+    /* Of west's load of 4, 1 stays. */
+    struct registry_key key = key_of(2, "web", 6, 80);
+    registry_register(registry, &key, "web",
+        &(struct registry_offer) {.weight = 4, .capacity = 1}, NULL);
+    CU_ASSERT(update("web"));
+    CU_ASSERT_EQUAL(share(at(2, "web", 6), 2), TILES_MAX / 4);
+    CU_ASSERT_EQUAL(share(at(2, "web", 6), 1),
+                    share(at(2, "web", 6), 3));
+    routes_set_zones(routes, NULL);
+    zones_destroy(computed);
+    stop();
+}
+
+UNIT_MAIN("routes", UNIT_TEST(test_local_first), UNIT_TEST(test_spread), UNIT_TEST(test_protocols),
           UNIT_TEST(test_nearest), UNIT_TEST(test_partition),
           UNIT_TEST(test_memory), UNIT_TEST(test_show),
           UNIT_TEST(test_random))
