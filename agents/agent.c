@@ -497,7 +497,7 @@ create(uv_loop_t *loop, struct agent_config *config)
     local_services_init(&agent->masked);
     host_tables_init(&agent->installed);
     ovs_list_init(&agent->waiters);
-    ovs_list_init(&agent->tops);
+    ovs_list_init(&agent->walks);
     leases_init(&agent->leases, config->dns.lease_pool,
                 config->dns.lease_pool_len);
     for (size_t i = 0; (timer = timer_at(agent, i)); i++) {
@@ -516,7 +516,7 @@ close_all(struct agent *agent)
 
     agent->stopping = true;
     agent_waiters_fail_all(agent);
-    agent_tops_fail_all(agent);
+    agent_walks_fail_all(agent);
     if (agent->session) {
         controller_session_stop(agent->session);
     }

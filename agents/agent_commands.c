@@ -6,8 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "agents/flow_filter.h"
-#include "agents/flow_top.h"
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/json.h"
 #include "openvswitch/vlog.h"
@@ -20,8 +18,6 @@ VLOG_DEFINE_THIS_MODULE(commands);
 #define WAIT_MAX_MS 30000
 #define ACKNOWLEDGE_MAX_MS 3000
 #define WAITERS_INTERVAL_MS 250
-
-#define TOP_INTERVAL_MS 1000
 
 /* A register or unregister command whose outcome is not known yet. */
 struct waiter {
@@ -490,138 +486,6 @@ show_counters(struct control_call *call, int argc, const char *const argv[],
     reply_ds(call, &out);
 }
 
-static struct json *
-dump_flows(struct agent *agent)
-{
-    struct ds dump = DS_EMPTY_INITIALIZER;
-
-    datapath_format_flows(agent->datapath, true, &dump);
-    struct json *flows = json_from_string(ds_cstr(&dump));
-    ds_destroy(&dump);
-    return flows;
-}
-
-static void
-show_flows(struct control_call *call, int argc, const char *const argv[],
-           void *agent_)
-{
-    struct agent *agent = agent_;
-    struct ds out = DS_EMPTY_INITIALIZER;
-    struct flow_filter filter;
-    char *error = flow_filter_parse(argc, argv, &filter);
-
-    if (error) {
-        control_usage(call, error);
-        free(error);
-        return;
-    }
-    struct json *flows = dump_flows(agent);
-    flow_filter_print(&filter, flows, &agent->state.names,
-                      control_wants_json(call), &out);
-    json_destroy(flows);
-    reply_ds(call, &out);
-}
-
-/* The busiest flows, over a second.  A command of its own timer: the loop
- * goes on meanwhile. */
-struct top_call {
-    uv_timer_t timer;
-    struct agent *agent;
-    struct ovs_list node; /* In agent->tops. */
-    struct control_call *call;
-    struct flow_top *top;
-    int64_t started_ms;
-    unsigned int n;
-};
-
-static void
-top_closed(uv_handle_t *handle)
-{
-    struct top_call *top = handle->data;
-
-    flow_top_destroy(top->top);
-    free(top);
-}
-
-static void
-top_end(struct top_call *top)
-{
-    ovs_list_remove(&top->node);
-    uv_close((uv_handle_t *) &top->timer, top_closed);
-}
-
-static void
-top_timer(uv_timer_t *timer)
-{
-    struct top_call *top = timer->data;
-    struct agent *agent = top->agent;
-    struct ds out = DS_EMPTY_INITIALIZER;
-    struct json *flows = dump_flows(agent);
-
-    flow_top_print(top->top, flows, agent_now(agent) - top->started_ms, top->n,
-                   &agent->state.names, control_wants_json(top->call), &out);
-    json_destroy(flows);
-    reply_ds(top->call, &out);
-    top_end(top);
-}
-
-void
-agent_tops_fail_all(struct agent *agent)
-{
-    struct top_call *top;
-
-    LIST_FOR_EACH_SAFE (top, node, &agent->tops) {
-        control_fail(top->call, "the agent stops");
-        top_end(top);
-    }
-}
-
-static void
-show_top(struct control_call *call, int argc, const char *const argv[],
-         void *agent_)
-{
-    struct agent *agent = agent_;
-    unsigned int n = 20;
-    char *error = argc ? parse_number("N", argv[0], 1, 100000, &n) : NULL;
-
-    if (error || agent->stopping) {
-        control_usage(call, error ? error : "the agent stops");
-        free(error);
-        return;
-    }
-    struct top_call *top = xzalloc(sizeof *top);
-    struct json *flows = dump_flows(agent);
-    top->agent = agent;
-    top->call = call;
-    top->n = n;
-    top->top = flow_top_create(flows);
-    json_destroy(flows);
-    uv_update_time(agent->loop); /* A large dump takes its time. */
-    top->started_ms = agent_now(agent);
-    ovs_list_push_back(&agent->tops, &top->node);
-    uv_timer_init(agent->loop, &top->timer);
-    top->timer.data = top;
-    uv_timer_start(&top->timer, top_timer, TOP_INTERVAL_MS, 0);
-}
-
-/* LOCAL:PORT REMOTE:PORT, as the application's socket has them. */
-static void
-peer(struct control_call *call, int argc, const char *const argv[],
-     void *agent_)
-{
-    struct agent *agent = agent_;
-    struct ds out = DS_EMPTY_INITIALIZER;
-    struct json *flows = dump_flows(agent);
-    bool found = flow_filter_print_peer(flows, argv[0], argv[1], &out);
-    json_destroy(flows);
-    if (found) {
-        reply_ds(call, &out);
-    } else {
-        control_fail(call, "there is no such flow");
-        ds_destroy(&out);
-    }
-}
-
 static void
 metrics(struct control_call *call, int argc, const char *const argv[],
         void *agent)
@@ -746,13 +610,14 @@ const struct control_command agent_commands[] = {
     {"show services", "", "services of this host", 0, 0, show_services},
     {"show names", "", "all services' names, addresses and IDs", 0, 0,
      show_names},
-    {"flows", "[KEY=VALUE]... [--count]", "flows of the data plane", 0, -1,
-     show_flows},
-    {"show flows", "[KEY=VALUE]... [--count]", "same as flows", 0, -1,
-     show_flows},
-    {"top", "[N]", "the N (20) busiest flows, over a second", 0, 1, show_top},
+    {"flows", "[KEY=VALUE]... [--limit N] [--count]", "flows of the data plane", 0, -1,
+     agent_flows_command},
+    {"show flows", "[KEY=VALUE]... [--limit N] [--count]", "same as flows", 0, -1,
+     agent_flows_command},
+    {"top", "[N]", "the N (20) busiest flows, over a second", 0, 1,
+     agent_top_command},
     {"peer", "LOCAL:PORT REMOTE:PORT", "the other end of a connection", 2, 2,
-     peer},
+     agent_peer_command},
     {"metrics", "", "figures in Prometheus' format", 0, 0, metrics},
     {"show counters", "", "counters", 0, 0, show_counters},
     {"show status", "", "same as status", 0, 0, show_status},

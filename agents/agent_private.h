@@ -60,7 +60,7 @@ struct agent {
     struct metrics_server *metrics; /* NULL if not wanted. */
     struct control_server *control;
     struct ovs_list waiters; /* Commands that wait; agent_commands.c. */
-    struct ovs_list tops;    /* The same, of "top". */
+    struct ovs_list walks;   /* Commands that look at flows; agent_flows.c. */
 
     uv_timer_t session_timer, probe_timer, apply_timer, save_timer;
     uv_timer_t waiter_timer, stop_timer, drain_timer;
@@ -106,7 +106,15 @@ void agent_probe_arm(struct agent *);
 extern const struct control_command agent_commands[];
 void agent_waiters_run(struct agent *);
 void agent_waiters_fail_all(struct agent *);
-void agent_tops_fail_all(struct agent *);
+
+/* agent_flows.c: commands that look at all flows. */
+void agent_flows_command(struct control_call *, int argc,
+                         const char *const argv[], void *agent);
+void agent_top_command(struct control_call *, int argc,
+                       const char *const argv[], void *agent);
+void agent_peer_command(struct control_call *, int argc,
+                        const char *const argv[], void *agent);
+void agent_walks_fail_all(struct agent *);
 
 /* agent_show.c. */
 void agent_show_services(struct agent *, bool json, struct ds *);

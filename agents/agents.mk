@@ -17,7 +17,9 @@ AGENT_SRCS := \
     agents/dns_answer.c \
     agents/dns_forward.c \
     agents/dns_server.c \
+    agents/agent_flows.c \
     agents/flow_filter.c \
+    agents/flow_format.c \
     agents/flow_top.c \
     agents/leases.c \
     agents/local_services.c \
@@ -31,7 +33,8 @@ AGENT_SRCS := \
 LIBAGENT := $(BUILD)/lib/libagent.a
 
 PURE += agents/controller_session.c agents/desired.c agents/dns_answer.c \
-        agents/flow_filter.c agents/flow_top.c agents/leases.c agents/local_services.c agents/names.c agents/probe.c \
+        agents/flow_filter.c agents/flow_format.c agents/flow_top.c \
+        agents/leases.c agents/local_services.c agents/names.c agents/probe.c \
         agents/registrations.c agents/uplink_policy.c
 
 AGENT_TESTS := test_names test_probe test_local_services \

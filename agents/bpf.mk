@@ -11,6 +11,7 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror \
               -I/usr/include/$(shell $(CC) -print-multiarch 2>/dev/null || :)
 
 DATAPATH_SRCS := agents/datapath.c agents/datapath_attach.c \
+                 agents/datapath_cursor.c \
                  agents/datapath_device.c agents/datapath_dump.c \
                  agents/datapath_ethtool.c agents/datapath_flows.c \
                  agents/datapath_tables.c agents/datapath_uplink.c

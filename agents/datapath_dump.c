@@ -10,9 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "agents/datapath_cursor.h"
+#include "agents/flow_format.h"
 #include "agents/sal.skel.h"
 #include "openvswitch/json.h"
-#include "ofp-ext/service_id.h"
 #include "util.h"
 
 static const struct {
@@ -22,18 +23,6 @@ static const struct {
     SAL_COUNTERS(X)
 #undef X
 };
-
-/* A dump must end even while entries come and go. */
-enum { MAX_DUMPED_FLOWS = 4 << 20 };
-
-static const char *
-format_addr(const struct sal_addr *addr, char buf[INET6_ADDRSTRLEN])
-{
-    if (!addr->w[0] && !addr->w[1] && addr->w[2] == htonl(SAL_ADDR_MAPPED)) {
-        return inet_ntop(AF_INET, &addr->w[3], buf, INET6_ADDRSTRLEN);
-    }
-    return inet_ntop(AF_INET6, addr, buf, INET6_ADDRSTRLEN);
-}
 
 static void
 put_json(struct json *json, struct ds *out)
@@ -53,7 +42,7 @@ static void
 put_addr(struct json *object, const char *name, const struct sal_addr *addr)
 {
     char buf[INET6_ADDRSTRLEN];
-    json_object_put_string(object, name, format_addr(addr, buf));
+    json_object_put_string(object, name, sal_addr_format(addr, buf));
 }
 
 /* Counters. */
@@ -107,172 +96,51 @@ now_ns(void)
     return now.tv_sec * 1000000000ULL + now.tv_nsec;
 }
 
-static const char *
-state_name(const struct sal_flow *flow)
+void
+datapath_format_flows(struct datapath *dp, bool as_json, struct ds *out)
 {
-    switch (flow->state) {
-    case SAL_FLOW_HALF_OPEN:
-        return "half-open";
-    case SAL_FLOW_BOUND:
-        return "bound";
-    case SAL_FLOW_CLOSING:
-        return "closing";
-    default:
-        return "unknown";
-    }
-}
+    struct json *array = as_json ? json_array_create_empty() : NULL;
+    struct flow_cursor *cursor = flow_cursor_open(dp);
+    const struct sal_flow *flows;
+    uint64_t now = now_ns();
+    size_t n;
 
-static struct json *
-tuple_to_json(const struct sal_tuple *tuple)
-{
-    struct json *object = json_object_create();
-    put_addr(object, "local", &tuple->local);
-    put_addr(object, "remote", &tuple->remote);
-    put_u64(object, "local_port", ntohs(tuple->lport));
-    put_u64(object, "remote_port", ntohs(tuple->rport));
-    put_u64(object, "protocol", tuple->proto);
-    return object;
-}
-
-static void
-service_to_string(const struct sal_flow *flow, char text[SERVICE_PREFIX_STRLEN])
-{
-    struct service_prefix prefix = {.len = SAL_SERVICE_ID_BITS};
-    memcpy(prefix.id.bytes, flow->service_id, sizeof prefix.id.bytes);
-    service_prefix_format(&prefix, text);
-}
-
-/* "" while it is unknown. */
-static void
-format_endpoint(const struct sal_flow *flow,
-                char text[2 * SAL_ENDPOINT_ID_LEN + 1])
-{
-    static const uint8_t none[SAL_ENDPOINT_ID_LEN];
-
-    text[0] = '\0';
-    if (memcmp(flow->peer_endpoint, none, sizeof none)) {
-        for (int i = 0; i < SAL_ENDPOINT_ID_LEN; i++) {
-            sprintf(text + 2 * i, "%02x", flow->peer_endpoint[i]);
+    while ((n = flow_cursor_next(cursor, &flows))) {
+        for (size_t i = 0; i < n; i++) {
+            if (as_json) {
+                json_array_add(array, flow_to_json(&flows[i], now));
+            } else {
+                flow_put_text(&flows[i], NULL, now, out);
+            }
         }
     }
-}
-
-static struct json *
-flow_to_json(const struct sal_flow *flow, uint64_t now)
-{
-    struct json *object = json_object_create();
-    char service[SERVICE_PREFIX_STRLEN], id[16];
-    char endpoint[2 * SAL_ENDPOINT_ID_LEN + 1];
-    service_to_string(flow, service);
-    snprintf(id, sizeof id, "0x%08x", ntohl(flow->id));
-    json_object_put_string(object, "id", id);
-    snprintf(id, sizeof id, "0x%08x", ntohl(flow->peer_id));
-    json_object_put_string(object, "peer_id", id);
-    json_object_put_string(object, "state", state_name(flow));
-    json_object_put_string(object, "role", flow->flags & SAL_FLOW_SERVER
-                                           ? "server" : "client");
-    json_object_put_string(object, "service", service);
-    json_object_put(object, "inner", tuple_to_json(&flow->local));
-    json_object_put(object, "wire", tuple_to_json(&flow->wire));
-    put_addr(object, "own_locator", &flow->own_locator);
-    put_addr(object, "peer_locator", &flow->peer_locator);
-    format_endpoint(flow, endpoint);
-    json_object_put_string(object, "peer_endpoint", endpoint);
-    put_u64(object, "group", flow->group);
-    put_u64(object, "peer_port", ntohs(flow->peer_port));
-    put_u64(object, "udp_source", ntohs(flow->entropy));
-    put_u64(object, "peer_port", ntohs(flow->peer_port));
-    put_u64(object, "ifindex", flow->ifindex);
-    put_u64(object, "age_ms", (now - flow->created_ns) / 1000000);
-    put_u64(object, "in_packets", flow->in_packets);
-    put_u64(object, "in_bytes", flow->in_bytes);
-    put_u64(object, "out_packets", flow->out_packets);
-    put_u64(object, "out_bytes", flow->out_bytes);
-    return object;
-}
-
-static void
-flow_to_text(const struct sal_flow *flow, uint64_t now, struct ds *out)
-{
-    char local[INET6_ADDRSTRLEN], remote[INET6_ADDRSTRLEN];
-    char peer[INET6_ADDRSTRLEN], service[SERVICE_PREFIX_STRLEN];
-    service_to_string(flow, service);
-    ds_put_format(out,
-                  "%08x %-9s %s %s:%u %s %s:%u peer %s/%08x age %.1fs "
-                  "in %"PRIu64"/%"PRIu64" out %"PRIu64"/%"PRIu64
-                  " service %.18s...\n",
-                  ntohl(flow->id), state_name(flow),
-                  flow->local.proto == IPPROTO_TCP ? "tcp" : "udp",
-                  format_addr(&flow->local.local, local),
-                  ntohs(flow->local.lport),
-                  flow->flags & SAL_FLOW_SERVER ? "<-" : "->",
-                  format_addr(&flow->local.remote, remote),
-                  ntohs(flow->local.rport),
-                  format_addr(&flow->peer_locator, peer),
-                  ntohl(flow->peer_id), (now - flow->created_ns) / 1e9,
-                  flow->in_packets, flow->in_bytes, flow->out_packets,
-                  flow->out_bytes, service);
-}
-
-/* Calls 'visit' for each flow of map 'fd'; returns their number. */
-static uint64_t
-for_each_flow(int fd, void (*visit)(const struct sal_flow *, void *aux),
-              void *aux)
-{
-    uint64_t n = 0;
-    uint32_t key, next;
-    void *prev = NULL;
-    while (n < MAX_DUMPED_FLOWS && !bpf_map_get_next_key(fd, prev, &next)) {
-        struct sal_flow flow;
-        key = next;
-        prev = &key;
-        if (!visit) {
-            n++;
-        } else if (!bpf_map_lookup_elem(fd, &key, &flow)) {
-            visit(&flow, aux);
-            n++;
-        }
+    flow_cursor_close(cursor);
+    if (as_json) {
+        put_json(array, out);
     }
-    return n;
+}
+
+/* How many flows there are, by table. */
+static void
+count_flows(const struct datapath *dp, uint64_t *ret_bound, uint64_t *ret_half)
+{
+    struct flow_cursor *cursor = flow_cursor_open(dp);
+    const struct sal_flow *flows;
+    size_t n;
+
+    *ret_bound = *ret_half = 0;
+    while ((n = flow_cursor_next(cursor, &flows))) {
+        *(flow_cursor_in_bound(cursor) ? ret_bound : ret_half) += n;
+    }
+    flow_cursor_close(cursor);
 }
 
 uint64_t
 datapath_n_flows(const struct datapath *dp)
 {
-    return for_each_flow(bpf_map__fd(dp->skeleton->maps.sal_flows), NULL,
-                         NULL);
-}
-
-struct flow_dump {
-    struct json *array; /* NULL: text. */
-    struct ds *out;
-    uint64_t now;
-};
-
-static void
-dump_flow(const struct sal_flow *flow, void *dump_)
-{
-    struct flow_dump *dump = dump_;
-    if (dump->array) {
-        json_array_add(dump->array, flow_to_json(flow, dump->now));
-    } else {
-        flow_to_text(flow, dump->now, dump->out);
-    }
-}
-
-void
-datapath_format_flows(struct datapath *dp, bool as_json, struct ds *out)
-{
-    struct flow_dump dump = {
-        .array = as_json ? json_array_create_empty() : NULL,
-        .out = out,
-        .now = now_ns()};
-    for_each_flow(bpf_map__fd(dp->skeleton->maps.sal_flows), dump_flow, &dump);
-    for_each_flow(bpf_map__fd(dp->skeleton->maps.sal_half_flows), dump_flow,
-                  &dump);
-    if (as_json) {
-        put_json(dump.array, out);
-    }
+    uint64_t bound, half;
+    count_flows(dp, &bound, &half);
+    return bound;
 }
 
 /* Status. */
@@ -330,11 +198,11 @@ status_to_json(struct datapath *dp)
     json_object_put(status, "uplinks", uplinks_to_json(dp));
 
     const struct bpf_map *flows = dp->skeleton->maps.sal_flows;
-    put_u64(status, "flows", for_each_flow(bpf_map__fd(flows), NULL, NULL));
+    uint64_t bound, half;
+    count_flows(dp, &bound, &half);
+    put_u64(status, "flows", bound);
     put_u64(status, "max_flows", bpf_map__max_entries(flows));
-    put_u64(status, "half_flows",
-            for_each_flow(bpf_map__fd(dp->skeleton->maps.sal_half_flows),
-                          NULL, NULL));
+    put_u64(status, "half_flows", half);
     return status;
 }
 

@@ -8,12 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "agents/datapath_cursor.h"
 #include "agents/datapath_private.h"
 #include "agents/sal.skel.h"
 #include "util.h"
-
-/* Flows read by one system call. */
-enum { VISIT_BATCH = 512 };
 
 static uint64_t
 now_ns(void)
@@ -110,41 +108,20 @@ visit_flows(const struct sal_flow *flows, size_t n, const struct visit *visit)
     }
 }
 
-/* A bucket that holds more than a batch makes the kernel say ENOSPC, and the
- * next try has more room. */
-static void
-visit_map(int fd, const struct visit *visit)
-{
-    uint32_t cursor, size = VISIT_BATCH;
-    bool started = false;
-    int error = 0;
-
-    while (!error && size <= VISIT_BATCH << 8) {
-        struct sal_flow *flows = xmalloc(size * sizeof *flows);
-        uint32_t *keys = xmalloc(size * sizeof *keys);
-        uint32_t n = size;
-        error = bpf_map_lookup_batch(fd, started ? &cursor : NULL, &cursor,
-                                     keys, flows, &n, NULL);
-        if (error == -ENOSPC) {
-            size *= 2;
-            error = 0;
-        } else if (!error || error == -ENOENT) {
-            started = true;
-            visit_flows(flows, n, visit);
-        }
-        free(keys);
-        free(flows);
-    }
-}
-
 void
 datapath_flows_visit(struct datapath *dp,
                      void (*callback)(const struct datapath_flow *, void *),
                      void *aux)
 {
     const struct visit visit = {callback, aux, sal_port_of(dp)};
-    visit_map(bpf_map__fd(dp->skeleton->maps.sal_flows), &visit);
-    visit_map(bpf_map__fd(dp->skeleton->maps.sal_half_flows), &visit);
+    struct flow_cursor *cursor = flow_cursor_open(dp);
+    const struct sal_flow *flows;
+    size_t n;
+
+    while ((n = flow_cursor_next(cursor, &flows))) {
+        visit_flows(flows, n, &visit);
+    }
+    flow_cursor_close(cursor);
 }
 
 /* Moves up to SAL_MOVE_MAX flows. */

@@ -8,6 +8,7 @@
  *     datapath_uplink.c  which interfaces carry SAL
  *     datapath_tables.c  host tables <-> maps
  *     datapath_flows.c   single flows: news, look, move
+ *     datapath_cursor.c  all flows, a batch at a time
  *     datapath_dump.c    state for people and for programs */
 #ifndef SALIENT_DATAPATH_PRIVATE_H
 #define SALIENT_DATAPATH_PRIVATE_H 1

@@ -1,11 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agents/flow_filter.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
+#include "agents/flow_format.h"
 #include "agents/local_services.h"
-#include "openvswitch/json.h"
 #include "util.h"
+
+static char *
+parse_number(const char *what, const char *value, unsigned int max,
+             unsigned int *ret)
+{
+    unsigned int number;
+
+    if (value[strspn(value, "0123456789")] || !str_to_uint(value, 10, &number)
+        || !number || number > max) {
+        return xasprintf("%s: \"%.40s\" is not 1 to %u", what, value, max);
+    }
+    *ret = number;
+    return NULL;
+}
+
+static char *
+parse_address(const char *what, const char *value, struct sal_addr *ret)
+{
+    return (sal_addr_parse(value, ret)
+                ? NULL
+                : xasprintf("%s: \"%.60s\" is no address", what, value));
+}
+
+static char *
+parse_state(const char *value, int *ret_state)
+{
+    for (int state = SAL_FLOW_HALF_OPEN; state <= SAL_FLOW_CLOSING; state++) {
+        struct sal_flow flow = {.state = state};
+        if (!strcmp(value, flow_state_name(&flow))) {
+            *ret_state = state;
+            return NULL;
+        }
+    }
+    return xasprintf("state: \"%.40s\" is none of half-open, bound, closing",
+                     value);
+}
 
 static char *
 parse_filter(const char *arg, struct flow_filter *filter)
@@ -13,28 +50,32 @@ parse_filter(const char *arg, struct flow_filter *filter)
     const char *equals = strchr(arg, '=');
     const char *value = equals ? equals + 1 : "";
     size_t len = equals ? equals - arg : 0;
-    unsigned int port;
+    unsigned int port = 0;
 
 #define KEY_IS(KEY) (len == strlen(KEY) && !strncmp(arg, KEY, len))
     if (!strcmp(arg, "--count")) {
         filter->count = true;
+    } else if (KEY_IS("--limit")) {
+        return parse_number("--limit", value, FLOW_FILTER_LIMIT_MAX,
+                            &filter->limit);
     } else if (KEY_IS("state")) {
-        filter->state = value;
+        return parse_state(value, &filter->state);
     } else if (KEY_IS("peer")) {
-        filter->peer = value;
+        filter->by_peer = true;
+        return parse_address("peer", value, &filter->peer);
     } else if (KEY_IS("address")) {
-        filter->address = value;
+        filter->by_address = true;
+        return parse_address("address", value, &filter->address);
     } else if (KEY_IS("role")) {
-        filter->role = value;
+        filter->role = value[0];
         if (strcmp(value, "client") && strcmp(value, "server")) {
             return xasprintf("role: \"%.40s\" is neither client nor server",
                              value);
         }
     } else if (KEY_IS("port")) {
-        if (!str_to_uint(value, 10, &port) || !port || port > UINT16_MAX) {
-            return xasprintf("port: \"%.40s\" is not 1 to 65535", value);
-        }
+        char *error = parse_number("port", value, UINT16_MAX, &port);
         filter->port = port;
+        return error;
     } else if (KEY_IS("proto")) {
         filter->protocol = local_service_protocol(value);
         if (!filter->protocol) {
@@ -49,7 +90,8 @@ parse_filter(const char *arg, struct flow_filter *filter)
         }
     } else {
         return xasprintf("\"%.40s\" is no filter; use state=, service=, "
-                         "peer=, address=, port=, proto=, role=, --count",
+                         "peer=, address=, port=, proto=, role=, --count, "
+                         "--limit N",
                          arg);
     }
 #undef KEY_IS
@@ -61,176 +103,50 @@ flow_filter_parse(int argc, const char *const argv[],
                   struct flow_filter *filter)
 {
     memset(filter, 0, sizeof *filter);
+    filter->limit = FLOW_FILTER_LIMIT;
     for (int i = 0; i < argc; i++) {
-        char *error = parse_filter(argv[i], filter);
+        char *error
+            = (!strcmp(argv[i], "--limit") && i + 1 < argc
+                   ? parse_number(argv[i], argv[i + 1], FLOW_FILTER_LIMIT_MAX,
+                                  &filter->limit)
+                   : parse_filter(argv[i], filter));
         if (error) {
             return error;
         }
+        i += !strcmp(argv[i], "--limit");
     }
     return NULL;
 }
 
-static const struct json *
-member(const struct json *object, const char *key)
+static bool
+equal(const struct sal_addr *a, const struct sal_addr *b)
 {
-    return (object && object->type == JSON_OBJECT
-                ? shash_find_data(object->object, key)
-                : NULL);
-}
-
-static const char *
-string_of(const struct json *object, const char *key)
-{
-    const struct json *value = member(object, key);
-    return value && value->type == JSON_STRING ? value->string : "";
-}
-
-static long long int
-integer_of(const struct json *object, const char *key)
-{
-    const struct json *value = member(object, key);
-    return value && value->type == JSON_INTEGER ? value->integer : 0;
+    return !memcmp(a, b, sizeof *a);
 }
 
 static bool
-string_fits(const char *wanted, const struct json *object, const char *key)
+service_fits(const struct flow_filter *filter, const struct sal_flow *flow)
 {
-    return !wanted || !strcmp(string_of(object, key), wanted);
-}
+    struct service_id id;
 
-static bool
-service_fits(const struct flow_filter *filter, const struct json *flow)
-{
-    struct service_prefix service;
-
-    return (!filter->by_service
-            || (!service_prefix_from_string(string_of(flow, "service"),
-                                            &service)
-                && service_prefix_contains(&filter->service, &service)));
+    memcpy(id.bytes, flow->service_id, sizeof id.bytes);
+    return service_prefix_contains_id(&filter->service, &id);
 }
 
 bool
-flow_filter_matches(const struct flow_filter *filter, const struct json *flow)
+flow_filter_matches(const struct flow_filter *filter,
+                    const struct sal_flow *flow)
 {
-    const struct json *inner = member(flow, "inner");
+    const struct sal_tuple *local = &flow->local;
 
-    return (string_fits(filter->state, flow, "state")
-            && string_fits(filter->role, flow, "role")
-            && string_fits(filter->peer, flow, "peer_locator")
-            && (string_fits(filter->address, inner, "local")
-                || string_fits(filter->address, inner, "remote"))
-            && (!filter->port
-                || integer_of(inner, "local_port") == filter->port
-                || integer_of(inner, "remote_port") == filter->port)
-            && (!filter->protocol
-                || integer_of(inner, "protocol") == filter->protocol)
-            && service_fits(filter, flow));
-}
-
-/* "web.shop.acme", or the ID's beginning. */
-static void
-put_service(const struct json *flow, const struct names *names, struct ds *out)
-{
-    const char *text = string_of(flow, "service");
-    struct service_prefix service;
-    const struct names_entry *entry
-        = (!service_prefix_from_string(text, &service)
-               ? names_by_service_id(names, &service.id)
-               : NULL);
-
-    if (entry && entry->name[0]) {
-        ds_put_cstr(out, entry->name);
-    } else {
-        ds_put_format(out, "%.18s...", text);
-    }
-}
-
-void
-flow_filter_put_flow(const struct json *flow, const struct names *names,
-                     struct ds *out)
-{
-    const struct json *inner = member(flow, "inner");
-    bool server = !strcmp(string_of(flow, "role"), "server");
-
-    ds_put_format(
-        out, "%s %-9s %s %s:%lld %s %s:%lld peer %s via %s endpoint %s age %.1fs "
-        "in %lld/%lld out %lld/%lld ", string_of(flow, "id"),
-        string_of(flow, "state"),
-        local_service_protocol_name(integer_of(inner, "protocol")),
-        string_of(inner, "local"), integer_of(inner, "local_port"),
-        server ? "<-" : "->", string_of(inner, "remote"),
-        integer_of(inner, "remote_port"), string_of(flow, "peer_locator"),
-        string_of(flow, "own_locator"),
-        string_of(flow, "peer_endpoint")[0]
-            ? string_of(flow, "peer_endpoint") : "-",
-        integer_of(flow, "age_ms") / 1e3,
-        integer_of(flow, "in_packets"), integer_of(flow, "in_bytes"),
-        integer_of(flow, "out_packets"), integer_of(flow, "out_bytes"));
-    put_service(flow, names, out);
-    ds_put_char(out, '\n');
-}
-
-void
-flow_filter_print(const struct flow_filter *filter, const struct json *flows,
-                  const struct names *names, bool as_json, struct ds *out)
-{
-    size_t n = flows->type == JSON_ARRAY ? flows->array.n : 0, matched = 0;
-
-    if (as_json && !filter->count) {
-        ds_put_char(out, '[');
-    }
-    for (size_t i = 0; i < n; i++) {
-        const struct json *flow = flows->array.elems[i];
-        if (!flow_filter_matches(filter, flow)) {
-            continue;
-        }
-        matched++;
-        if (filter->count) {
-            continue;
-        }
-        if (as_json) {
-            ds_put_cstr(out, matched > 1 ? "," : "");
-            json_to_ds(flow, JSSF_SORT, out);
-        } else {
-            flow_filter_put_flow(flow, names, out);
-        }
-    }
-    if (filter->count) {
-        ds_put_format(out, "%"PRIuSIZE"\n", matched);
-    } else if (as_json) {
-        ds_put_cstr(out, "]\n");
-    }
-}
-
-static bool
-is_end(const struct json *inner, const char *key, const char *port_key,
-       const char *wanted)
-{
-    char *end = xasprintf("%s:%lld", string_of(inner, key),
-                          integer_of(inner, port_key));
-    bool equal = !strcmp(end, wanted);
-    free(end);
-    return equal;
-}
-
-bool
-flow_filter_print_peer(const struct json *flows, const char *local,
-                       const char *remote, struct ds *out)
-{
-    size_t n = flows->type == JSON_ARRAY ? flows->array.n : 0;
-
-    for (size_t i = 0; i < n; i++) {
-        const struct json *flow = flows->array.elems[i];
-        const struct json *inner = member(flow, "inner");
-        if (is_end(inner, "local", "local_port", local)
-            && is_end(inner, "remote", "remote_port", remote)) {
-            ds_put_format(out, "identity %s locator %s role %s state %s "
-                          "service %s\n", string_of(inner, "remote"),
-                          string_of(flow, "peer_locator"),
-                          string_of(flow, "role"), string_of(flow, "state"),
-                          string_of(flow, "service"));
-            return true;
-        }
-    }
-    return false;
+    return ((!filter->state || filter->state == flow->state)
+            && (!filter->role || filter->role == flow_role_name(flow)[0])
+            && (!filter->by_peer
+                || equal(&filter->peer, &flow->peer_locator))
+            && (!filter->by_address || equal(&filter->address, &local->local)
+                || equal(&filter->address, &local->remote))
+            && (!filter->port || ntohs(local->lport) == filter->port
+                || ntohs(local->rport) == filter->port)
+            && (!filter->protocol || local->proto == filter->protocol)
+            && (!filter->by_service || service_fits(filter, flow)));
 }

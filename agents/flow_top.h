@@ -1,29 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The busiest flows: two dumps of the data plane (JSON, as
- * datapath_format_flows() makes them), some time apart.
+/* The busiest flows, by what they carried between two looks at all of them.
  *
- * Pure; not thread-safe. */
+ *     top = flow_top_create(20);
+ *     ... flow_top_before(top, flow) for each flow, later
+ *     ... flow_top_after(top, flow) for each flow
+ *     flow_top_print(top, interval, names, json, out);
+ *
+ * Pure. */
 #ifndef SALIENT_FLOW_TOP_H
 #define SALIENT_FLOW_TOP_H 1
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "agents/bpf/sal_maps.h"
 #include "agents/names.h"
 #include "openvswitch/dynamic-string.h"
 
-struct json;
 struct flow_top;
 
-/* Remembers what the flows of the first dump had carried. */
-struct flow_top *flow_top_create(const struct json *flows);
+/* 'n': how many are wanted, at least 1. */
+struct flow_top *flow_top_create(size_t n);
 void flow_top_destroy(struct flow_top *);
 
-/* Prints the 'n' flows of the second dump that carried most since, and the sum
- * of all.  A flow that is in the second dump only has carried everything
- * since. */
-void flow_top_print(const struct flow_top *, const struct json *flows,
-                    int64_t interval_ms, size_t n, const struct names *,
-                    bool as_json, struct ds *);
+void flow_top_before(struct flow_top *, const struct sal_flow *);
+void flow_top_after(struct flow_top *, const struct sal_flow *);
+
+struct flow_top_times {
+    int64_t interval_ms; /* Between the two looks. */
+    uint64_t now_ns;     /* CLOCK_MONOTONIC. */
+};
+void flow_top_print(struct flow_top *, const struct flow_top_times *,
+                    const struct names *names, bool json, struct ds *);
 
 #endif /* flow_top.h */

@@ -193,15 +193,17 @@ names_by_address(const struct names *names, uint32_t address)
 const struct names_entry *
 names_by_service_id(const struct names *names, const struct service_id *id)
 {
-    const struct names_entry *entry, *best = NULL;
+    struct service_prefix prefix = {.id = *id};
 
-    HMAP_FOR_EACH (entry, prefix_node, &names->by_prefix) {
-        if (service_prefix_contains_id(&entry->prefix, id)
-            && (!best || entry->prefix.len > best->prefix.len)) {
-            best = entry;
+    for (int len = SAL_SERVICE_ID_BITS; len >= 0; len--) {
+        prefix.len = len;
+        service_prefix_normalize(&prefix);
+        const struct names_entry *entry = names_by_prefix(names, &prefix);
+        if (entry) {
+            return entry;
         }
     }
-    return best;
+    return NULL;
 }
 
 enum names_result

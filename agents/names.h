@@ -52,7 +52,7 @@ const struct names_entry *names_by_name(const struct names *,
                                         const char *name);
 const struct names_entry *names_by_address(const struct names *,
                                            uint32_t address);
-/* Longest prefix that covers 'id', or NULL.  Linear: for people only. */
+/* Longest prefix that covers 'id', or NULL.  257 look-ups: for people only. */
 const struct names_entry *names_by_service_id(const struct names *,
                                               const struct service_id *);
 

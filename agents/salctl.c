@@ -50,18 +50,20 @@ static const struct command commands[] = {
      "services of this host: targets, weights, state at the controller\n"},
     {"show names", "",
      "all services' names, service addresses and service IDs\n"},
-    {"flows", "[KEY=VALUE]... [--count]",
+    {"flows", "[KEY=VALUE]... [--limit N] [--count]",
      "flows of the data plane\n\n"
      "Only those that fit all filters:\n"
-     "  state=STATE      such as bound or half-open\n"
+     "  state=STATE      half-open, bound or closing\n"
      "  role=ROLE        client or server\n"
      "  service=NAME     and what is below it; or a service ID\n"
      "  peer=LOCATOR     the peer's outer address\n"
      "  address=ADDRESS  either inner address\n"
      "  port=PORT        either inner port\n"
      "  proto=PROTO      tcp or udp\n"
+     "  --limit N        at most N, default 10000\n"
      "  --count          only how many\n"},
-    {"show flows", "[KEY=VALUE]... [--count]", "the same as flows\n"},
+    {"show flows", "[KEY=VALUE]... [--limit N] [--count]",
+     "the same as flows\n"},
     {"top", "[N]",
      "the N (default 20) busiest flows\n\n"
      "Measured over a second, in both directions, payload and inner headers.\n"

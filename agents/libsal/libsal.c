@@ -213,41 +213,72 @@ sal_listen(struct sal_service *service, int backlog)
 
 /* Who is there. */
 
+/* 32 hexits, or "-": unknown. */
+static bool
+parse_endpoint(const char *hex, uint8_t endpoint[SAL_ENDPOINT_LEN])
+{
+    if (!strcmp(hex, "-")) {
+        return true;
+    }
+    for (size_t i = 0; i < SAL_ENDPOINT_LEN; i++) {
+        unsigned int octet;
+        if (sscanf(hex + 2 * i, "%2x", &octet) != 1) {
+            return false;
+        }
+        endpoint[i] = octet;
+    }
+    return true;
+}
+
 static int
 parse_peer(const char *output, struct sal_peer *peer)
 {
     char role[8], service[SERVICE_PREFIX_STRLEN];
+    char endpoint[2 * SAL_ENDPOINT_LEN + 1];
 
     memset(peer, 0, sizeof *peer);
     if (sscanf(output, "identity %45s locator %45s role %7s state %15s "
-               "service %71s", peer->identity, peer->locator, role,
-               peer->state, service) != 5
-        || service_prefix_from_string(service, &peer->service)) {
+               "service %71s endpoint %32s", peer->identity, peer->locator,
+               role, peer->state, service, endpoint) != 6
+        || service_prefix_from_string(service, &peer->service)
+        || !parse_endpoint(endpoint, peer->endpoint)) {
         return -EPROTO;
     }
     peer->server = !strcmp(role, "server");
     return 0;
 }
 
+/* "10.0.0.1:80", "[fd00::1]:80". */
 static int
-format_address(const struct sockaddr_in *sin, char *buf, size_t size)
+format_address(const struct sockaddr_storage *ss, char *buf, size_t size)
 {
-    char address[INET_ADDRSTRLEN];
+    const struct sockaddr_in *sin = (const void *) ss;
+    const struct sockaddr_in6 *sin6 = (const void *) ss;
+    char address[INET6_ADDRSTRLEN];
 
-    if (sin->sin_family != AF_INET) {
+    if (ss->ss_family == AF_INET) {
+        inet_ntop(AF_INET, &sin->sin_addr, address, sizeof address);
+        snprintf(buf, size, "%s:%u", address, ntohs(sin->sin_port));
+    } else if (ss->ss_family == AF_INET6) {
+        /* A dual-stack socket has IPv4 addresses as IPv4-mapped ones. */
+        bool mapped = IN6_IS_ADDR_V4MAPPED(&sin6->sin6_addr);
+        inet_ntop(mapped ? AF_INET : AF_INET6,
+                  sin6->sin6_addr.s6_addr + (mapped ? 12 : 0), address,
+                  sizeof address);
+        snprintf(buf, size, mapped ? "%s:%u" : "[%s]:%u", address,
+                 ntohs(sin6->sin6_port));
+    } else {
         return -EAFNOSUPPORT;
     }
-    inet_ntop(AF_INET, &sin->sin_addr, address, sizeof address);
-    snprintf(buf, size, "%s:%u", address, ntohs(sin->sin_port));
     return 0;
 }
 
 int
 sal_get_peer(int fd, struct sal_peer *peer)
 {
-    struct sockaddr_in local, remote;
+    struct sockaddr_storage local, remote;
     socklen_t local_len = sizeof local, remote_len = sizeof remote;
-    char local_text[INET_ADDRSTRLEN + 6], remote_text[INET_ADDRSTRLEN + 6];
+    char local_text[INET6_ADDRSTRLEN + 8], remote_text[INET6_ADDRSTRLEN + 8];
     const char *argv[] = {"peer", local_text, remote_text, NULL};
     char *output;
     int error;

@@ -34,6 +34,7 @@
 #include "ofp-ext/service_id.h"
 
 #define SAL_TIMEOUT_MS 5000
+#define SAL_ENDPOINT_LEN 16 /* Octets of an endpoint ID. */
 
 /* The agent's last sentence in this thread; "" if there was none. */
 const char *sal_error(void);
@@ -98,6 +99,8 @@ struct sal_peer {
     struct service_prefix service;   /* What was called. */
     bool server;                     /* We are the server. */
     char state[16];                  /* "bound", ... */
+    uint8_t endpoint[SAL_ENDPOINT_LEN]; /* Its endpoint ID: the hash of its
+                                         * key.  All zero: unknown. */
 };
 
 /* Asks about the flow of a connected socket.  -ENOTCONN if the socket is not

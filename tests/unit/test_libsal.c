@@ -57,7 +57,8 @@ fake_peer(struct control_call *call, int argc, const char *const argv[],
 {
     note(argc, argv);
     control_reply(call, "identity 100.64.0.7 locator 10.0.0.3 role server "
-                  "state bound service 0x12/8\n");
+                  "state bound service 0x12/8 endpoint "
+                  "000102030405060708090a0b0c0d0eff\n");
 }
 
 static const struct control_command commands[] = {
@@ -193,6 +194,8 @@ test_serve_and_connect(void)
     CU_ASSERT_STRING_EQUAL(peer.state, "bound");
     CU_ASSERT_TRUE(peer.server);
     CU_ASSERT_EQUAL(peer.service.len, 8);
+    CU_ASSERT_EQUAL(peer.endpoint[1], 1);
+    CU_ASSERT_EQUAL(peer.endpoint[15], 0xff);
     snprintf(expected, sizeof expected, "127.0.0.1:%u ", service.target_port);
     CU_ASSERT_EQUAL(strncmp(last, expected, strlen(expected)), 0);
     CU_ASSERT_EQUAL(sal_get_peer(listener, &peer), -ENOTCONN);
