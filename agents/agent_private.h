@@ -11,7 +11,7 @@
 #include "agents/host_tables.h"
 #include "agents/host_netdev.h"
 #include "agents/leases.h"
-#include "agents/metrics_server.h"
+#include "proto/daemon/metrics_server.h"
 #include "agents/probe.h"
 #include "agents/probe_socket.h"
 #include "openvswitch/list.h"

@@ -23,7 +23,6 @@ AGENT_SRCS := \
     agents/flow_top.c \
     agents/leases.c \
     agents/local_services.c \
-    agents/metrics_server.c \
     agents/names.c \
     agents/host_netdev.c \
     agents/probe.c \
@@ -40,7 +39,7 @@ PURE += agents/controller_session.c agents/desired.c agents/dns_answer.c \
 AGENT_TESTS := test_names test_probe test_local_services \
                test_controller_session test_agent_config test_agent_state \
                test_dns_answer test_dns_server test_desired \
-               test_flow_filter test_metrics_server test_leases \
+               test_flow_filter test_leases \
                test_host_netdev test_operating_docs test_uplink_policy
 UNIT_TESTS += $(AGENT_TESTS)
 $(AGENT_TESTS:%=$(BUILD)/tests/%): $(LIBAGENT)

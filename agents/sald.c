@@ -4,7 +4,6 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <systemd/sd-daemon.h>
 #include <uv.h>
 #include "agents/agent.h"
 #include "agents/agent_config.h"
@@ -117,32 +116,11 @@ reload(void *sald_)
     agent_reload(sald->agent);
 }
 
-/* Tells the service manager that the loop still turns. */
-static void
-pet_watchdog(uv_timer_t *timer)
-{
-    sd_notify(0, "WATCHDOG=1");
-}
-
-static void
-start_watchdog(uv_loop_t *loop, uv_timer_t *timer)
-{
-    uint64_t limit_us;
-
-    uv_timer_init(loop, timer);
-    uv_unref((uv_handle_t *) timer);
-    if (sd_watchdog_enabled(0, &limit_us) > 0) {
-        uint64_t interval_ms = limit_us / 1000 / 3;
-        uv_timer_start(timer, pet_watchdog, interval_ms, interval_ms);
-    }
-}
-
 static int
 run(struct agent_config *config)
 {
     struct sald sald = {NULL, NULL};
     char *error = NULL;
-    uv_timer_t watchdog;
     uv_loop_t loop;
 
     uv_loop_init(&loop);
@@ -153,10 +131,10 @@ run(struct agent_config *config)
         return EXIT_FAILURE;
     }
     sald.signals = daemon_signals_start(&loop, stop, reload, &sald);
-    start_watchdog(&loop, &watchdog);
+    struct daemon_watchdog *watchdog = daemon_watchdog_start(&loop);
     daemon_notify_ready();
     uv_run(&loop, UV_RUN_DEFAULT);
-    uv_close((uv_handle_t *) &watchdog, NULL);
+    daemon_watchdog_stop(watchdog);
     uv_run(&loop, UV_RUN_DEFAULT);
     agent_destroy(sald.agent);
     uv_loop_close(&loop);

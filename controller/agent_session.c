@@ -149,6 +149,8 @@ handle_hello(const struct request *r, const Salient__V1__Hello *hello)
                                     s->nonce, false, s->key)) {
         fail(r, ERROR(INVALID), "hello.public_key",
              "this public key is of low order; make another");
+        /* Each try costs us a multiplication. */
+        agent_session_close(s, "its public key is of low order");
     } else {
         Salient__V1__Challenge challenge = SALIENT__V1__CHALLENGE__INIT;
 

@@ -36,6 +36,7 @@ struct agent_session_config {
     uint32_t keepalive_interval_ms, lease_ms, probe_interval_ms;
     uint32_t handshake_timeout_ms, wait_timeout_ms;
     uint32_t max_instances; /* Registrations of one endpoint. */
+    uint32_t max_agents;    /* Connections. */
 };
 
 enum agent_session_state {

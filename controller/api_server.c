@@ -16,7 +16,6 @@ VLOG_DEFINE_THIS_MODULE(api_server);
 static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(60, 20);
 
 #define MAX_LISTENERS 8
-#define MAX_CONNECTIONS 16384
 
 /* Hello and Proof are small; whoever has not proved its key yet may not make
  * us hold more. */
@@ -238,10 +237,10 @@ accept_agent(struct channel *channel, void *aux,
 {
     struct api_server *server = aux;
 
-    if (server->n_agents >= MAX_CONNECTIONS || server->stopping) {
+    if (server->n_agents >= server->config->max_agents || server->stopping) {
         server->stats.refused_limit++;
-        VLOG_WARN_RL(&rl, "%s: refused: %d agents are connected",
-                     channel_peer(channel), MAX_CONNECTIONS);
+        VLOG_WARN_RL(&rl, "%s: refused: %u agents are connected",
+                     channel_peer(channel), server->config->max_agents);
         return NULL;
     }
     struct agent *agent = xzalloc(sizeof *agent);
@@ -295,6 +294,19 @@ api_server_listen(struct api_server *server, const char *endpoint,
                                ret_error);
     if (!error) {
         server->n_listeners++;
+    }
+    return error;
+}
+
+int
+api_server_set_tls(struct api_server *server, const struct channel_tls *tls,
+                   char **ret_error)
+{
+    int error = 0;
+
+    for (size_t i = 0; i < server->n_listeners && !error; i++) {
+        error = channel_listener_set_tls(server->listeners[i], tls,
+                                         ret_error);
     }
     return error;
 }

@@ -38,6 +38,9 @@ struct api_server *api_server_create(uv_loop_t *,
 /* Listens on a further endpoint ("tcp:HOST:PORT", "tls:...", "unix:PATH"). */
 int api_server_listen(struct api_server *, const char *endpoint,
                       const struct channel_tls *, char **ret_error);
+/* Reads the certificates again, for connections to come. */
+int api_server_set_tls(struct api_server *, const struct channel_tls *,
+                       char **ret_error);
 
 /* Closes listeners and sessions (no 'down' callbacks); frees the server with
  * the last connection, so keep the loop running. */

@@ -116,69 +116,26 @@ timer_fired(uv_timer_t *timer)
 
 /* Life. */
 
-static void
-define_services(struct controller *c, const struct controller_config *config)
-{
-    for (size_t i = 0; i < config->n_services; i++) {
-        const struct config_service *service = &config->services[i];
-        int error = registry_define(c->registry, service->name,
-                                    &service->definition);
-        if (error) {
-            VLOG_ERR("service %s cannot be defined: %s", service->name,
-                     ovs_strerror(-error));
-        }
-    }
-}
-
-static bool
-is_defined_in(const struct controller_config *config, const char *name)
-{
-    for (size_t i = 0; i < config->n_services; i++) {
-        if (!strcmp(config->services[i].name, name)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 void
-controller_reload(struct controller *c, struct controller_config *config)
+controller_discovery_config(const struct controller_config *config,
+                            struct discovery_config *discovery)
 {
-    struct controller_config *old = c->config;
-
-    c->input_us = controller_now_us();
-    for (size_t i = 0; i < old->n_services; i++) {
-        if (!is_defined_in(config, old->services[i].name)) {
-            registry_undefine(c->registry, old->services[i].name);
-        }
-    }
-    define_services(c, config);
-    /* The rest is referred to from everywhere; it stays as it was read. */
-    struct config_service *services = old->services;
-    size_t n = old->n_services;
-    old->services = config->services;
-    old->n_services = config->n_services;
-    config->services = services;
-    config->n_services = n;
-    controller_config_destroy(config);
-    controller_event(c, "configuration was read again: services are up to "
-                        "date, other changes need a restart");
-    VLOG_INFO("configuration was read again: services are up to date, other "
-              "changes need a restart");
-}
-
-static void
-create_core(struct controller *c)
-{
-    const struct controller_config *config = c->config;
-    struct discovery_config discovery = {
+    *discovery = (struct discovery_config) {
         .sal_port = config->rules.sal_port,
         .link_probe_interval_ms = config->link_probe_interval_ms,
         .link_timeout_ms = config->link_timeout_ms,
         .host_timeout_ms = config->host_timeout_ms,
         .reset_pps = config->reset_pps,
     };
+}
 
+static void
+create_core(struct controller *c)
+{
+    const struct controller_config *config = c->config;
+    struct discovery_config discovery;
+
+    controller_discovery_config(config, &discovery);
     c->identities = address_pool_create(config->agents.identity_network,
                                         config->agents.identity_len);
     c->services = address_pool_create(config->agents.service_network,
@@ -190,25 +147,15 @@ create_core(struct controller *c)
     randombytes_buf(discovery.link_key, sizeof discovery.link_key);
     c->discovery = discovery_create(&discovery, &controller_discovery_ops, c,
                                     c->topology);
-    c->events = event_log_create();
-    define_services(c, config);
-}
-
-static struct channel_tls
-tls_of(const struct listen_config *listen)
-{
-    return (struct channel_tls) {
-        .certificate = listen->certificate,
-        .private_key = listen->private_key,
-        .ca = listen->ca,
-    };
+    c->events = event_log_create(config->n_events);
+    controller_define_services(c, config);
 }
 
 static int
 listen_for_switches(struct controller *c, char **ret_error)
 {
     const struct listen_config *listen = &c->config->openflow;
-    const struct channel_tls tls = tls_of(listen);
+    const struct channel_tls tls = controller_tls(listen);
     int error = 0;
 
     for (size_t i = 0; i < listen->n && !error; i++) {
@@ -222,7 +169,7 @@ static int
 listen_for_agents(struct controller *c, char **ret_error)
 {
     const struct listen_config *listen = &c->config->api;
-    const struct channel_tls tls = tls_of(listen);
+    const struct channel_tls tls = controller_tls(listen);
     int error = 0;
 
     for (size_t i = 0; i < listen->n && !error; i++) {
@@ -246,6 +193,12 @@ start_servers(struct controller *c, char **ret_error)
                                      controller_commands, c, &c->control,
                                      ret_error);
     }
+    if (!error && config->metrics_port) {
+        error = metrics_server_start(c->loop, config->metrics_address,
+                                     config->metrics_port,
+                                     controller_metrics, c, &c->metrics,
+                                     ret_error);
+    }
     return error;
 }
 
@@ -263,6 +216,7 @@ controller_start(uv_loop_t *loop, struct controller_config *config,
     controller_hold_again(c, c->started_at);
     /* Whoever started last is master. */
     config->session.generation_id = time_wall_msec();
+    config->session.insist = true;
     c->input_us = controller_now_us();
     create_core(c);
     c->openflow = openflow_server_create(loop, &config->session,
@@ -303,6 +257,7 @@ controller_stop(struct controller *c)
     if (c->control) {
         control_server_stop(c->control);
     }
+    metrics_server_stop(c->metrics);
     uv_close((uv_handle_t *) &c->prepare, NULL);
     uv_close((uv_handle_t *) &c->timer, NULL);
 }

@@ -20,8 +20,8 @@ struct controller;
 int controller_start(uv_loop_t *, struct controller_config *config,
                      struct controller **ret_controller, char **ret_error);
 
-/* Takes 'config' over: defined services change at once; what else differs is
- * reported to need a restart. */
+/* Takes 'config' over: what can change at run time does so at once; what else
+ * differs is reported to need a restart. */
 void controller_reload(struct controller *, struct controller_config *config);
 
 /* Closes everything; then the loop ends and controller_destroy() may be

@@ -7,6 +7,7 @@
 #include "ofp-ext/service_id.h"
 #include "proto/daemon/config_file.h"
 #include "proto/endpoint.h"
+#include "socket-util.h"
 #include "util.h"
 
 #define DAY_MS (24LL * 3600 * 1000)
@@ -71,6 +72,7 @@ defaults(void)
         .handshake_timeout_ms = 10000,
         .wait_timeout_ms = 10000,
         .max_instances = 100000,
+        .max_agents = 16384,
     };
     config->control = xstrdup("/run/salient/controller.sock");
     config->hold_ms = 10000; /* Open vSwitch backs off for at most 8 s. */
@@ -78,6 +80,7 @@ defaults(void)
     config->link_timeout_ms = 16000;
     config->host_timeout_ms = 100000;
     config->reset_pps = 1000;
+    config->n_events = 1024;
     config->rules = (struct rules_config) RULES_CONFIG_DEFAULT;
     config->routes = (struct routes_config) ROUTES_CONFIG_DEFAULT;
     return config;
@@ -188,6 +191,10 @@ read_openflow(struct config_node *node, struct controller_config *config)
         = duration(node, "echo_timeout", config->session.echo_timeout_ms);
     config->session.handshake_timeout_ms = duration(
         node, "handshake_timeout", config->session.handshake_timeout_ms);
+    config->session.retry_ms
+        = duration(node, "retry", config->session.retry_ms);
+    config->session.patience_ms
+        = duration(node, "patience", config->session.patience_ms);
     config->confirm_timeout_ms
         = duration(node, "confirm_timeout", config->confirm_timeout_ms);
     config->forget_switch_ms
@@ -348,6 +355,18 @@ read_limits(struct config_node *node, struct controller_config *config)
 {
     config->agents.max_instances = config_int(
         node, "registrations", 1, 10000000, config->agents.max_instances);
+    config->agents.max_agents = config_int(
+        node, "agents", 1, 1000000, config->agents.max_agents);
+    config->session.max_connections = config_int(
+        node, "switches", 1, 1000000, config->session.max_connections);
+    config->session.max_ports = config_int(
+        node, "ports", 1, 65279, config->session.max_ports);
+    config->session.max_rules = config_int(
+        node, "rules", 1, 100000000, config->session.max_rules);
+    config->session.max_malformed = config_int(
+        node, "malformed", 1, 1000000, config->session.max_malformed);
+    config->n_events = config_int(node, "events", 1, 1000000,
+                                  config->n_events);
     config->rules.host_probe_pps = config_int(
         node, "host_probe_pps", 1, PPS_MAX, config->rules.host_probe_pps);
     config->rules.service_miss_pps = config_int(
@@ -420,6 +439,23 @@ read_services(struct config_node *root, struct controller_config *config)
     }
 }
 
+static void
+read_metrics(struct config_node *root, struct controller_config *config)
+{
+    const char *metrics = config_string(root, "metrics", NULL);
+    struct sockaddr_storage ss;
+
+    if (metrics && (!inet_parse_active(metrics, 0, &ss, false, NULL)
+                    || ss.ss_family != AF_INET)) {
+        config_error_key(root, "metrics", "is no IPv4 ADDRESS:PORT",
+                         "write for example 127.0.0.1:9634");
+    } else if (metrics) {
+        const struct sockaddr_in *sin = (const void *) &ss;
+        config->metrics_address = ntohl(sin->sin_addr.s_addr);
+        config->metrics_port = ntohs(sin->sin_port);
+    }
+}
+
 static int
 read_file(struct config_file *file, struct controller_config **ret_config,
           char **ret_error)
@@ -443,6 +479,7 @@ read_file(struct config_file *file, struct controller_config **ret_config,
             config_string(root, "control", config->control));
     read_network(root, config);
     read_timers(root, config);
+    read_metrics(root, config);
     read_policy(root, config);
     read_services(root, config);
 

@@ -164,6 +164,8 @@ controller_hold(struct controller *c, long long now)
         return true;
     }
     hold->over = true;
+    c->config->session.insist = false;
+    openflow_server_configure(c->openflow, &c->config->session);
     hold->back = back;
     if (hold->rules_found) {
         VLOG_INFO("the hold ends after %lld ms: %s",

@@ -12,6 +12,7 @@
 #include "controller/plan.h"
 #include "controller/put.h"
 #include "proto/daemon/control.h"
+#include "proto/daemon/metrics_server.h"
 
 /* A switch that is connected, or was not long ago. */
 struct managed_switch {
@@ -57,6 +58,7 @@ struct controller {
     struct openflow_server *openflow;
     struct api_server *api;
     struct control_server *control;
+    struct metrics_server *metrics; /* NULL if not wanted. */
 
     struct hmap switches;     /* struct managed_switch. */
     struct hold hold;
@@ -108,11 +110,26 @@ void controller_ask_for_probes(struct controller *);
 /* controller_role.c: changes the role towards all switches; what begins as
  * master begins with a hold. */
 void controller_set_role(struct controller *, enum ofp12_controller_role);
+/* 'session' may have had to ask with a younger generation. */
+void controller_note_generation(struct controller *,
+                                const struct switch_session *);
 
 /* controller_hold.c: returns true while the hold lasts. */
 bool controller_hold(struct controller *, long long now);
 void controller_hold_again(struct controller *, long long now);
 void controller_hold_read(struct controller *, const struct put *);
+
+/* controller.c */
+void controller_discovery_config(const struct controller_config *,
+                                 struct discovery_config *);
+
+/* controller_reload.c; the strings stay the configuration's. */
+struct channel_tls controller_tls(const struct listen_config *);
+void controller_define_services(struct controller *,
+                                const struct controller_config *);
+
+/* controller_metrics.c: the page. */
+void controller_metrics(struct ds *, void *c_);
 
 /* show.c */
 extern const struct control_command controller_commands[];

@@ -4,7 +4,8 @@
  * Generation IDs are milliseconds of the wall clock, so whoever became master
  * last wins, and who was master before learns it (ROLE_STATUS, or an error)
  * and stands by.  Nobody takes the role back by himself: two would take it
- * from each other for ever. */
+ * from each other for ever.  But who has just started is the last one, even if
+ * his clock says otherwise: until his hold is over he insists. */
 #include "controller/controller_private.h"
 #include "openvswitch/vlog.h"
 #include "timeval.h"
@@ -60,4 +61,18 @@ controller_set_role(struct controller *c, enum ofp12_controller_role role)
     VLOG_INFO("role: %s", switch_session_role_string(role));
     controller_event(c, "asks all switches for the role %s",
                      switch_session_role_string(role));
+}
+
+void
+controller_note_generation(struct controller *c,
+                           const struct switch_session *session)
+{
+    struct switch_session_config *config = &c->config->session;
+
+    if (session->role == OFPCR12_ROLE_PRIMARY
+        && config->role == OFPCR12_ROLE_PRIMARY
+        && session->config.generation_id > config->generation_id) {
+        config->generation_id = session->config.generation_id;
+        openflow_server_configure(c->openflow, config);
+    }
 }

@@ -83,6 +83,7 @@ switch_up(struct switch_connection *connection, void *c_)
         sw->dpid = s->datapath_id;
         hmap_insert(&c->switches, &sw->node, hash_uint64(sw->dpid));
     }
+    controller_note_generation(c, s);
     sw->connection = connection;
     sw->ready = false;
     sw->dirty = true;
@@ -214,6 +215,7 @@ switch_role_changed(struct switch_connection *connection, void *c_)
     sw->ready = false;
     sw->dirty = true;
     put_role_changed(sw->put, controller_now(c));
+    controller_note_generation(c, s);
     VLOG_INFO("%016" PRIx64 ": we are %s", sw->dpid,
               switch_session_role_string(s->role));
     controller_event(c, "we are %s of switch %016" PRIx64,

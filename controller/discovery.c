@@ -54,6 +54,16 @@ discovery_create(const struct discovery_config *config,
 }
 
 void
+discovery_configure(struct discovery *d,
+                    const struct discovery_config *config)
+{
+    d->config.link_probe_interval_ms = config->link_probe_interval_ms;
+    d->config.link_timeout_ms = config->link_timeout_ms;
+    d->config.host_timeout_ms = config->host_timeout_ms;
+    d->config.reset_pps = config->reset_pps;
+}
+
+void
 discovery_destroy(struct discovery *d)
 {
     struct probed_port *port;

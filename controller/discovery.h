@@ -64,6 +64,8 @@ struct discovery *discovery_create(const struct discovery_config *,
                                    const struct discovery_ops *, void *aux,
                                    struct topology *);
 void discovery_destroy(struct discovery *);
+/* Other timers and limits; key and port stay. */
+void discovery_configure(struct discovery *, const struct discovery_config *);
 
 /* A port is there; 'up' starts its probing, anew if it was up already. */
 void discovery_port(struct discovery *, uint64_t dpid, uint32_t port, bool up,

@@ -2,6 +2,7 @@
 #include "controller/event_log.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/json.h"
 #include "timeval.h"
@@ -23,25 +24,32 @@ struct event {
 };
 
 struct event_log {
-    struct event events[EVENT_LOG_SIZE]; /* Number n stands at n % SIZE. */
+    struct event *events; /* 'size' of them; number n stands at n % size. */
+    size_t size;
     uint64_t n;        /* Ever added; the next one's number. */
     uint64_t first_new, first_pending; /* None before is NEW, PENDING. */
     size_t n_pending;
+    struct event_log_times times;
 };
 
 struct event_log *
-event_log_create(void)
+event_log_create(size_t size)
 {
-    return xzalloc(sizeof(struct event_log));
+    struct event_log *log = xzalloc(sizeof *log);
+
+    log->size = size;
+    log->events = xcalloc(size, sizeof *log->events);
+    return log;
 }
 
 void
 event_log_destroy(struct event_log *log)
 {
     if (log) {
-        for (size_t i = 0; i < EVENT_LOG_SIZE; i++) {
+        for (size_t i = 0; i < log->size; i++) {
             free(log->events[i].text);
         }
+        free(log->events);
         free(log);
     }
 }
@@ -50,13 +58,13 @@ static struct event *
 get(const struct event_log *log, uint64_t number)
 {
     return CONST_CAST(struct event *,
-                      &log->events[number % EVENT_LOG_SIZE]);
+                      &log->events[number % log->size]);
 }
 
 static uint64_t
 oldest(const struct event_log *log)
 {
-    return log->n > EVENT_LOG_SIZE ? log->n - EVENT_LOG_SIZE : 0;
+    return log->n > log->size ? log->n - log->size : 0;
 }
 
 void
@@ -92,6 +100,28 @@ event_log_planned(struct event_log *log, uint64_t generation, bool changed)
     log->first_new = log->n;
 }
 
+long long
+event_log_bucket_us(int i)
+{
+    static const long long limits[EVENT_LOG_N_BUCKETS] = {
+        200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000, 1000000,
+        10000000, LLONG_MAX};
+    return limits[i];
+}
+
+static void
+count_time(struct event_log_times *times, long long took_us)
+{
+    int i = 0;
+
+    while (took_us > event_log_bucket_us(i)) {
+        i++;
+    }
+    times->buckets[i]++;
+    times->n++;
+    times->sum_us += MAX(took_us, 0);
+}
+
 void
 event_log_confirmed(struct event_log *log, uint64_t generation,
                     long long now_us)
@@ -108,10 +138,17 @@ event_log_confirmed(struct event_log *log, uint64_t generation,
         if (event->state == EVENT_PENDING) {
             event->state = EVENT_CONFIRMED;
             event->took_us = now_us - event->trigger_us;
+            count_time(&log->times, event->took_us);
             log->n_pending--;
         }
     }
     log->first_pending = i;
+}
+
+const struct event_log_times *
+event_log_times(const struct event_log *log)
+{
+    return &log->times;
 }
 
 uint64_t

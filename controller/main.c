@@ -14,6 +14,7 @@ struct program {
     bool check;
     struct controller *controller;
     struct daemon_signals *signals;
+    struct daemon_watchdog *watchdog;
 };
 
 static const char usage[] =
@@ -36,6 +37,7 @@ stop(void *program_)
     daemon_notify_stopping();
     controller_stop(program->controller);
     daemon_signals_stop(program->signals);
+    daemon_watchdog_stop(program->watchdog);
 }
 
 static void
@@ -45,12 +47,14 @@ reload(void *program_)
     struct controller_config *config;
     char *error;
 
+    daemon_notify_reloading();
     if (controller_config_load(program->config_path, &config, &error)) {
         VLOG_ERR("%s; the old configuration stays", error);
         free(error);
     } else {
         controller_reload(program->controller, config);
     }
+    daemon_notify_ready();
 }
 
 static int
@@ -65,6 +69,7 @@ run(struct program *program, struct controller_config *config)
         return EXIT_FAILURE;
     }
     program->signals = daemon_signals_start(loop, stop, reload, program);
+    program->watchdog = daemon_watchdog_start(loop);
     daemon_notify_ready();
     uv_run(loop, UV_RUN_DEFAULT);
     controller_destroy(program->controller);

@@ -13,7 +13,6 @@ VLOG_DEFINE_THIS_MODULE(openflow_connection);
 
 static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(60, 20);
 
-#define MAX_CONNECTIONS 4096
 /* Bytes that may wait for a switch before packet-outs are dropped, and before
  * nothing is read from it any more. */
 #define CONGESTED_BYTES (256 * 1024)
@@ -375,10 +374,10 @@ switch_connection_accept(struct openflow_server *server,
     }
     c->tls = tls ? tls_session_create(tls, NULL) : NULL;
     format_peer(c);
-    if (server->n_connections > MAX_CONNECTIONS) {
+    if (server->n_connections > server->config.max_connections) {
         server->stats.refused_limit++;
-        VLOG_WARN_RL(&rl, "%s: refused: %d connections are open", c->peer,
-                     MAX_CONNECTIONS);
+        VLOG_WARN_RL(&rl, "%s: refused: %u connections are open", c->peer,
+                     server->config.max_connections);
         switch_connection_close(c);
         return;
     }

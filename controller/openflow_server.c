@@ -134,6 +134,26 @@ openflow_server_listen(struct openflow_server *server, const char *address,
     return error;
 }
 
+int
+openflow_server_set_tls(struct openflow_server *server,
+                        const struct channel_tls *tls, char **ret_error)
+{
+    struct openflow_listener *listener;
+
+    LIST_FOR_EACH (listener, node, &server->listeners) {
+        if (listener->tls) {
+            struct tls_context *context;
+            int error = tls_context_create(tls, &context, ret_error);
+            if (error) {
+                return error;
+            }
+            tls_context_destroy(listener->tls);
+            listener->tls = context;
+        }
+    }
+    return 0;
+}
+
 void
 openflow_server_configure(struct openflow_server *server,
                           const struct switch_session_config *config)
@@ -149,6 +169,12 @@ openflow_server_configure(struct openflow_server *server,
         mine->echo_interval_ms = config->echo_interval_ms;
         mine->echo_timeout_ms = config->echo_timeout_ms;
         mine->handshake_timeout_ms = config->handshake_timeout_ms;
+        mine->insist = config->insist;
+        mine->retry_ms = config->retry_ms;
+        mine->patience_ms = config->patience_ms;
+        mine->max_ports = config->max_ports;
+        mine->max_rules = config->max_rules;
+        mine->max_malformed = config->max_malformed;
         if (role) {
             switch_session_set_role(&c->session, config->role,
                                     config->generation_id);

@@ -52,6 +52,11 @@ int openflow_server_listen(struct openflow_server *, const char *address,
 const struct openflow_server_stats *
 openflow_server_stats(const struct openflow_server *);
 
+/* Reads the certificates again, for connections to come.  0, or a negative
+ * errno with '*ret_error' (malloced sentence): then all stays as it was. */
+int openflow_server_set_tls(struct openflow_server *,
+                            const struct channel_tls *, char **ret_error);
+
 /* What new sessions are like; those that are there get new timers and are
  * asked for the role, if that changes. */
 void openflow_server_configure(struct openflow_server *,

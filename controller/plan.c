@@ -84,6 +84,16 @@ plan_create(const struct rules_config *rules_config,
     return plan;
 }
 
+void
+plan_configure(struct plan *plan, const struct rules_config *rules_config,
+               const struct routes_config *routes_config)
+{
+    plan->rules_config = *rules_config;
+    plan->routes_config = *routes_config;
+    routes_configure(plan->routes, routes_config);
+    plan->started = false;
+}
+
 static void
 remove_switch(struct plan *plan, struct plan_switch *sw)
 {

@@ -34,6 +34,10 @@ struct plan *plan_create(const struct rules_config *,
                          struct topology *);
 void plan_destroy(struct plan *);
 
+/* Another configuration: the next run computes everything anew. */
+void plan_configure(struct plan *, const struct rules_config *,
+                    const struct routes_config *);
+
 /* What a run did, and what others need to hear. */
 struct plan_result {
     struct registry_change *services; /* Changes of the registry: agents'

@@ -22,7 +22,7 @@ start_reading(struct put *put, long long now)
     put->state = PUT_READING;
     put->full = true;
     put->started_at = now;
-    s->patience_until = now + PUT_PATIENCE_MS;
+    s->patience_until = now + s->config.patience_ms;
     put->meters_seen = put->meters_known = 0;
     memset(put->meter_xid, 0, sizeof put->meter_xid);
     put->meters_xid = 0;
@@ -59,8 +59,11 @@ bool
 put_read_again(struct put *put, long long now)
 {
     if (put->state != PUT_READY || !put_queue_is_empty(&put->queue)) {
+        put->read_again = put->state == PUT_ROUND
+                          || put->state == PUT_READY;
         return false;
     }
+    put->read_again = false;
     rule_table_clear(put->installed);
     start_reading(put, now);
     return true;
@@ -153,7 +156,7 @@ refuse(struct put *put, const struct put_refusal *refusal, long long now)
     if (refusal->sent && openflow_errno(refusal->error) == -ENOSPC) {
         put->plain_once = true; /* A bundle tells of the first one only. */
     }
-    put->retry_at = MIN(put->retry_at, now + PUT_RETRY_MS);
+    put->retry_at = MIN(put->retry_at, now + put->session->config.retry_ms);
 }
 
 /* Reading. */
@@ -170,7 +173,7 @@ read_flows(struct put *put, const struct openflow_message *m)
         rule_table_read_flow(put->installed, &flow, &put->dialect);
     }
     openflow_parts_end(&parts);
-    if (rule_table_count(put->installed) > PUT_READ_MAX) {
+    if (rule_table_count(put->installed) > put->session->config.max_rules) {
         switch_session_close(put->session, "the switch tells of more flows "
                                            "than any switch has");
     }
@@ -340,7 +343,7 @@ start_round(struct put *put, long long now)
 
     put->state = PUT_ROUND;
     put->started_at = now;
-    s->patience_until = now + PUT_PATIENCE_MS;
+    s->patience_until = now + s->config.patience_ms;
     put_queue_take(&put->queue, &put->round);
     put->in_bundle = put->bundles && !put->plain_once;
     put->plain_once = false;
@@ -404,6 +407,9 @@ put_run(struct put *put, struct plan *plan, bool hold, long long now)
     if (put->state != PUT_READY
         || !plan_desired(plan, put->session->datapath_id)
         || put->session->state != SWITCH_SESSION_UP) {
+        return;
+    }
+    if (put->read_again && put_read_again(put, now)) {
         return;
     }
     retry_refused(put, now);

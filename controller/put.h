@@ -10,7 +10,8 @@
  *               large difference takes several rounds (put_queue.h)
  *
  * A change that the switch refuses is remembered with its error and left out
- * until it is desired no more, or until PUT_RETRY_MS have passed; the others
+ * until it is desired no more, or until 'retry_ms' of the session have passed;
+ * the others
  * go in.  Rules without our cookie are never touched.
  *
  * Pure: sends through a switch_session.  One thread; lives as long as the
@@ -26,12 +27,6 @@
 #include "controller/rule_table.h"
 #include "controller/switch_session.h"
 
-#define PUT_RETRY_MS 10000
-/* Rules of ours that a switch may claim to hold: memory has an end. */
-#define PUT_READ_MAX 1000000
-/* While it works for us, a switch may be silent so long before the session
- * gives it up; put_check() has the last word. */
-#define PUT_PATIENCE_MS 120000
 /* Refusals whose reason is kept. */
 #define PUT_REFUSALS_SHOWN 32
 
@@ -75,6 +70,7 @@ struct put {
     uint32_t groups_xid;
     uint32_t meter_xid[RULES_N_METERS];
     bool in_bundle, committed;
+    bool read_again; /* As soon as no round is under way. */
     bool full;       /* The next difference must look at everything. */
     bool plain_once; /* No bundle for the next round, to hear all errors. */
     bool skip_foreign; /* It does not let us delete a flow with our cookie. */
@@ -109,7 +105,8 @@ void put_run(struct put *, struct plan *plan, bool hold, long long now);
 void put_role_changed(struct put *, long long now);
 
 /* Reads anew what the switch holds, so that the next put_run() repairs what
- * somebody else has changed there.  False if a round is under way. */
+ * somebody else has changed there.  False if a round is under way: then that
+ * comes first. */
 bool put_read_again(struct put *, long long now);
 
 /* When put_run() or put_check() should be called at the latest. */

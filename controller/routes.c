@@ -51,6 +51,12 @@ routes_set_zones(struct routes *routes, const struct zones *zones)
     routes->zones = zones;
 }
 
+void
+routes_configure(struct routes *routes, const struct routes_config *config)
+{
+    routes->config = *config;
+}
+
 static void
 route_destroy(struct route *route)
 {

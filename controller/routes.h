@@ -82,6 +82,8 @@ struct service_routes {
 struct routes;
 
 struct routes *routes_create(const struct routes_config *);
+/* For routes that are computed from now on. */
+void routes_configure(struct routes *, const struct routes_config *);
 void routes_destroy(struct routes *);
 
 /* The zones that ROUTE_LOCAL_FIRST goes by, from the next update on; they stay

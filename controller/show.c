@@ -34,15 +34,8 @@ show_put_integer(struct json *json, const char *key, long long value)
 
 /* Status. */
 
-struct status {
-    size_t known, connected, in_sync, stock, standby, refused, pending;
-    size_t links, hosts, endpoints, away, instances, services;
-    uint64_t generation, confirmed;
-    long long hold_left;
-};
-
 static void
-count_switches(const struct controller *c, struct status *status)
+count_switches(const struct controller *c, struct controller_status *status)
 {
     const struct managed_switch *sw;
 
@@ -78,8 +71,9 @@ count_links(const struct controller *c)
     return halves / 2;
 }
 
-static void
-get_status(const struct controller *c, struct status *status)
+void
+show_get_status(const struct controller *c,
+                struct controller_status *status)
 {
     const struct registry_endpoint *endpoint;
     long long now = controller_now(c);
@@ -124,7 +118,7 @@ discovery_to_json(const struct controller *c)
 }
 
 static struct json *
-status_to_json(const struct controller *c, const struct status *s)
+status_to_json(const struct controller *c, const struct controller_status *s)
 {
     const struct openflow_server_stats *stats
         = openflow_server_stats(c->openflow);
@@ -160,7 +154,7 @@ status_to_json(const struct controller *c, const struct status *s)
 }
 
 static void
-status_format(const struct status *s, struct ds *ds)
+status_format(const struct controller_status *s, struct ds *ds)
 {
     ds_put_format(ds, "switches    %" PRIuSIZE " connected, %" PRIuSIZE
                   " in sync", s->connected, s->in_sync);
@@ -204,9 +198,9 @@ show_status(struct control_call *call, int argc, const char *const argv[],
 {
     const struct controller *c = c_;
     struct ds ds = DS_EMPTY_INITIALIZER;
-    struct status status;
+    struct controller_status status;
 
-    get_status(c, &status);
+    show_get_status(c, &status);
     if (control_wants_json(call)) {
         show_reply_json(call, status_to_json(c, &status));
     } else {

@@ -18,4 +18,14 @@ control_handler show_switches, show_rules;
 /* show_hosts.c */
 control_handler show_hosts;
 
+/* Counts of everything. */
+struct controller_status {
+    size_t known, connected, in_sync, stock, standby, refused, pending;
+    size_t links, hosts, endpoints, away, instances, services;
+    uint64_t generation, confirmed;
+    long long hold_left;
+};
+
+void show_get_status(const struct controller *, struct controller_status *);
+
 #endif /* show.h */

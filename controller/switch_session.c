@@ -19,15 +19,16 @@ static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(60, 20);
 #define TYPE_HELLO 0
 #define TYPE_ERROR 1
 
-/* Ports that a switch may tell of; more is nonsense or an attack. */
-#define MAX_PORTS 4096
-/* Malformed messages that one connection may send before it is closed. */
-#define MAX_MALFORMED 100
-
 const struct switch_session_config switch_session_defaults = {
     .echo_interval_ms = 5000,
     .echo_timeout_ms = 5000,
     .handshake_timeout_ms = 10000,
+    .retry_ms = 10000,
+    .patience_ms = 120000,
+    .max_ports = 4096,
+    .max_rules = 1000000,
+    .max_malformed = 100,
+    .max_connections = 4096,
     .role = OFPCR12_ROLE_EQUAL,
 };
 
@@ -165,9 +166,10 @@ update_port(struct switch_session *s, const struct ofputil_phy_port *pp)
         return; /* LOCAL and other reserved ports carry no traffic of ours. */
     }
     if (!port) {
-        if (hmap_count(&s->ports) >= MAX_PORTS) {
-            VLOG_WARN_RL(&rl, "%016" PRIx64 ": more than %d ports; port "
-                         "%" PRIu32 " is ignored", s->datapath_id, MAX_PORTS,
+        if (hmap_count(&s->ports) >= s->config.max_ports) {
+            VLOG_WARN_RL(&rl, "%016" PRIx64 ": more than %u ports; port "
+                         "%" PRIu32 " is ignored", s->datapath_id,
+                         s->config.max_ports,
                          number);
             return;
         }
@@ -281,15 +283,19 @@ role_refused(struct switch_session *s, const struct openflow_message *m)
     }
 }
 
-/* After a refusal we still are what we were to the switch: become SECONDARY,
- * with the generation that it knows. */
+/* After a refusal we still are what we were to the switch, which knows
+ * 'generation_id': become SECONDARY with that, or be younger. */
 static void
-yield(struct switch_session *s, uint64_t generation_id)
+settle_role(struct switch_session *s, uint64_t generation_id)
 {
     s->stale = false;
-    s->config.role = OFPCR12_ROLE_SECONDARY;
-    s->config.generation_id = generation_id;
     s->generation_seen = generation_id;
+    s->config.generation_id = generation_id;
+    if (s->config.insist) {
+        s->config.generation_id++;
+    } else {
+        s->config.role = OFPCR12_ROLE_SECONDARY;
+    }
     ask_role(s);
 }
 
@@ -488,7 +494,7 @@ handle_malformed(struct switch_session *s, const struct ofpbuf *b,
         switch_session_send_as_is(s, openflow_error_reply(error, oh));
         switch_session_close(s, "a message of another OpenFlow version than "
                                 "was negotiated");
-    } else if (s->counters.malformed >= MAX_MALFORMED) {
+    } else if (s->counters.malformed >= s->config.max_malformed) {
         switch_session_close(s, "too many malformed messages");
     } else if (oh->type != TYPE_ERROR) {
         switch_session_send_as_is(s, openflow_error_reply(error, oh));
@@ -503,7 +509,7 @@ handle_role(struct switch_session *s, const struct openflow_message *m)
     case OFPTYPE_ROLE_REPLY:
         if (answers(m, &s->asked.role)) {
             if (s->stale && m->role.generation_id != UINT64_MAX) {
-                yield(s, m->role.generation_id);
+                settle_role(s, m->role.generation_id);
             } else if (!s->stale) {
                 take_role(s, m->role.role, m->role.generation_id);
             }

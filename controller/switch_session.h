@@ -63,8 +63,17 @@ struct switch_session_config {
     long long echo_interval_ms;    /* Silence after which an echo is sent. */
     long long echo_timeout_ms;     /* Further silence that ends it. */
     long long handshake_timeout_ms;
+    long long retry_ms;            /* A refused rule is tried again. */
+    long long patience_ms;         /* A switch that works for us may be silent
+                                    * for so long. */
+    uint32_t max_ports;            /* Of one switch. */
+    uint32_t max_rules;            /* Of ours, that it may claim to hold. */
+    uint32_t max_malformed;        /* Messages, then it is disconnected. */
+    uint32_t max_connections;      /* Of all switches. */
     enum ofp12_controller_role role; /* OFPCR12_ROLE_EQUAL: do not ask. */
     uint64_t generation_id;          /* Of PRIMARY and SECONDARY. */
+    bool insist;                     /* Where a switch knows of a younger one:
+                                      * be younger still, do not yield. */
 };
 extern const struct switch_session_config switch_session_defaults;
 

@@ -62,6 +62,11 @@ int channel_listen(uv_loop_t *, const char *endpoint,
                    char **ret_error);
 /* Port bound (for "tcp:HOST:0"); 0 for a Unix socket. */
 int channel_listener_port(const struct channel_listener *);
+/* Reads the files again, for channels to come (a certificate was renewed).
+ * Without effect on endpoints other than "tls:".  0 or negative errno with
+ * '*ret_error': then all stays as it was. */
+int channel_listener_set_tls(struct channel_listener *,
+                             const struct channel_tls *, char **ret_error);
 /* Accepted channels live on. */
 void channel_listener_close(struct channel_listener *);
 

@@ -233,6 +233,23 @@ channel_listen(uv_loop_t *loop, const char *endpoint,
 }
 
 int
+channel_listener_set_tls(struct channel_listener *listener,
+                         const struct channel_tls *tls, char **ret_error)
+{
+    struct tls_context *context;
+
+    if (!listener->tls) {
+        return 0;
+    }
+    int error = tls_context_create(tls, &context, ret_error);
+    if (!error) {
+        tls_context_destroy(listener->tls);
+        listener->tls = context;
+    }
+    return error;
+}
+
+int
 channel_listener_port(const struct channel_listener *listener)
 {
     struct sockaddr_storage ss;

@@ -20,10 +20,10 @@ LIBSALIENT_SRCS += proto/frame.c proto/identity.c proto/daemon/daemon.c \
                    proto/endpoint.c proto/channel.c proto/channel_connect.c \
                    proto/channel_listen.c proto/tls.c \
                    proto/daemon/control.c proto/daemon/control_text.c \
-                   proto/daemon/control_client.c
+                   proto/daemon/control_client.c proto/daemon/metrics_server.c
 PURE += proto/frame.c proto/endpoint.c \
         proto/daemon/config_file.c proto/daemon/config_value.c \
         proto/daemon/control_text.c
 UNIT_TESTS += test_frame test_identity test_daemon test_config_file test_endpoint \
-              test_channel test_tls test_control \
+              test_channel test_tls test_control test_metrics_server \
               test_api_docs

@@ -129,6 +129,46 @@ daemon_signals_stop(struct daemon_signals *signals)
     }
 }
 
+struct daemon_watchdog {
+    uv_timer_t timer;
+};
+
+static void
+pet_watchdog(uv_timer_t *timer OVS_UNUSED)
+{
+    sd_notify(0, "WATCHDOG=1");
+}
+
+struct daemon_watchdog *
+daemon_watchdog_start(uv_loop_t *loop)
+{
+    uint64_t limit_us;
+
+    if (sd_watchdog_enabled(0, &limit_us) <= 0) {
+        return NULL;
+    }
+    struct daemon_watchdog *watchdog = xzalloc(sizeof *watchdog);
+    uint64_t interval_ms = MAX(1, limit_us / 1000 / 3);
+    uv_timer_init(loop, &watchdog->timer);
+    uv_timer_start(&watchdog->timer, pet_watchdog, 0, interval_ms);
+    uv_unref((uv_handle_t *) &watchdog->timer);
+    return watchdog;
+}
+
+static void
+watchdog_closed(uv_handle_t *handle)
+{
+    free(handle); /* Its first member. */
+}
+
+void
+daemon_watchdog_stop(struct daemon_watchdog *watchdog)
+{
+    if (watchdog) {
+        uv_close((uv_handle_t *) &watchdog->timer, watchdog_closed);
+    }
+}
+
 void
 daemon_notify_ready(void)
 {
@@ -139,4 +179,11 @@ void
 daemon_notify_stopping(void)
 {
     sd_notify(0, "STOPPING=1");
+}
+
+void
+daemon_notify_reloading(void)
+{
+    sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
+               (unsigned long long) uv_hrtime() / 1000);
 }

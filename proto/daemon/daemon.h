@@ -26,8 +26,16 @@ struct daemon_signals *daemon_signals_start(uv_loop_t *,
                                             void *aux);
 void daemon_signals_stop(struct daemon_signals *);
 
+/* Tells the service manager (WatchdogSec=) that the loop still turns; does not
+ * keep the loop alive.  NULL where nobody wants to know. */
+struct daemon_watchdog;
+struct daemon_watchdog *daemon_watchdog_start(uv_loop_t *);
+void daemon_watchdog_stop(struct daemon_watchdog *);
+
 /* sd_notify(3), where a service manager asks for it. */
 void daemon_notify_ready(void);
 void daemon_notify_stopping(void);
+/* Around a reload, for Type=notify-reload and for people who look. */
+void daemon_notify_reloading(void);
 
 #endif /* daemon.h */

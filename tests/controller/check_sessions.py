@@ -10,12 +10,16 @@ Each step needs what the ones before it left.  ONLY=name runs up to the step
 of that name."""
 
 import os
+import re
+import signal
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
 import traceback
+import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -30,7 +34,7 @@ from tests.controller.network import CONTROL, OPENFLOW_PORT, Network
 from tests.controller.proxy import Proxy
 from tests.controller.stock_switch import StockSwitch
 
-TLS_PORT, OTHER_PORT, PROXY_PORT = 6655, 6656, 6657
+TLS_PORT, OTHER_PORT, PROXY_PORT, METRICS_PORT = 6655, 6656, 6657, 9634
 KEYS = f"{RUN}/keys"
 B_CONTROL, B_API = f"{RUN}/b.sock", f"unix:{RUN}/b-api.sock"
 SERVICE = "web.shop.acme"
@@ -50,6 +54,7 @@ control: {CONTROL}
 link_probe_interval: 1s
 link_timeout: 4s
 hold_time: 6s
+metrics: 127.0.0.1:{METRICS_PORT}
 """
 OPENFLOW_ERROR, ROLE_REQUEST, ROLE_REPLY, BUNDLE_CONTROL = 1, 24, 25, 33
 COMMIT_REQUEST = 4
@@ -194,6 +199,7 @@ def other_protocols_are_closed_at_once(net):
 def start_other(net, role):
     config = CONFIG.replace(str(TLS_PORT), str(TLS_PORT + 100)).replace(
         str(OPENFLOW_PORT), str(OTHER_PORT)).replace(
+        str(METRICS_PORT), str(METRICS_PORT + 1)).replace(
         "role: master", f"role: {role}").replace(
         f"unix:{RUN}/api.sock", B_API).replace(CONTROL, B_CONTROL)
     net.other = Daemon("other", [
@@ -295,13 +301,20 @@ def a_stale_generation_yields(net):
     until(lambda: seen(net, 1)["role"] == "slave", "A has heard of it")
     net.wait_status(switches_standby=1)
     # A new connection asks with its old generation, and is refused.
-    net.daemon.kill()
-    net.start_controller()
+    net.ovs.vsctl("del-controller", "s1")
+    net.wait_status(switches_connected=1)
+    controllers(net, "s1", f"tcp:127.0.0.1:{OPENFLOW_PORT}",
+                f"tcp:127.0.0.1:{OTHER_PORT}")
     until(lambda: seen(net, 1).get("put") == "standby", "A yields")
     expect(seen(net, 1)["role"] == "slave" and log_has(net, "OFPRRFC_STALE"),
            f"{seen(net, 1)}")
     until(lambda: seen(net, 2).get("role") == "master", "but not of s2")
     net.ask("role", "master")
+    net.wait_in_sync(2, links=1, hosts_attached=1, hold_left_ms=0,
+                     switches_standby=0)
+    # A restart insists, whatever the clock says.
+    net.daemon.kill()
+    net.start_controller()
     net.wait_in_sync(2, links=1, hosts_attached=1, hold_left_ms=0,
                      switches_standby=0)
     expect(roles(CONTROL) == ["master"] * 2, f"{roles(CONTROL)}")
@@ -408,6 +421,7 @@ def a_bundle_that_is_cut_is_repeated(net):
             state["armed"] = False
             return None
         return message
+    before = len(net.flows("s1", 10))
     proxy = Proxy(PROXY_PORT, OPENFLOW_PORT, cut)
     controllers(net, "s1", f"tcp:127.0.0.1:{PROXY_PORT}")
     net.wait_in_sync(2, links=1)
@@ -417,7 +431,7 @@ def a_bundle_that_is_cut_is_repeated(net):
                    "registered confirmed=1")
         net.wait_in_sync(2, links=1)
     expect(proxy.cuts == 5, f"{proxy.cuts} cuts")
-    expect(len(net.flows("s1", 10)) == len(net.flows("s2", 10)) == 7,
+    expect(len(net.flows("s1", 10)) == len(net.flows("s2", 10)) == before + 5,
            f"{len(net.flows('s1', 10))} flows")
     for i in range(5):
         net.w2.ask(f"unregister cut{i}.shop.acme 80 wait",
@@ -491,6 +505,130 @@ def ports_flap(net):
     return f"{n / took:.0f} times a second, {100 * cpu / took:.0f} % of a CPU"
 
 
+# Operation.
+
+
+def metrics(net):
+    """{name with labels: value}, of a page that is well-formed."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{METRICS_PORT}/metrics",
+                                timeout=5) as page:
+        lines = page.read().decode().splitlines()
+    values, types = {}, {}
+    for line in lines:
+        if line.startswith("# TYPE "):
+            types[line.split()[2]] = line.split()[3]
+        elif not line.startswith("#"):
+            name, value = re.fullmatch(
+                r'([a-z_]+(?:\{(?:[a-z]+="[^"]*",?)+\})?) (\S+)',
+                line).groups()
+            expect(name not in values, f"{name} comes twice")
+            expect(re.sub(r"(_bucket|_sum|_count)?(\{.*)?$", "", name) in types
+                   or name.split("{")[0] in types, f"{name} has no type")
+            values[name] = float(value)
+    return values
+
+
+def metrics_say_what_the_dumps_say(net):
+    status, values = net.ask("show", "status"), metrics(net)
+    for key in ("switches_connected", "links", "hosts_attached", "services",
+                "registrations", "generation", "confirmed_generation"):
+        expect(values[f"salient_controller_{key}"] == status[key],
+               f"{key}: {values[f'salient_controller_{key}']}, {status[key]}")
+    n = values["salient_controller_change_seconds_count"]
+    expect(n > 0 and n == values[
+        'salient_controller_change_seconds_bucket{le="+Inf"}'], f"{n}")
+    expect(values['salient_controller_connections_total{event="switch_tls"}']
+           == status["switches_refused_by_tls"], "TLS refusals")
+    return f"{len(values)} figures"
+
+
+def reload(net, change):
+    """SIGHUP with a changed configuration; what the log says of it."""
+    write(f"{RUN}/controller.yaml", change(CONFIG))
+    with open(net.daemon.log, encoding="utf-8") as log:
+        log.seek(0, os.SEEK_END)
+        net.daemon.process.send_signal(signal.SIGHUP)
+        said = []
+        def look():
+            said.extend(log.readlines())
+            return any("configuration was read again" in s for s in said)
+        until(look, "it is read again")
+    return next(s for s in said if "read again" in s)
+
+
+def sighup_changes_what_it_can(net):
+    before = net.flows("s1")
+    meters = lambda: net.ovs.ofctl("dump-meters", "s1")
+    expect("rate=77" not in meters(), "already")
+    said = reload(net, lambda c: c.replace("role: master", "role: equal")
+                  .replace("echo_timeout: 2s", "echo_timeout: 3s")
+                  + "anti_spoofing: false\nlimits: {service_miss_pps: 77}\n"
+                  "policy: nearest\nservices: [later.acme]\n")
+    expect("restart" not in said, said)
+    net.wait_in_sync(2, links=1, hosts_attached=1, role="equal")
+    expect(any("actions=resubmit(,1)" in f or "goto_table:1" in f
+               for f in net.flows("s1", 0)) and net.flows("s1") != before,
+           "anti-spoofing is still on")
+    expect("rate=77" in meters(), meters())
+    expect(net.ask("recompute", "--check"), "a full recompute differs")
+    said = reload(net, lambda c: c.replace("127.0.0.1:9634", "127.0.0.1:9600")
+                  + "sal_port: 7000\nidentity_pool: 10.128.0.0/9\n")
+    for key in ("metrics", "sal_port", "identity_pool"):
+        expect(key in said, f"{key}: {said}")
+    said = reload(net, lambda c: c)
+    net.wait_in_sync(2, links=1, hosts_attached=1, role="master",
+                     hold_left_ms=0)
+    expect(net.flows("s1") == before, f"{net.flows('s1') ^ before}")
+    return "rules, meters, roles, timers; and back"
+
+
+def a_renewed_certificate_is_taken(net):
+    sh("openssl", "x509", "-req", "-in", f"{KEYS}/a.csr", "-CA",
+       f"{KEYS}/ca.pem", "-CAkey", f"{KEYS}/ca.key", "-days", "3",
+       "-set_serial", "4711", "-out", f"{KEYS}/a.pem")
+    reload(net, lambda c: c)
+    shown = subprocess.run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{TLS_PORT}",
+         "-cert", f"{KEYS}/switch.pem", "-key", f"{KEYS}/switch.key"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        check=False, timeout=10).stdout
+    serial = subprocess.run(["openssl", "x509", "-noout", "-serial"],
+                            input=shown, capture_output=True, text=True,
+                            check=False).stdout
+    expect(int(serial.split("=")[1], 16) == 4711, serial)
+    expect(seen(net, 2)["connected"], "s2 was disconnected")
+    return ""
+
+
+def the_service_manager_is_told(net):
+    """READY, WATCHDOG while the loop turns, RELOADING, STOPPING."""
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(f"{RUN}/notify")
+    manager.settimeout(10)
+    def hear(word):
+        while word not in (said := manager.recv(4096).decode()):
+            pass
+        return said
+    net.daemon.kill()
+    os.environ.update(NOTIFY_SOCKET=f"{RUN}/notify", WATCHDOG_USEC="300000")
+    try:
+        net.start_controller()
+    finally:
+        del os.environ["NOTIFY_SOCKET"], os.environ["WATCHDOG_USEC"]
+    hear("READY=1")
+    for _ in range(3):
+        hear("WATCHDOG=1")
+    net.daemon.process.send_signal(signal.SIGHUP)
+    hear("RELOADING=1")
+    hear("READY=1")
+    status = net.daemon.stop()
+    hear("STOPPING=1")
+    expect(status == 0, f"exit status {status}")
+    net.start_controller()
+    net.wait_in_sync(2, links=1, hosts_attached=1, hold_left_ms=0)
+    return ""
+
+
 STEPS = (switches_connect_by_tls, a_strangers_certificate_is_refused,
          other_protocols_are_closed_at_once, a_slave_writes_nothing,
          the_slave_takes_over, the_first_returns_and_the_other_stands_by,
@@ -498,7 +636,9 @@ STEPS = (switches_connect_by_tls, a_strangers_certificate_is_refused,
          a_switch_that_does_not_read_costs_no_memory,
          a_bundle_that_is_cut_is_repeated,
          a_host_cannot_take_anothers_address,
-         link_probes_of_hosts_make_no_link, ports_flap)
+         link_probes_of_hosts_make_no_link, ports_flap,
+         metrics_say_what_the_dumps_say, sighup_changes_what_it_can,
+         a_renewed_certificate_is_taken, the_service_manager_is_told)
 
 
 def run_steps(net):

@@ -34,7 +34,8 @@ class Agent:
         self.name, self.lines, self._new = name, [], queue.Queue()
         self.process = subprocess.Popen(
             ["nsenter", f"--net=/run/netns/{namespace}",
-             f"{BUILD}/tests/test_agent", api, name, locator],
+             f"{BUILD}/tests/test_agent", api, name, locator,
+             f"{RUN}/{name}.key"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         threading.Thread(target=self._read, daemon=True).start()
 

@@ -3,7 +3,9 @@
  * registration API, sends PROBEs and SYNs from the network namespace it runs
  * in, and says in lines what it hears.
  *
- *     test_agent CONTROLLER NAME LOCATOR
+ *     test_agent CONTROLLER NAME LOCATOR KEY
+ *
+ * KEY is the file of its secret key, made if there is none.
  *
  * Commands on stdin:
  *     register NAME PORT WEIGHT [wait]    unregister NAME PORT [wait]
@@ -437,8 +439,8 @@ input_received(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 int
 main(int argc, char *argv[])
 {
-    if (argc != 4) {
-        fprintf(stderr, "usage: test_agent CONTROLLER NAME LOCATOR\n");
+    if (argc != 5 || identity_load(argv[4], &agent.identity)) {
+        fprintf(stderr, "usage: test_agent CONTROLLER NAME LOCATOR KEY\n");
         return 2;
     }
     vlog_set_levels(NULL, VLF_ANY_DESTINATION, VLL_OFF);
@@ -446,7 +448,6 @@ main(int argc, char *argv[])
     agent.loop = uv_default_loop();
     agent.name = argv[2];
     uv_ip4_addr(argv[3], 0, &agent.locator);
-    identity_generate(&agent.identity);
     uv_timer_init(agent.loop, &agent.keepalive);
     uv_pipe_init(agent.loop, &agent.input, 0);
     uv_pipe_open(&agent.input, STDIN_FILENO);

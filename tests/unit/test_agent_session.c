@@ -268,7 +268,7 @@ test_bad_hello(void)
     memset(b.agent.public_key, 0, sizeof b.agent.public_key);
     hello(&b, "h1", 1); /* A key of low order. */
     CU_ASSERT_STRING_EQUAL(b.field, "hello.public_key");
-    CU_ASSERT_EQUAL(b.session.state, AGENT_SESSION_HELLO);
+    CU_ASSERT_EQUAL(b.session.state, AGENT_SESSION_CLOSED);
     bench_stop(&b);
 }
 

@@ -19,6 +19,8 @@ state(const struct json *array, size_t i)
     return json_string(shash_find_data(event(array, i)->object, "state"));
 }
 
+#define SIZE 1024
+
 static long long
 confirm_us(const struct json *array, size_t i)
 {
@@ -30,7 +32,7 @@ confirm_us(const struct json *array, size_t i)
 static void
 test_from_trigger_to_barrier(void)
 {
-    struct event_log *log = event_log_create();
+    struct event_log *log = event_log_create(SIZE);
 
     event_log_add(log, 100, 0, "a port goes down");
     event_log_add(log, 150, 0, "another");
@@ -55,6 +57,11 @@ test_from_trigger_to_barrier(void)
     CU_ASSERT_EQUAL(event_log_n_pending(log), 2);
 
     event_log_confirmed(log, 2, 2000);
+    const struct event_log_times *times = event_log_times(log);
+    CU_ASSERT_EQUAL(times->n, 3);
+    CU_ASSERT_EQUAL(times->sum_us, 900 + 850 + 1700);
+    CU_ASSERT_EQUAL(times->buckets[2], 2); /* 0.5 to 1 ms. */
+    CU_ASSERT_EQUAL(times->buckets[3], 1);
     event_log_planned(log, 2, false);
     CU_ASSERT_EQUAL(event_log_n_pending(log), 0);
     json = event_log_to_json(log, 2); /* The newest two. */
@@ -67,24 +74,24 @@ test_from_trigger_to_barrier(void)
 static void
 test_old_events_go(void)
 {
-    struct event_log *log = event_log_create();
+    struct event_log *log = event_log_create(SIZE);
     struct ds ds = DS_EMPTY_INITIALIZER;
 
-    for (int i = 0; i < 3 * EVENT_LOG_SIZE; i++) {
+    for (int i = 0; i < 3 * SIZE; i++) {
         event_log_add(log, i, 1000 * i, "x");
         if (i % 3 == 0) {
             event_log_planned(log, i, true);
         }
     }
-    CU_ASSERT_EQUAL(event_log_n_pending(log), EVENT_LOG_SIZE);
-    event_log_confirmed(log, 3 * EVENT_LOG_SIZE, 5000000);
+    CU_ASSERT_EQUAL(event_log_n_pending(log), SIZE);
+    event_log_confirmed(log, 3 * SIZE, 5000000);
     CU_ASSERT_EQUAL(event_log_n_pending(log), 2); /* The last, not planned. */
     event_log_format(log, 1000000, &ds);
     size_t lines = 0;
     for (const char *p = ds_cstr(&ds); *p; p++) {
         lines += *p == '\n';
     }
-    CU_ASSERT_EQUAL(lines, EVENT_LOG_SIZE);
+    CU_ASSERT_EQUAL(lines, SIZE);
     ds_destroy(&ds);
     event_log_destroy(log);
 }
@@ -93,7 +100,7 @@ test_old_events_go(void)
 static void
 test_random(void)
 {
-    struct event_log *log = event_log_create();
+    struct event_log *log = event_log_create(SIZE);
     uint64_t generation = 0, confirmed = 0;
 
     for (int i = 0; i < 100000; i++) {
@@ -113,7 +120,7 @@ test_random(void)
             event_log_confirmed(log, confirmed, i);
             break;
         }
-        CU_ASSERT_FATAL(event_log_n_pending(log) <= EVENT_LOG_SIZE);
+        CU_ASSERT_FATAL(event_log_n_pending(log) <= SIZE);
     }
     event_log_planned(log, generation, false);
     event_log_confirmed(log, generation, 0);

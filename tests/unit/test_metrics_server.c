@@ -6,7 +6,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include "agents/metrics_server.h"
+#include "proto/daemon/metrics_server.h"
 
 static uv_loop_t loop;
 static struct metrics_server *server;

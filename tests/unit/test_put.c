@@ -377,7 +377,7 @@ test_a_refused_rule_does_not_stop_the_others(uint32_t versions,
     /* Later it is tried again. */
     b.refuse = 0;
     b.now = put_wakeup(b.put, 30000);
-    CU_ASSERT(b.now >= PUT_RETRY_MS);
+    CU_ASSERT(b.now >= switch_session_defaults.retry_ms);
     run(&b);
     check_equal(&b);
     bench_stop(&b);
@@ -459,7 +459,7 @@ test_a_full_table(void)
     CU_ASSERT_EQUAL(rule_table_count(b.held),
                     rule_table_count(plan_desired(b.plan, 0x11)) - 100);
     b.refuse = 0;
-    b.now = PUT_RETRY_MS;
+    b.now = switch_session_defaults.retry_ms;
     run(&b);
     check_equal(&b);
     bench_stop(&b);

@@ -574,6 +574,21 @@ test_stale_role(void)
     CU_ASSERT_EQUAL(b.session.role, OFPCR12_ROLE_PRIMARY);
     bench_stop(&b);
 
+    /* Who insists is younger. */
+    roles = (struct roles) {.role = OFPCR12_ROLE_EQUAL, .generation = 200};
+    struct switch_session_config config = switch_session_defaults;
+    config.role = OFPCR12_ROLE_PRIMARY;
+    config.insist = true;
+    memset(&b.heard, 0, sizeof b.heard);
+    switch_session_init(&b.session, &config, hear, &b.heard, 0);
+    fake_switch_init(&b.fake, &b.session);
+    b.fake.on_message = answer_role;
+    b.fake.aux = &roles;
+    fake_switch_run(&b.fake);
+    CU_ASSERT_EQUAL(b.session.role, OFPCR12_ROLE_PRIMARY);
+    CU_ASSERT_EQUAL(b.session.config.generation_id, 201);
+    bench_stop(&b);
+
     /* Without roles: may write, unless it does not want to. */
     roles.unknown = true;
     roles_start(&b, &roles, OFPCR12_ROLE_PRIMARY, 5);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agents/metrics_server.h"
+#include "proto/daemon/metrics_server.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
