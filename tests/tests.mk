@@ -42,3 +42,4 @@ check-dissector: $(BUILD)/tests/sal_layout ## the Wireshark dissector against of
 include tests/bench/switch/bench.mk
 include tests/bench/controller/bench.mk
 include tests/migration/migration-tests.mk
+include tests/bench/migration/bench.mk

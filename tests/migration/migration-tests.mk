@@ -1,6 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 # Flows that survive, with real clients (docs/migration.md).
-MIGRATION_CLIENTS := $(BUILD)/tests/words $(BUILD)/tests/voice \
-                     $(BUILD)/tests/relay
+MIGRATION_CLIENTS := $(addprefix $(BUILD)/tests/,words voice relay watch \
+    many)
 $(MIGRATION_CLIENTS): $(BUILD)/tests/%: $(BUILD)/obj/tests/migration/%.o
 	$(call link)
+
+CHECK_MIGRATION = BUILD=$(abspath $(BUILD)) \
+    OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
+    $(PYTHON) -B tests/migration/check_migration.py
+check-migration: $(PROGRAMS) $(MIGRATION_CLIENTS) ## connections survive moves of their hosts: a selection, a minute
+	@$(CHECK_MIGRATION) --short
+
+check-migration-all: $(PROGRAMS) $(MIGRATION_CLIENTS) ## the same, every scenario (SCENARIO="hop fifty_moves" some)
+	@$(CHECK_MIGRATION) $(SCENARIO)
+
+.PHONY: check-migration check-migration-all
+
+demo-migration: $(PROGRAMS) $(MIGRATION_CLIENTS) ## a download, a session and a call go on while their hosts move
+	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
+	    $(PYTHON) -B tests/migration/demo_migration.py
+
+.PHONY: demo-migration

@@ -4,8 +4,9 @@
  *     words serve PORT [mptcp]
  *     words fetch ADDRESS PORT MIB [mptcp] [rate=MIB/S] [gap=MS]
  *
- * The client asks for MIB MiB by sending the number; the server sends word i =
- * mix(i), little-endian, and closes.  The client prints JSON lines: each gap of
+ * The client asks for MIB MiB; the server sends word i = mix(i), little-endian,
+ * and closes.  It is the server that keeps to the rate, so that no buffer of
+ * the client hides a gap.  The client prints JSON lines: each gap of
  * GAP (5) ms or more as it ends, {"mib": N} from time to time, and at the end
  *
  *     {"bytes": N, "wrong": N, "error": "", "seconds": S, "longest_ms": G}
@@ -30,6 +31,12 @@
 
 #define MIB (1024 * 1024)
 #define BLOCK (256 * 1024)
+#define PACE_NS 2000000 /* A piece each so often. */
+
+struct request {
+    uint64_t bytes;
+    uint64_t rate; /* Bytes a second; 0 = as fast as can be. */
+};
 
 /* splitmix64's finaliser: words far apart do not resemble each other. */
 static uint64_t
@@ -69,18 +76,39 @@ open_socket(int family, char **argv)
                   option(argv, "mptcp", &rest) ? IPPROTO_MPTCP : 0);
 }
 
+/* Keeps to 'rate' bytes a second on average since '*start'; what was missed by
+ * much is not caught up with. */
+static void
+keep_pace(int64_t *start, uint64_t sent, uint64_t rate)
+{
+    int64_t ahead = *start + sent * 1e9 / rate - now_ns();
+    if (ahead > 0) {
+        struct timespec wait = {ahead / 1000000000, ahead % 1000000000};
+        nanosleep(&wait, NULL);
+    } else if (ahead < -100000000) {
+        *start -= ahead;
+    }
+}
+
 static void
 send_words(int fd)
 {
     static uint64_t block[BLOCK / 8];
-    uint64_t wanted, next = 0;
+    struct request request;
+    uint64_t next = 0;
 
-    if (recv(fd, &wanted, sizeof wanted, MSG_WAITALL) != sizeof wanted) {
+    if (recv(fd, &request, sizeof request, MSG_WAITALL) != sizeof request) {
         return;
     }
-    while (next * 8 < wanted) {
-        size_t n = wanted - next * 8 < BLOCK ? wanted - next * 8 : BLOCK;
-        for (size_t i = 0; i < BLOCK / 8; i++) {
+    size_t piece = request.rate * PACE_NS / 1000000000 / 8 * 8;
+    if (!piece || piece > BLOCK) {
+        piece = BLOCK;
+    }
+    int64_t start = now_ns();
+    while (next * 8 < request.bytes) {
+        uint64_t left = request.bytes - next * 8;
+        size_t n = left < piece ? left : piece;
+        for (size_t i = 0; i < n / 8; i++) {
             block[i] = mix(next + i);
         }
         for (size_t sent = 0; sent < n;) {
@@ -93,6 +121,9 @@ send_words(int fd)
             sent += just;
         }
         next += n / 8;
+        if (request.rate) {
+            keep_pace(&start, next * 8, request.rate);
+        }
     }
 }
 
@@ -119,17 +150,6 @@ serve(char **argv)
             }
             close(connection);
         }
-    }
-}
-
-/* Keeps to 'rate' bytes a second on average since 'start'. */
-static void
-keep_pace(int64_t start, uint64_t received, double rate)
-{
-    int64_t ahead = start + received / rate * 1e9 - now_ns();
-    if (rate > 0 && ahead > 1000000) {
-        struct timespec wait = {ahead / 1000000000, ahead % 1000000000};
-        nanosleep(&wait, NULL);
     }
 }
 
@@ -163,10 +183,11 @@ static int
 fetch(char **argv)
 {
     static uint64_t block[BLOCK / 8];
-    uint64_t wanted = strtoull(argv[2], NULL, 10) * MIB;
-    uint64_t received = 0, wrong = 0, told = 0;
     const char *text;
-    double rate = option(argv, "rate=", &text) ? atof(text) * MIB : 0;
+    struct request request = {
+        .bytes = strtoull(argv[2], NULL, 10) * MIB,
+        .rate = option(argv, "rate=", &text) ? atof(text) * MIB : 0};
+    uint64_t wanted = request.bytes, received = 0, wrong = 0, told = 0;
     struct gaps gaps = {
         .threshold = (option(argv, "gap=", &text) ? atof(text) : 5) * 1e6};
 
@@ -175,7 +196,7 @@ fetch(char **argv)
         return fail("connect");
     }
     int64_t start = now_ns();
-    if (send(fd, &wanted, sizeof wanted, 0) != sizeof wanted) {
+    if (send(fd, &request, sizeof request, 0) != sizeof request) {
         return fail("send");
     }
     ssize_t n = 0;
@@ -190,21 +211,15 @@ fetch(char **argv)
         for (size_t i = ofs / 8; i < (ofs + n) / 8; i++) {
             wrong += block[i] != mix(received / BLOCK * (BLOCK / 8) + i);
         }
+        if (wrong) {
+            break;
+        }
         received += n;
-        if (received - told >= 4 * MIB) {
+        if (received - told >= MIB) {
             told = received;
             printf("{\"mib\": %"PRIu64", \"at\": %.6f}\n", received / MIB,
                    now_ns() / 1e9);
             fflush(stdout);
-        }
-        keep_pace(start, received, rate);
-        if (rate > 0) {
-            /* The pause of our own making is none of the network's, unless
-             * nothing waits after it. */
-            char byte;
-            if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 1) {
-                gaps.last = now_ns();
-            }
         }
     }
     printf("{\"bytes\": %"PRIu64", \"wrong\": %"PRIu64", \"error\": \"%s\", "

@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happens to hosts while their connections go on: the table SCENARIOS.
+
+Each scenario is a function of a Run; it changes addresses, interfaces, cables
+or daemons, waits until the flows are where they should be, and the Run checks
+at the end that no client noticed more than a pause.  They leave the network
+as they found it.
+"""
+
+import dataclasses
+import struct
+import socket
+import time
+
+from topologies.probes import socket_of
+from topologies.numbers import SAL_PORT
+from topologies.wait import until
+from migration import clients
+
+FOREIGN = 200  # Forged packets each time.
+
+
+class Run:
+    """Clients under way, and what was done to their hosts."""
+
+    def __init__(self, lab, mib, rate):
+        self.lab = lab
+        self.began = time.monotonic()
+        self.moves = []  # Moments.
+        self.clients = [clients.Words(lab, mib, rate), clients.Redis(lab),
+                        clients.Http2(lab), clients.Voice(lab)]
+        self.words, _, _, self.voice = self.clients
+        for client in self.clients:
+            client.goes_on()
+        # The daemons introduce themselves to each other right after binding.
+        until(self.introduced, "the daemons know each other", 20)
+
+    @property
+    def client(self):
+        return self.lab.client
+
+    @property
+    def server(self):
+        return self.lab.server
+
+    def introduced(self):
+        for host in self.lab.hosts:
+            groups = host.groups()
+            if not groups or not all(group["state"] == "ESTABLISHED"
+                                     for group in groups):
+                return False
+        return True
+
+    def moved(self):
+        """To be called right before a change: gaps count from here."""
+        self.moves.append(time.monotonic())
+
+    def wait_at(self, host, address, timeout=40):
+        """Until all flows between the two hosts are bound to 'address' of
+        'host', at both ends."""
+        other = self.server if host is self.client else self.client
+
+        def there():
+            mine = host.flows()
+            theirs = other.flows()
+            return (mine and all(flow["own_locator"] == address
+                                 for flow in mine)
+                    and all(flow["peer_locator"] == address
+                            for flow in theirs))
+        until(there, f"{host.name}'s flows are at {address}", timeout)
+
+    def all_go_on(self, timeout=60):
+        for client in self.clients:
+            client.goes_on(timeout)
+
+    def finish(self):
+        """What went wrong, as sentences."""
+        for client in self.clients:
+            if client is not self.words:
+                client.stop()
+        return [wrong for wrong in (client.finish()
+                                    for client in self.clients) if wrong]
+
+    def kill(self):
+        for client in self.clients:
+            client.kill()
+
+    def gaps(self):
+        """{client's name: its longest gap around one of the moves, ms}."""
+        return {client.name: max((client.longest_gap(
+            moment, moment + 1 if i + 1 == len(self.moves)
+            else min(moment + 1, self.moves[i + 1]))
+            for i, moment in enumerate(self.moves)), default=0.0)
+            for client in self.clients}
+
+
+def interface_down(run):
+    """The client's first interface goes down, and comes back."""
+    run.moved()
+    run.client.set_uplink(0, "down")
+    run.wait_at(run.client, "10.0.1.1")
+    run.all_go_on()
+    run.moved()
+    run.client.set_uplink(0, "up")
+    run.lab.wait_uplinks()
+    run.wait_at(run.client, "10.0.0.1")
+    run.all_go_on()
+
+
+def cable_pulled(run):
+    """The server's cable is pulled: its interface loses the carrier."""
+    port = run.server.cable(0).name
+    run.moved()
+    run.lab.set_link(port, "down")
+    run.wait_at(run.server, "10.0.1.2")
+    run.all_go_on()
+    run.moved()
+    run.lab.set_link(port, "up")
+    run.lab.wait_uplinks()
+    run.wait_at(run.server, "10.0.0.2")
+    run.all_go_on()
+
+
+def address_changed(run):
+    """The only address of the client's only interface is replaced by
+    another one, and then the server's."""
+    for host, old, new in ((run.client, "10.0.0.1", "10.0.0.101"),
+                           (run.server, "10.0.0.2", "10.0.0.102")):
+        alone(run, host)
+        for before, after in (old, new), (new, old):
+            run.moved()
+            host.remove_address(0, before)
+            host.add_address(0, after)
+            run.wait_at(host, after)
+            run.all_go_on()
+        company(run, host)
+
+
+def alone(run, host):
+    host.set_uplink(1, "down")
+    run.all_go_on()
+
+
+def company(run, host):
+    host.set_uplink(1, "up")
+    run.lab.wait_uplinks()
+
+
+def subnet_changed(run):
+    """The client's subnet is renumbered: another prefix, and a router to
+    everything else (the switch, which answers for its own address)."""
+    host = run.client
+    alone(run, host)
+    router = "10.0.255.254"
+    run.moved()
+    host.remove_address(0, "10.0.0.1")
+    host.add_address(0, "10.7.3.1", 24)
+    host.do("ip", "route", "add", "default", "via", router, "dev",
+            host.uplinks[0], "onlink")
+    run.wait_at(host, "10.7.3.1")
+    run.all_go_on()
+    run.moved()
+    host.remove_address(0, "10.7.3.1", 24)
+    host.attempt("ip", "route", "del", "default")
+    host.add_address(0, "10.0.0.1")
+    run.wait_at(host, "10.0.0.1")
+    run.all_go_on()
+    company(run, host)
+
+
+def hop(run):
+    """The client's only cable is pulled and plugged in at another switch."""
+    host = run.client
+    alone(run, host)
+    for name in "s3", "s1":
+        run.moved()
+        run.lab.move_port(host, 0, run.lab.switches_by_name[name])
+        run.all_go_on()
+    company(run, host)
+
+
+def both_at_once(run):
+    """Both hosts lose the interface that they use at the same moment."""
+    run.moved()
+    run.client.set_uplink(0, "down")
+    run.server.set_uplink(0, "down")
+    run.wait_at(run.client, "10.0.1.1")
+    run.wait_at(run.server, "10.0.1.2")
+    run.all_go_on()
+    run.moved()
+    run.server.set_uplink(0, "up")
+    run.client.set_uplink(0, "up")
+    run.lab.wait_uplinks()
+    run.wait_at(run.client, "10.0.0.1")
+    run.wait_at(run.server, "10.0.0.2")
+    run.all_go_on()
+
+
+def fifty_moves(run, n=50):
+    """The client is told to change over, again and again, both uplinks being
+    up: nothing may be lost."""
+    for i in range(n):
+        target = (i + 1) % 2
+        run.moved()
+        run.client.migrate(1 - target, target)
+        run.wait_at(run.client, f"10.0.{target}.1")
+    run.all_go_on()
+
+
+def few_moves(run):
+    """The same, 6 times."""
+    fifty_moves(run, 6)
+
+
+def long_absence(run, seconds=30):
+    """The client has no address for 30 s, and another one afterwards."""
+    host = run.client
+    alone(run, host)
+    run.moved()
+    host.remove_address(0, "10.0.0.1")
+    time.sleep(seconds)  # The absence itself is what is tested.
+    run.moved()
+    host.add_address(0, "10.0.0.77")
+    run.wait_at(host, "10.0.0.77")
+    run.all_go_on()
+    run.moved()
+    host.remove_address(0, "10.0.0.77")
+    host.add_address(0, "10.0.0.1")
+    run.wait_at(host, "10.0.0.1")
+    run.all_go_on()
+    company(run, host)
+
+
+def daemon_killed(run):
+    """kill -9 of the daemon right after its interface went down, at the
+    client, then at the server."""
+    for host, second in ((run.client, "10.0.1.1"), (run.server, "10.0.1.2")):
+        first = host.address(0)
+        run.moved()
+        host.set_uplink(0, "down")
+        host.agent.kill()
+        host.start_agent()
+        run.wait_at(host, second)
+        run.all_go_on()
+        run.moved()
+        host.set_uplink(0, "up")
+        run.lab.wait_uplinks()
+        run.wait_at(host, first)
+
+
+def peer_daemon_killed(run):
+    """kill -9 of the daemon whose peer is just moving."""
+    run.moved()
+    run.client.set_uplink(0, "down")
+    run.server.agent.kill()
+    run.server.start_agent()
+    run.wait_at(run.client, "10.0.1.1")
+    run.all_go_on()
+    run.moved()
+    run.client.set_uplink(0, "up")
+    run.lab.wait_uplinks()
+    run.wait_at(run.client, "10.0.0.1")
+
+
+def forge_data(host, source, flow, n=FOREIGN):
+    """Sends 'n' DATA packets from locator 'source' of 'host' that fit 'flow'
+    (one of that host's own) but for where they come from."""
+    wire = flow["wire"]
+    inner = struct.pack(
+        "!BBHHHBBH4s4sHHIIBBHHH", 0x45, 0, 40, 0, 0x4000, 64, 6, 0,
+        socket.inet_aton(wire["local"]), socket.inet_aton(wire["remote"]),
+        wire["local_port"], wire["remote_port"], 1, 1, 0x50, 0x14, 0, 0, 0)
+    sal = struct.pack("!BBBBIIBBH", 0x10, 4, 1, 6, int(flow["id"], 16),
+                      int(flow["peer_id"], 16), 0, 4, 0)
+    with socket_of(host, socket.SOCK_DGRAM) as forger:
+        forger.setblocking(True)
+        forger.bind((source, 0))
+        for _ in range(n):
+            forger.sendto(sal + inner, (flow["peer_locator"], SAL_PORT))
+
+
+def foreign_data(run):
+    """DATA (with RST set) for a flow from a locator that is not the flow's is
+    dropped and counted: before a move, and some time after it."""
+    def count():
+        counters = run.server.counters()
+        return counters["in_wrong_peer"], counters["in_previous"]
+
+    def forge(source):
+        """Whether all were dropped as foreign."""
+        wrong, late = count()
+        flow = next(flow for flow in run.client.flows()
+                    if flow["inner"]["protocol"] == 6)
+        forge_data(run.client, source, flow)
+        until(lambda: sum(count()) >= wrong + late + FOREIGN,
+              f"{FOREIGN} forged packets from {source} are counted")
+        return count()[0] >= wrong + FOREIGN
+
+    if not forge("10.0.1.1"):
+        raise RuntimeError("foreign DATA was accepted")
+    run.moved()
+    run.client.migrate(0, 1)
+    run.wait_at(run.client, "10.0.1.1")
+    # For a moment, what comes from the old place is late, not foreign.
+    until(lambda: forge("10.0.0.1"), "the old locator has expired", 30,
+          interval=1)
+    run.all_go_on()
+    run.moved()
+    run.client.migrate(1, 0)
+    run.wait_at(run.client, "10.0.0.1")
+
+
+@dataclasses.dataclass
+class Scenario:
+    run: object
+    short: bool = False     # In "make check".
+    mib: int = 192          # Of the verified download, and its pace.
+    rate: int = 12
+    lossless: bool = False  # Not one datagram may be lost.
+
+    @property
+    def name(self):
+        return self.run.__name__.replace("_", " ")
+
+
+SCENARIOS = [
+    Scenario(interface_down, short=True, mib=96),
+    Scenario(cable_pulled, mib=96),
+    Scenario(address_changed),
+    Scenario(subnet_changed),
+    Scenario(hop),
+    Scenario(both_at_once, short=True, mib=96),
+    Scenario(few_moves, short=True, mib=64, lossless=True),
+    Scenario(fifty_moves, mib=1024, rate=24, lossless=True),
+    Scenario(long_absence, mib=256),
+    Scenario(daemon_killed),
+    Scenario(peer_daemon_killed),
+    Scenario(foreign_data, mib=96),
+]
