@@ -20,7 +20,8 @@
 
 VLOG_DEFINE_THIS_MODULE(datapath);
 
-/* Not pinned: nothing in it lasts longer than a packet. */
+/* Not pinned: nothing in it lasts longer than a packet.  Neither are the
+ * programs' constants. */
 #define SCRATCH_MAP "sal_scratch"
 
 #ifndef SO_NETNS_COOKIE
@@ -159,7 +160,8 @@ reuse_maps(struct datapath *dp)
     bool compatible = true;
 
     bpf_object__for_each_map(map, dp->skeleton->obj) {
-        if (!strcmp(bpf_map__name(map), SCRATCH_MAP)) {
+        if (bpf_map__is_internal(map)
+            || !strcmp(bpf_map__name(map), SCRATCH_MAP)) {
             continue;
         }
         char *path = xasprintf("%s/%s", dp->pin_path, bpf_map__name(map));
@@ -266,6 +268,7 @@ datapath_load(const char *pin_path, uint32_t max_flows,
         datapath_close(dp);
         return explain_load_error(error, ret_error);
     }
+    dp->skeleton->rodata->no_decap_flags = getenv("SALIENT_NO_DECAP") != NULL;
     if (max_flows) {
         bpf_map__set_max_entries(dp->skeleton->maps.sal_flows, max_flows);
         bpf_map__set_max_entries(dp->skeleton->maps.sal_tuples, max_flows);

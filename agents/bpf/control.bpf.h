@@ -14,6 +14,31 @@ control_min_len(__u8 type)
            ? SAL_CONTROL_HEADER_LEN : SAL_SERVICE_HEADER_LEN;
 }
 
+/* Loads and checks the inner headers.  The counter to drop under, or -1. */
+static __always_inline int
+control_load_inner(struct __sk_buff *skb, struct scratch *scratch,
+                   struct control *control, const int v6)
+{
+    const struct sal_data_header *base = (void *) scratch->header;
+    __u32 want = base->proto == IPPROTO_UDP ? INNER_MIN(v6)
+                                            : INNER_TCP_MIN(v6);
+    if (control->inner_len < want
+        || bpf_skb_load_bytes(skb,
+                              control->outer.sal_ofs + control->header_len,
+                              scratch->chunk, want)) {
+        return SAL_COUNT_IN_TRUNCATED;
+    }
+    control->has_inner = 1;
+    __u32 inner_len = control->inner_len;
+    if (base->type == SAL_TYPE_SYN && base->proto == IPPROTO_UDP
+        && inner_len == INNER_MIN(v6)) {
+        inner_len = ip_total_len(scratch->chunk, v6);
+        control->quoted = inner_len > INNER_MIN(v6);
+    }
+    return inner_parse(scratch->chunk, inner_len, base->proto,
+                       &control->inner, v6);
+}
+
 /* Loads and checks the header and the inner headers.  The counter to drop
  * under, or -1. */
 static __noinline int
@@ -24,7 +49,8 @@ control_load(struct __sk_buff *skb, struct scratch *scratch,
         return SAL_COUNT_IN_FAILED;
     }
     struct sal_data_header *base = (void *) scratch->header;
-    if (bpf_skb_load_bytes(skb, SAL_OFS4, base, sizeof *base)) {
+    if (bpf_skb_load_bytes(skb, control->outer.sal_ofs, base,
+                           sizeof *base)) {
         return SAL_COUNT_IN_TRUNCATED;
     }
     __u32 len = base->header_len * 4;
@@ -35,7 +61,8 @@ control_load(struct __sk_buff *skb, struct scratch *scratch,
         return SAL_COUNT_IN_TRUNCATED;
     }
     if (len < SAL_CONTROL_HEADER_LEN || len > SAL_MAX_HEADER_LEN
-        || bpf_skb_load_bytes(skb, SAL_OFS4, scratch->header, len)) {
+        || bpf_skb_load_bytes(skb, control->outer.sal_ofs,
+                              scratch->header, len)) {
         return SAL_COUNT_IN_TRUNCATED;
     }
     if (header_sum(scratch, len) != 0xffff) {
@@ -51,42 +78,35 @@ control_load(struct __sk_buff *skb, struct scratch *scratch,
     if (base->inner == SAL_INNER_NONE) {
         return control->inner_len ? SAL_COUNT_IN_INNER_FORMAT : -1;
     }
-    if (base->inner != SAL_INNER_IPV4) {
+    switch (base->inner) {
+    case SAL_INNER_IPV4:
+        return control_load_inner(skb, scratch, control, 0);
+    case SAL_INNER_IPV6:
+        return control_load_inner(skb, scratch, control, 1);
+    default:
         return SAL_COUNT_IN_INNER_FORMAT;
     }
-    __u32 want = base->proto == IPPROTO_UDP ? INNER_MIN
-                                            : sizeof control->inner;
-    if (control->inner_len < want
-        || bpf_skb_load_bytes(skb, SAL_OFS4 + len, &control->inner, want)) {
-        return SAL_COUNT_IN_TRUNCATED;
-    }
-    control->has_inner = 1;
-    __u32 inner_len = control->inner_len;
-    if (base->type == SAL_TYPE_SYN && base->proto == IPPROTO_UDP
-        && inner_len == INNER_MIN) {
-        inner_len = bpf_ntohs(control->inner.ip.tot_len);
-        control->quoted = inner_len > INNER_MIN;
-    }
-    return inner_check(&control->inner, inner_len, base->proto);
 }
 
 /* Makes the inner packet of a control packet of 'flow' what the stack is to
  * see.  The counter to drop under, or -1. */
-static __always_inline int
+static __noinline int
 control_unwrap(struct __sk_buff *skb, const struct control *control,
                struct sal_flow *flow)
 {
-    if (ecn_is_lost(control->outer.tos, control->inner.ip.tos)) {
+    if (!control || !flow) {
+        return SAL_COUNT_IN_FAILED;
+    }
+    const struct inner *inner = &control->inner;
+    __u8 outer_tos = control->outer.tos;
+    if (ecn_is_lost(outer_tos, inner->tos)) {
         return SAL_COUNT_IN_ECN;
     }
-    if (decapsulate(skb, control->header_len)) {
+    if (decapsulate(skb, control->outer.v6, inner->v6, control->header_len)
+        || (flow->flags & SAL_FLOW_REWRITE && rewrite_inner(skb, flow, 0))
+        || ecn_restore(skb, outer_tos, inner->tos, inner->v6)) {
         return SAL_COUNT_IN_FAILED;
     }
-    if (flow->flags & SAL_FLOW_REWRITE
-        && rewrite_inner(skb, flow, 0)) {
-        return SAL_COUNT_IN_FAILED;
-    }
-    ecn_restore(skb, control->outer.tos);
     flow->in_packets += 1;
     flow->in_bytes += control->inner_len;
     flow->last_in_ns = bpf_ktime_get_coarse_ns();
@@ -99,7 +119,23 @@ deliver_control(struct __sk_buff *skb, const struct sal_settings *settings,
                 const struct control *control, struct sal_flow *flow)
 {
     int reason = control_unwrap(skb, control, flow);
-    return reason >= 0 ? drop(reason) : deliver(skb, settings);
+    return reason >= 0 ? drop(reason)
+                       : deliver(skb, settings, control->inner.v6);
+}
+
+/* Makes room in front of the inner packet in 'skb' for the headers of our
+ * SYN-ACK of 'flow', which are to be written over its own, too: so it may be
+ * given another IP version. */
+static __always_inline int
+make_room(struct __sk_buff *skb, const struct sal_flow *flow, int inner_v6)
+{
+    int v6 = flow_outer_v6(flow);
+    if (v6 != !!inner_v6) {
+        bpf_skb_change_proto(
+            skb, v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP), 0);
+    }
+    return bpf_skb_adjust_room(skb, OUTER_LEN(v6) + SYN_HEADER_LEN,
+                               BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
 }
 
 /* UDP has no handshake of its own to ride on: the SYN-ACK is ours.  Delivers
@@ -112,8 +148,10 @@ answer_datagram(struct __sk_buff *skb, struct sal_settings *settings,
     if (!scratch || !settings || !control || !flow) {
         return TC_ACT_SHOT;
     }
+    int inner_v6 = control->inner.v6;
     if (control->quoted) {
-        if (decapsulate(skb, control->header_len)) {
+        if (decapsulate(skb, control->outer.v6, inner_v6,
+                        control->header_len)) {
             return drop(SAL_COUNT_IN_FAILED);
         }
     } else {
@@ -121,15 +159,14 @@ answer_datagram(struct __sk_buff *skb, struct sal_settings *settings,
         if (reason >= 0) {
             return drop(reason);
         }
-        if (deliver_copy(skb, settings)) {
+        if (deliver_copy(skb, settings, inner_v6)) {
             return drop(SAL_COUNT_IN_FAILED);
         }
     }
-    if (bpf_skb_adjust_room(skb, OUTER4_LEN + SYN_HEADER_LEN,
-                            BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO)) {
+    if (make_room(skb, flow, inner_v6)) {
         return drop(SAL_COUNT_OUT_FAILED);
     }
-    trim(skb, SAL_OFS4 + SYN_HEADER_LEN + INNER_MIN);
+    trim(skb, SAL_OFS(flow_outer_v6(flow)) + SYN_HEADER_LEN + INNER_MIN(0));
     if (flow->state == SAL_FLOW_HALF_OPEN) {
         flow->isn_out = 1; /* Answered: DATA may bind it. */
     }
@@ -144,7 +181,7 @@ refuse(struct __sk_buff *skb, struct scratch *scratch,
        const struct control *control, enum sal_counter reason)
 {
     count(reason);
-    return answer_reset(skb, scratch, control->header_len);
+    return answer_reset(skb, scratch, control);
 }
 
 /* Notes the endpoint ID that a SYN or SYN-ACK claims: a claim, which the
@@ -219,15 +256,16 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
         return drop(SAL_COUNT_IN_INNER_FORMAT);
     }
     if (base->proto == IPPROTO_TCP
-        && (tcp_flags(inner) & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN))
+        && (inner->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN))
            != TCP_SYN) {
         return drop(SAL_COUNT_IN_INNER_MALFORMED);
     }
-    if (source_is_bogus(inner->ip.saddr) || !inner->tcp.source
-        || inner->ip.saddr == settings->identity_v4.w[3]) {
+    const struct sal_addr *identity = identity_of(settings, inner->v6);
+    if (source_is_bogus(&inner->src) || !inner->sport
+        || addr_equal(&inner->src, identity)) {
         return drop(SAL_COUNT_IN_INNER_SOURCE);
     }
-    if (addr_is_zero(&settings->identity_v4)) {
+    if (addr_is_zero(identity)) {
         return refuse(skb, scratch, control, SAL_COUNT_IN_NO_IDENTITY);
     }
 
@@ -243,7 +281,7 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     }
     struct sal_target *target =
         target_lookup(scratch, rule, sal->service_id, base->proto,
-                      inner->tcp.dest);
+                      inner->dport);
     if (!target) {
         return refuse(skb, scratch, control, SAL_COUNT_IN_NO_TARGET);
     }
@@ -251,7 +289,8 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     struct sal_flow *flow = &scratch->flow;
     __builtin_memset(flow, 0, sizeof *flow);
     flow->state = SAL_FLOW_HALF_OPEN;
-    flow->flags = SAL_FLOW_SERVER;
+    flow->flags = SAL_FLOW_SERVER | (inner->v6 ? SAL_FLOW_INNER6 : 0)
+                  | (control->outer.v6 ? SAL_FLOW_OUTER6 : 0);
     flow->flags_class = base->flags_class & SAL_PATH_CLASS_MASK;
     flow->peer_id = base->src_flow;
     flow->nonce = sal->control.nonce;
@@ -262,16 +301,18 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
         flow->peer_port = control->outer.src_port;
         flow->entropy = settings->sal_port;
     }
-    flow->isn_in = inner->tcp.seq;
+    flow->isn_in = inner->seq;
     take_endpoint(flow, scratch, control);
     __builtin_memcpy(flow->service_id, sal->service_id, SAL_SERVICE_ID_LEN);
-    addr_from_v4(&flow->wire.local, inner->ip.daddr);
-    addr_from_v4(&flow->wire.remote, inner->ip.saddr);
-    flow->wire.lport = inner->tcp.dest;
-    flow->wire.rport = inner->tcp.source;
+    flow->wire.local = inner->dst;
+    flow->wire.remote = inner->src;
+    flow->wire.lport = inner->dport;
+    flow->wire.rport = inner->sport;
     flow->wire.proto = base->proto;
     flow->local = flow->wire;
-    flow->local.local = target_address(settings, target);
+    if (!target_address(settings, target, inner->v6, &flow->local.local)) {
+        return refuse(skb, scratch, control, SAL_COUNT_IN_TARGET_FAMILY);
+    }
     flow->local.lport = target->port;
     flow->created_ns = bpf_ktime_get_ns();
 
@@ -307,7 +348,7 @@ accept_syn_ack(struct __sk_buff *skb, const struct sal_settings *settings,
     }
     /* Of UDP.  There may be nothing more to send: the server is to know all
      * the same that it has us. */
-    trim(skb, SAL_OFS4 + SAL_CONTROL_HEADER_LEN);
+    trim(skb, control->outer.sal_ofs + SAL_CONTROL_HEADER_LEN);
     count(SAL_COUNT_OUT_ACK);
     return send_bare(skb, settings, scratch, flow, SAL_TYPE_ACK,
                      SAL_CONTROL_HEADER_LEN);
@@ -331,7 +372,7 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
         return drop(SAL_COUNT_IN_INNER_FORMAT);
     }
     if (base->proto == IPPROTO_TCP
-        && (tcp_flags(inner) & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN))
+        && (inner->tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN))
            != (TCP_SYN | TCP_ACK)) {
         return drop(SAL_COUNT_IN_INNER_MALFORMED);
     }
@@ -347,7 +388,7 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
     if (flow->flags & SAL_FLOW_SERVER || flow->nonce != sal->control.nonce) {
         return drop(SAL_COUNT_IN_WRONG_NONCE);
     }
-    if (control->has_inner ? !inner_matches(inner, &flow->wire)
+    if (control->has_inner ? !inner_is_of(inner, flow)
                            : flow->wire.proto != base->proto) {
         return drop(SAL_COUNT_IN_WRONG_TUPLE);
     }
@@ -364,9 +405,11 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
     flow->peer_id = base->src_flow;
     flow->peer_locator = control->outer.src;
     flow->own_locator = control->outer.dst;
+    flow->flags = (flow->flags & ~SAL_FLOW_OUTER6)
+                  | (control->outer.v6 ? SAL_FLOW_OUTER6 : 0);
     flow->ifindex = skb->ifindex;
     flow->l2_expires_ns = 0;
-    flow->isn_in = inner->tcp.seq;
+    flow->isn_in = inner->seq;
     take_endpoint(flow, scratch, control);
     flow = bind_and_find(flow);
     if (!flow) {
@@ -420,10 +463,10 @@ reset_udp(struct __sk_buff *skb, const struct sal_settings *settings,
           int server)
 {
     if (server || !control->has_inner
-        || control->inner.ip.saddr != tuple->local.w[3]
-        || control->inner.ip.daddr != tuple->remote.w[3]
-        || control->inner.tcp.source != tuple->lport
-        || control->inner.tcp.dest != tuple->rport) {
+        || !addr_equal(&control->inner.src, &tuple->local)
+        || !addr_equal(&control->inner.dst, &tuple->remote)
+        || control->inner.sport != tuple->lport
+        || control->inner.dport != tuple->rport) {
         return TC_ACT_SHOT;
     }
     return deliver_unreachable(skb, settings, tuple);
@@ -457,7 +500,9 @@ ingress_reset(struct __sk_buff *skb, struct sal_settings *settings,
             || (base->src_flow && base->src_flow != flow->peer_id))) {
         return drop(SAL_COUNT_IN_WRONG_PEER);
     }
-    if (control->has_inner && decapsulate(skb, control->header_len)) {
+    if (control->has_inner
+        && decapsulate(skb, control->outer.v6, control->inner.v6,
+                       control->header_len)) {
         return drop(SAL_COUNT_IN_FAILED);
     }
     count(SAL_COUNT_IN_RESET);

@@ -3,16 +3,17 @@
 #ifndef SALIENT_EGRESS_BPF_H
 #define SALIENT_EGRESS_BPF_H 1
 
-#include "agents/bpf/emit.bpf.h"
+#include "agents/bpf/refuse.bpf.h"
 #include "agents/bpf/service.bpf.h"
 
 /* The inner packet, as read from its headers. */
 struct egress {
     struct sal_tuple tuple;
     __be32 seq, ack;
-    __u16 len; /* IP total length. */
-    __u8 tos;
+    __u32 len; /* With the IP header. */
+    __u8 tos; /* Or IPv6's traffic class. */
     __u8 tcp_flags;
+    __u8 v6;
 };
 
 /* Refuses the SYN, or the datagram, in 'skb' towards the application. */
@@ -28,19 +29,59 @@ refuse_connect(struct __sk_buff *skb, const struct sal_settings *settings,
                        bpf_htonl(bpf_ntohl(packet->seq) + 1));
 }
 
+/* True if new flows can leave over IPv6, or IPv4. */
+static __always_inline int
+can_leave(const struct sal_settings *settings, const int v6)
+{
+    return v6 ? settings->uplink_ifindex_v6
+                && !addr_is_zero(&settings->resolver_v6)
+                && !addr_is_zero(&settings->locator_v6)
+              : settings->uplink_ifindex
+                && !addr_is_zero(&settings->resolver_v4)
+                && !addr_is_zero(&settings->locator_v4);
+}
+
+/* The IP version, 0 for IPv4, 1 for IPv6, over which new flows leave; -1 if
+ * over none. */
+static __always_inline int
+choose_outer(const struct sal_settings *settings)
+{
+    int v4 = can_leave(settings, 0), v6 = can_leave(settings, 1);
+    if (v4 && !(v6 && settings->flags & SAL_SETTINGS_PREFER_V6)) {
+        return 0;
+    }
+    return v6 ? 1 : -1;
+}
+
+/* Sends client 'flow' to the resolver. */
+static __always_inline void
+flow_to_resolver(const struct sal_settings *settings, struct sal_flow *flow,
+                 int outer_v6, __u64 random)
+{
+    if (outer_v6) {
+        flow->flags |= SAL_FLOW_OUTER6;
+        flow->peer_locator = settings->resolver_v6;
+    } else {
+        flow->flags &= ~SAL_FLOW_OUTER6;
+        flow->peer_locator = settings->resolver_v4;
+    }
+    flow_choose_uplink(settings, flow, random);
+}
+
 /* Makes the client's half-open flow for the SYN 'packet'; it is returned, and
  * lives in the LRU table. */
 static __always_inline struct sal_flow *
 client_flow_make(struct sal_settings *settings, struct scratch *scratch,
                  const struct egress *packet,
-                 const struct sal_service_value *service)
+                 const struct sal_service_value *service, int outer_v6)
 {
     struct sal_flow *flow = &scratch->flow;
 
     __builtin_memset(flow, 0, sizeof *flow);
     flow->state = SAL_FLOW_HALF_OPEN;
-    flow_choose_uplink(settings, flow, keyed_random(settings, scratch));
-    flow->peer_locator = settings->resolver_v4;
+    flow->flags = packet->v6 ? SAL_FLOW_INNER6 : 0;
+    flow_to_resolver(settings, flow, outer_v6,
+                     keyed_random(settings, scratch));
     flow->nonce = keyed_random(settings, scratch);
     flow->local = packet->tuple;
     flow->wire = packet->tuple;
@@ -75,13 +116,15 @@ local_flows_make(struct sal_settings *settings, struct scratch *scratch,
     struct sal_flow *flow = &scratch->flow;
     __builtin_memset(flow, 0, sizeof *flow);
     flow->state = SAL_FLOW_HALF_OPEN;
-    flow->flags = SAL_FLOW_LOCAL;
+    flow->flags = SAL_FLOW_LOCAL | (packet->v6 ? SAL_FLOW_INNER6 : 0);
     flow->isn_out = packet->seq;
     flow->created_ns = bpf_ktime_get_ns();
     flow->local = packet->tuple;
     flow->wire = packet->tuple;
     flow->wire.local = packet->tuple.remote;
-    flow->wire.remote = target_address(settings, target);
+    if (!target_address(settings, target, packet->v6, &flow->wire.remote)) {
+        return 0;
+    }
     flow->wire.rport = target->port;
     flow_prepare_rewrite(flow);
     if (!half_flow_insert(settings, scratch)) {
@@ -89,7 +132,8 @@ local_flows_make(struct sal_settings *settings, struct scratch *scratch,
     }
     __u32 client_id = flow->id;
 
-    flow->flags = SAL_FLOW_LOCAL | SAL_FLOW_SERVER;
+    flow->flags = SAL_FLOW_LOCAL | SAL_FLOW_SERVER
+                  | (flow->flags & SAL_FLOW_INNER6);
     flow->peer_id = client_id;
     flow->local.local = flow->wire.remote;
     flow->local.lport = flow->wire.rport;
@@ -118,7 +162,7 @@ forward_local(struct __sk_buff *skb, const struct sal_settings *settings,
     if (rewrite_inner(skb, flow, 1)) {
         return drop(SAL_COUNT_OUT_FAILED);
     }
-    return deliver(skb, settings);
+    return deliver(skb, settings, flow->flags & SAL_FLOW_INNER6);
 }
 
 static __noinline int
@@ -173,9 +217,10 @@ local_answer(struct __sk_buff *skb, struct sal_settings *settings,
 /* True if 'packet' can travel behind the header of a SYN or SYN-ACK. */
 static __always_inline int
 fits_handshake(const struct sal_settings *settings,
-               const struct egress *packet)
+               const struct egress *packet, int outer_v6)
 {
-    return packet->len + OUTER4_LEN + SYN_HEADER_LEN <= settings->uplink_mtu
+    return packet->len + OUTER_LEN(outer_v6) + SYN_HEADER_LEN
+           <= settings->uplink_mtu
            || packet->tuple.proto != IPPROTO_UDP;
 }
 
@@ -188,11 +233,12 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     if (!scratch || !settings || !packet) {
         return TC_ACT_SHOT;
     }
-    if (addr_is_zero(&settings->identity_v4)) {
+    const struct sal_addr *identity = identity_of(settings, packet->v6);
+    if (addr_is_zero(identity)) {
         return refuse_connect(skb, settings, packet,
                               SAL_COUNT_OUT_NO_IDENTITY);
     }
-    if (!addr_equal(&packet->tuple.local, &settings->identity_v4)) {
+    if (!addr_equal(&packet->tuple.local, identity)) {
         return refuse_connect(skb, settings, packet, SAL_COUNT_OUT_SOURCE);
     }
     struct sal_service_value *service =
@@ -227,16 +273,21 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
             return refuse_connect(skb, settings, packet,
                                   SAL_COUNT_OUT_UNSUPPORTED);
         }
+        struct sal_addr address;
+        if (target
+            && !target_address(settings, target, packet->v6, &address)) {
+            target = NULL;
+        }
         return target ? local_syn(skb, settings, scratch, packet, target)
                       : refuse_connect(skb, settings, packet,
                                        SAL_COUNT_OUT_NO_TARGET);
     }
-    if (!settings->uplink_ifindex || addr_is_zero(&settings->resolver_v4)
-        || addr_is_zero(&settings->locator_v4)) {
+    int outer_v6 = choose_outer(settings);
+    if (outer_v6 < 0) {
         return refuse_connect(skb, settings, packet, SAL_COUNT_OUT_NO_UPLINK);
     }
 
-    if (!fits_handshake(settings, packet)) {
+    if (!fits_handshake(settings, packet, outer_v6)) {
         return drop(SAL_COUNT_OUT_TOO_BIG);
     }
     __u8 flags = 0;
@@ -252,13 +303,13 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
         /* Sent again: another source port, so that it is resolved afresh. */
         flags = SAL_FLAG_RETRY;
         __u64 random = keyed_random(settings, scratch);
-        flow_choose_uplink(settings, flow, random);
+        flow_to_resolver(settings, flow, outer_v6, random);
         flow_entropy(settings, flow, random);
         flow->entropy_ns = now;
-        flow->peer_locator = settings->resolver_v4;
         count(SAL_COUNT_OUT_SYN_RETRY);
     } else {
-        flow = client_flow_make(settings, scratch, packet, service);
+        flow = client_flow_make(settings, scratch, packet, service,
+                                outer_v6);
         if (!flow) {
             return refuse_connect(skb, settings, packet,
                                   SAL_COUNT_FLOW_TABLE_FULL);
@@ -357,7 +408,7 @@ egress_udp(struct __sk_buff *skb, struct sal_settings *settings,
     /* A client that has our SYN-ACK takes DATA; the header of another one is
      * for the case that it was lost, and does not fit beside everything. */
     int bound = flow->state == SAL_FLOW_BOUND
-                || !fits_handshake(settings, packet);
+                || !fits_handshake(settings, packet, flow_outer_v6(flow));
     if (egress_rewrite(skb, flow)) {
         return drop(SAL_COUNT_OUT_FAILED);
     }
@@ -387,7 +438,7 @@ egress_other(struct __sk_buff *skb, struct sal_settings *settings,
             return drop(SAL_COUNT_OUT_FAILED);
         }
         if (flow->flags & SAL_FLOW_LOCAL) {
-            return deliver(skb, settings);
+            return deliver(skb, settings, packet->v6);
         }
         return send_data(skb, settings, flow, bpf_ktime_get_coarse_ns(),
                          packet->tos);
@@ -395,51 +446,95 @@ egress_other(struct __sk_buff *skb, struct sal_settings *settings,
     return egress_answer(skb, settings, packet);
 }
 
+/* Reads IP's part of 'packet' at 'ip'.  The counter to drop under, or -1. */
 static __always_inline int
-egress_ipv4(struct __sk_buff *skb, struct sal_settings *settings)
+egress_parse_ip(const void *ip, struct egress *packet, const int v6)
+{
+    if (v6) {
+        const struct ipv6hdr *ip6 = ip;
+        __u8 next = ip6->nexthdr;
+        if (next == IP6_FRAGMENT) {
+            return SAL_COUNT_OUT_FRAGMENT;
+        }
+        if (next == IP6_HOP_BY_HOP || next == IP6_ROUTING
+            || next == IP6_DESTINATION) {
+            return SAL_COUNT_OUT_EXTENSION;
+        }
+        if (ip6_is_reserved(&ip6->saddr) || ip6_is_reserved(&ip6->daddr)) {
+            return SAL_COUNT_OUT_MALFORMED;
+        }
+        addr_from_v6(&packet->tuple.local, &ip6->saddr);
+        addr_from_v6(&packet->tuple.remote, &ip6->daddr);
+        packet->tuple.proto = next;
+        packet->len = bpf_ntohs(ip6->payload_len) + IP6_LEN;
+        packet->tos = ip6_traffic_class(ip6);
+        packet->v6 = 1;
+    } else {
+        const struct iphdr *ip4 = ip;
+        if (ip4->ihl != 5) {
+            return SAL_COUNT_OUT_MALFORMED;
+        }
+        if (ip4->frag_off & bpf_htons(IP_FRAGMENT)) {
+            return SAL_COUNT_OUT_FRAGMENT;
+        }
+        addr_from_v4(&packet->tuple.local, ip4->saddr);
+        addr_from_v4(&packet->tuple.remote, ip4->daddr);
+        packet->tuple.proto = ip4->protocol;
+        packet->len = bpf_ntohs(ip4->tot_len);
+        packet->tos = ip4->tos;
+    }
+    return packet->tuple.proto == IPPROTO_TCP
+           || packet->tuple.proto == IPPROTO_UDP
+           ? -1 : SAL_COUNT_OUT_UNSUPPORTED;
+}
+
+/* Reads the headers of what the stack sends.  The counter to drop under, or
+ * -1. */
+static __always_inline int
+egress_parse(struct __sk_buff *skb, struct egress *packet, const int v6)
 {
     void *data = packet_data(skb);
     void *end = packet_end(skb);
-    const __u32 want = ETH_HLEN + sizeof(struct inner);
+    const __u32 want = ETH_HLEN + INNER_TCP_MIN(v6);
     if (data + want > end) {
         bpf_skb_pull_data(skb, skb->len < want ? skb->len : want);
         data = packet_data(skb);
         end = packet_end(skb);
-        if (data + ETH_HLEN + INNER_MIN > end) {
-            return drop(SAL_COUNT_OUT_MALFORMED);
+        if (data + ETH_HLEN + INNER_MIN(v6) > end) {
+            return SAL_COUNT_OUT_MALFORMED;
         }
     }
-    struct inner *inner = data + ETH_HLEN;
-    if (inner->ip.ihl != 5) {
-        return drop(SAL_COUNT_OUT_MALFORMED);
+    int reason = egress_parse_ip(data + ETH_HLEN, packet, v6);
+    if (reason >= 0) {
+        return reason;
     }
-    if (inner->ip.frag_off & bpf_htons(IP_FRAGMENT)) {
-        return drop(SAL_COUNT_OUT_FRAGMENT);
+    const struct tcphdr *tcp = data + ETH_HLEN + IP_LEN(v6);
+    packet->tuple.lport = tcp->source;
+    packet->tuple.rport = tcp->dest;
+    if (packet->tuple.proto == IPPROTO_TCP) {
+        if (data + want > end) {
+            return SAL_COUNT_OUT_MALFORMED;
+        }
+        packet->seq = tcp->seq;
+        packet->ack = tcp->ack_seq;
+        packet->tcp_flags = ((const __u8 *) tcp)[TCP_FLAGS_OFS];
     }
-    __u8 proto = inner->ip.protocol;
-    if (proto != IPPROTO_TCP && proto != IPPROTO_UDP) {
-        return drop(SAL_COUNT_OUT_UNSUPPORTED);
-    }
+    return -1;
+}
 
+static __always_inline int
+egress(struct __sk_buff *skb, struct sal_settings *settings, const int v6)
+{
     struct egress packet = {0};
-    addr_from_v4(&packet.tuple.local, inner->ip.saddr);
-    addr_from_v4(&packet.tuple.remote, inner->ip.daddr);
-    packet.tuple.lport = inner->tcp.source;
-    packet.tuple.rport = inner->tcp.dest;
-    packet.tuple.proto = proto;
-    packet.len = bpf_ntohs(inner->ip.tot_len);
-    packet.tos = inner->ip.tos;
-    if (proto == IPPROTO_UDP) {
+    int reason = egress_parse(skb, &packet, v6);
+    if (reason >= 0) {
+        return drop(reason);
+    }
+    if (packet.tuple.proto == IPPROTO_UDP) {
         int verdict = egress_udp(skb, settings, &packet);
         return verdict == UDP_UNANSWERED
                ? egress_syn(skb, settings, &packet) : verdict;
     }
-    if (data + want > end) {
-        return drop(SAL_COUNT_OUT_MALFORMED);
-    }
-    packet.seq = inner->tcp.seq;
-    packet.ack = inner->tcp.ack_seq;
-    packet.tcp_flags = ((__u8 *) &inner->tcp)[TCP_FLAGS_OFS];
 
     struct sal_flow *flow = NULL;
     if (!(packet.tcp_flags & TCP_SYN)) {
@@ -448,7 +543,8 @@ egress_ipv4(struct __sk_buff *skb, struct sal_settings *settings)
     if (!flow) {
         return egress_other(skb, settings, &packet);
     }
-    if (egress_rewrite(skb, flow)) {
+    if (flow->flags & SAL_FLOW_REWRITE
+        && rewrite_inner_v(skb, flow, 1, v6)) {
         return drop(SAL_COUNT_OUT_FAILED);
     }
     __u64 now = bpf_ktime_get_coarse_ns();
@@ -456,7 +552,7 @@ egress_ipv4(struct __sk_buff *skb, struct sal_settings *settings)
     flow->out_bytes += packet.len;
     flow->last_out_ns = now;
     int verdict = flow->flags & SAL_FLOW_LOCAL
-                  ? deliver(skb, settings)
+                  ? deliver(skb, settings, v6)
                   : send_data(skb, settings, flow, now, packet.tos);
     flow_track_close(settings, flow, packet.tcp_flags, SAL_FLOW_FIN_OUT);
     return verdict;

@@ -57,17 +57,21 @@ static __always_inline void
 flow_choose_uplink(const struct sal_settings *settings, struct sal_flow *flow,
                    __u64 random)
 {
+    int v6 = flow->flags & SAL_FLOW_OUTER6;
     __u32 slot = (random >> 48) & (SAL_UPLINK_SLOTS - 1);
     const struct sal_uplink *uplink =
         bpf_map_lookup_elem(&sal_uplinks, &slot);
-    if (uplink && uplink->ifindex) {
+    const struct sal_addr *locator =
+        !uplink ? NULL : v6 ? &uplink->locator_v6 : &uplink->locator_v4;
+    if (locator && uplink->ifindex && !addr_is_zero(locator)) {
         flow->ifindex = uplink->ifindex;
-        flow->own_locator = uplink->locator_v4;
+        flow->own_locator = *locator;
         flow->entropy = uplink->flags & SAL_UPLINK_NAT ? settings->sal_port
                                                        : 0;
     } else {
-        flow->ifindex = settings->uplink_ifindex;
-        flow->own_locator = settings->locator_v4;
+        flow->ifindex = v6 ? settings->uplink_ifindex_v6
+                           : settings->uplink_ifindex;
+        flow->own_locator = v6 ? settings->locator_v6 : settings->locator_v4;
         flow->entropy = 0;
     }
 }

@@ -3,7 +3,7 @@
 #ifndef SALIENT_INGRESS_BPF_H
 #define SALIENT_INGRESS_BPF_H 1
 
-#include "agents/bpf/emit.bpf.h"
+#include "agents/bpf/refuse.bpf.h"
 
 /* Says how to go on after a check. */
 enum ingress_next {
@@ -11,60 +11,150 @@ enum ingress_next {
     NEXT_VERDICT = 1,   /* Return the verdict. */
 };
 
-/* Tells whether 'skb' is SAL in IPv4 and, if so, for whom.  Anything else is
- * left alone; what claims to be SAL but is not well-formed is dropped. */
+/* Makes the outer headers readable, and what follows if there is so much. */
+static __always_inline void
+pull_headers(struct __sk_buff *skb, const int v6)
+{
+    /* They are hardly ever elsewhere than in the linear part. */
+    const __u32 want = SAL_OFS(v6) + SAL_DATA_HEADER_LEN + INNER_TCP_MIN(1);
+    if (packet_data(skb) + want > packet_end(skb)
+        && skb->len >= SAL_OFS(v6)) {
+        bpf_skb_pull_data(skb, skb->len < want ? skb->len : want);
+    }
+}
+
+/* IPv4 options and IPv6 extension headers move the UDP header; it is found
+ * only to refuse what is for the SAL port. */
 static __always_inline int
-parse_outer4(struct __sk_buff *skb, const struct sal_settings *settings,
-             struct outer *outer, int *verdict)
+is_for_sal_port(struct __sk_buff *skb, const struct sal_settings *settings,
+                __u32 udp_ofs)
+{
+    __be16 port = 0;
+    return !bpf_skb_load_bytes(skb, udp_ofs + 2, &port, sizeof port)
+           && port == settings->sal_port;
+}
+
+/* Most extension headers that are looked behind. */
+#define EXTENSIONS_MAX 4
+
+/* What is to be done with an IPv6 packet whose next header is not UDP. */
+static __noinline int
+outer6_extended(struct __sk_buff *skb, const struct sal_settings *settings)
+{
+    __u8 header[8];
+    __u8 next = 0;
+    __u32 ofs = ETH_HLEN + IP6_LEN;
+    enum sal_counter reason = SAL_COUNT_IN_OUTER_EXTENSION;
+
+    if (!settings
+        || bpf_skb_load_bytes(skb, ETH_HLEN + 6, &next, sizeof next)) {
+        return PASS;
+    }
+    for (int i = 0; i <= EXTENSIONS_MAX; i++) {
+        if (next == IPPROTO_UDP) {
+            return is_for_sal_port(skb, settings, ofs) ? drop(reason) : PASS;
+        }
+        if ((next != IP6_HOP_BY_HOP && next != IP6_ROUTING
+             && next != IP6_FRAGMENT && next != IP6_DESTINATION)
+            || bpf_skb_load_bytes(skb, ofs, header, sizeof header)) {
+            return PASS;
+        }
+        if (next == IP6_FRAGMENT) {
+            if (header[2] || header[3] & 0xf8) {
+                return PASS; /* Not the first: it has no port. */
+            }
+            reason = SAL_COUNT_IN_OUTER_FRAGMENT;
+            ofs += 8;
+        } else {
+            ofs += 8 + header[1] * 8;
+        }
+        next = header[0];
+    }
+    return PASS;
+}
+
+/* Reads the outer IPv4 or IPv6 header at 'data', of which all is there.
+ * Returns IP's total length; 0 if the packet is not ours, with '*verdict'. */
+static __always_inline __u32
+parse_outer_ip(struct __sk_buff *skb, const struct sal_settings *settings,
+               struct outer *outer, int *verdict, const int v6)
 {
     void *data = packet_data(skb);
     void *end = packet_end(skb);
-    *verdict = PASS;
-    if (data + SAL_OFS4 + SAL_DATA_HEADER_LEN + sizeof(struct inner) > end) {
-        /* Headers are hardly ever elsewhere than in the linear part. */
-        __u32 want = SAL_OFS4 + SAL_DATA_HEADER_LEN + sizeof(struct inner);
-        if (skb->len < SAL_OFS4) {
-            return NEXT_VERDICT;
+    if (data + SAL_OFS(v6) > end) {
+        return 0;
+    }
+    const struct udphdr *udp = data + ETH_HLEN + IP_LEN(v6);
+    if (v6) {
+        const struct ipv6hdr *ip = data + ETH_HLEN;
+        if (ip->version != 6) {
+            return 0;
         }
-        bpf_skb_pull_data(skb, skb->len < want ? skb->len : want);
-        data = packet_data(skb);
-        end = packet_end(skb);
-        if (data + SAL_OFS4 > end) {
-            return NEXT_VERDICT;
+        if (ip->nexthdr != IPPROTO_UDP) {
+            __u8 next = ip->nexthdr;
+            if (next == IP6_HOP_BY_HOP || next == IP6_ROUTING
+                || next == IP6_FRAGMENT || next == IP6_DESTINATION) {
+                *verdict = outer6_extended(skb, settings);
+            }
+            return 0;
         }
+        if (udp->dest != settings->sal_port) {
+            return 0;
+        }
+        if (ip6_is_reserved(&ip->saddr)) {
+            *verdict = drop(SAL_COUNT_IN_OUTER_MALFORMED);
+            return 0;
+        }
+        addr_from_v6(&outer->src, &ip->saddr);
+        addr_from_v6(&outer->dst, &ip->daddr);
+        outer->tos = ip6_traffic_class(ip);
+        return bpf_ntohs(ip->payload_len) + IP6_LEN;
     }
 
-    struct iphdr *ip = data + ETH_HLEN;
-    struct udphdr *udp = data + ETH_HLEN + IP4_LEN;
-    if (ip->protocol != IPPROTO_UDP || ip->version != 4) {
-        return NEXT_VERDICT;
+    const struct iphdr *ip = data + ETH_HLEN;
+    if (ip->protocol != IPPROTO_UDP || ip->version != 4
+        || ip->frag_off & bpf_htons(0x1fff)) {
+        return 0;
     }
     if (ip->ihl != 5) {
-        /* Options move the port; the offset is found only to refuse it. */
-        __be16 port = 0;
-        __u32 ofs = ETH_HLEN + ip->ihl * 4 + 2;
-        if (ip->frag_off & bpf_htons(0x1fff)
-            || bpf_skb_load_bytes(skb, ofs, &port, sizeof port)
-            || port != settings->sal_port) {
-            return NEXT_VERDICT;
+        if (is_for_sal_port(skb, settings, ETH_HLEN + ip->ihl * 4)) {
+            *verdict = drop(SAL_COUNT_IN_OUTER_MALFORMED);
         }
-        *verdict = drop(SAL_COUNT_IN_OUTER_MALFORMED);
-        return NEXT_VERDICT;
+        return 0;
     }
-    if (ip->frag_off & bpf_htons(0x1fff) || udp->dest != settings->sal_port) {
-        return NEXT_VERDICT;
-    }
-    if (skb->pkt_type != 0 /* PACKET_HOST */) {
-        return NEXT_VERDICT;
+    if (udp->dest != settings->sal_port) {
+        return 0;
     }
     if (ip->frag_off & bpf_htons(IP_FRAGMENT)) {
         *verdict = drop(SAL_COUNT_IN_OUTER_FRAGMENT);
+        return 0;
+    }
+    addr_from_v4(&outer->src, ip->saddr);
+    addr_from_v4(&outer->dst, ip->daddr);
+    outer->tos = ip->tos;
+    return bpf_ntohs(ip->tot_len);
+}
+
+/* Tells whether 'skb' is SAL and, if so, for whom.  Anything else is left
+ * alone; what claims to be SAL but is not well-formed is dropped. */
+static __always_inline int
+parse_outer(struct __sk_buff *skb, const struct sal_settings *settings,
+            struct outer *outer, int *verdict, const int v6)
+{
+    *verdict = PASS;
+    if (skb->pkt_type != 0 /* PACKET_HOST */ || skb->vlan_present) {
+        return NEXT_VERDICT; /* A VLAN's packets reach its own device. */
+    }
+    pull_headers(skb, v6);
+    __u32 ip_len = parse_outer_ip(skb, settings, outer, verdict, v6);
+    void *data = packet_data(skb);
+    const struct udphdr *udp = data + ETH_HLEN + IP_LEN(v6);
+    if (!ip_len || (void *) (udp + 1) > packet_end(skb)) {
         return NEXT_VERDICT;
     }
-    __u32 ip_len = bpf_ntohs(ip->tot_len);
     __u32 udp_len = bpf_ntohs(udp->len);
-    if (ip_len > skb->len - ETH_HLEN || udp_len != ip_len - IP4_LEN
-        || ip_len < OUTER4_LEN) {
+    if (ip_len > skb->len - ETH_HLEN || udp_len != ip_len - IP_LEN(v6)
+        || ip_len < OUTER_LEN(v6)) {
         *verdict = drop(SAL_COUNT_IN_OUTER_MALFORMED);
         return NEXT_VERDICT;
     }
@@ -72,28 +162,28 @@ parse_outer4(struct __sk_buff *skb, const struct sal_settings *settings,
         *verdict = drop(SAL_COUNT_IN_TRUNCATED);
         return NEXT_VERDICT;
     }
-    addr_from_v4(&outer->src, ip->saddr);
-    addr_from_v4(&outer->dst, ip->daddr);
-    outer->sal_ofs = SAL_OFS4;
+    outer->sal_ofs = SAL_OFS(v6);
     outer->sal_len = udp_len - UDP_LEN;
     outer->src_port = udp->source;
     outer->udp_checksum = udp->check;
-    outer->tos = ip->tos;
+    outer->v6 = v6;
     return NEXT_SAL;
 }
 
-/* RFC 6935: 0 or right.  Ours are always 0, so this hardly ever runs. */
+/* RFC 6935, 6936: 0 or right.  Ours are always 0, so this hardly ever runs. */
 static __noinline int
 udp_checksum_ok(struct __sk_buff *skb, const struct outer *outer)
 {
-    struct scratch *scratch = scratch_get();
-    if (!scratch || !outer) {
+    if (!outer) {
         return 0;
     }
     __u32 udp_len = outer->sal_len + UDP_LEN;
-    __u64 sum = (__u64) outer->src.w[3] + outer->dst.w[3]
+    /* Of IPv4-mapped addresses, too: 0xffff is 0 in ones' complement. */
+    __u64 sum = (__u64) (__u32) bpf_csum_diff(NULL, 0,
+                                              (__be32 *) outer->src.w,
+                                              2 * sizeof outer->src, 0)
                 + bpf_htons(IPPROTO_UDP) + bpf_htons(udp_len);
-    return checksum_ok(skb, scratch, outer->sal_ofs - UDP_LEN, udp_len, sum);
+    return checksum_ok(skb, outer->sal_ofs - UDP_LEN, udp_len, sum);
 }
 
 /* True if 'outer' is for an address of ours, rather than to be forwarded. */
@@ -103,65 +193,153 @@ is_for_us(const struct outer *outer)
     return bpf_map_lookup_elem(&sal_locators, &outer->dst) != NULL;
 }
 
-/* RFC 6040, figure 4.  0, or the drop counter. */
+/* RFC 6040, figure 4: what may not be forwarded. */
 static __always_inline int
 ecn_is_lost(__u8 outer_tos, __u8 inner_tos)
 {
     return (outer_tos & ECN_MASK) == ECN_CE && !(inner_tos & ECN_MASK);
 }
 
-static __always_inline void
-ecn_restore(struct __sk_buff *skb, __u8 outer_tos)
+/* RFC 6040, figure 4: what an inner packet's ECN field becomes that is not
+ * lost. */
+static __always_inline __u8
+ecn_merge(__u8 outer_tos, __u8 inner_tos)
 {
-    if ((outer_tos & ECN_MASK) == ECN_CE) {
-        bpf_skb_ecn_set_ce(skb);
-    }
+    __u8 outer = outer_tos & ECN_MASK, inner = inner_tos & ECN_MASK;
+    int stronger = outer == ECN_CE
+                   || (outer == ECN_ECT_1 && inner == ECN_ECT_0);
+    return inner && stronger ? outer : inner;
 }
 
-/* Checks the inner IPv4 and TCP or UDP headers against the 'len' bytes that there
- * are.  The counter to drop under, or -1. */
-static __always_inline int
-inner_check(const struct inner *inner, __u32 len, __u8 proto)
+static __noinline int
+ecn_write(struct __sk_buff *skb, __u8 tos, int v6)
 {
-    if (inner->ip.version != 4 || inner->ip.ihl != 5
-        || bpf_ntohs(inner->ip.tot_len) != len) {
-        return SAL_COUNT_IN_INNER_MALFORMED;
+    void *data = packet_data(skb);
+    void *end = packet_end(skb);
+    if (v6) {
+        struct ipv6hdr *ip = data + ETH_HLEN;
+        if ((void *) (ip + 1) > end) {
+            return -1;
+        }
+        __be32 word = (*(__be32 *) ip & ~bpf_htonl(0xff << 20))
+                      | bpf_htonl((__u32) tos << 20);
+        return bpf_skb_store_bytes(skb, ETH_HLEN, &word, sizeof word,
+                                   BPF_F_RECOMPUTE_CSUM);
     }
-    if (inner->ip.frag_off & bpf_htons(IP_FRAGMENT)) {
-        return SAL_COUNT_IN_INNER_FRAGMENT;
+    struct iphdr *ip = data + ETH_HLEN;
+    if ((void *) (ip + 1) > end) {
+        return -1;
     }
-    if (inner->ip.protocol != proto) {
-        return SAL_COUNT_IN_INNER_MALFORMED;
+    ip->check = checksum_update(ip->check, bpf_htons(ip->tos),
+                                bpf_htons(tos));
+    ip->tos = tos;
+    return 0;
+}
+
+/* Merges the outer ECN field into that of the inner packet in 'skb'. */
+static __always_inline int
+ecn_restore(struct __sk_buff *skb, __u8 outer_tos, __u8 inner_tos, int v6)
+{
+    __u8 merged = ecn_merge(outer_tos, inner_tos);
+    return merged == (inner_tos & ECN_MASK)
+           ? 0 : ecn_write(skb, (inner_tos & ~ECN_MASK) | merged, v6);
+}
+
+/* Reads the inner IP header at 'ip', which stands for 'len' bytes, into
+ * 'inner'.  The counter to drop under, or -1. */
+static __always_inline int
+inner_parse_ip(const void *ip, __u32 len, __u8 proto, struct inner *inner,
+               const int v6)
+{
+    if (v6) {
+        const struct ipv6hdr *ip6 = ip;
+        __u8 next = ip6->nexthdr;
+        if (ip6->version != 6
+            || bpf_ntohs(ip6->payload_len) + IP6_LEN != len) {
+            return SAL_COUNT_IN_INNER_MALFORMED;
+        }
+        if (next == IP6_FRAGMENT) {
+            return SAL_COUNT_IN_INNER_FRAGMENT;
+        }
+        if (next == IP6_HOP_BY_HOP || next == IP6_ROUTING
+            || next == IP6_DESTINATION) {
+            return SAL_COUNT_IN_INNER_EXTENSION;
+        }
+        if (ip6_is_reserved(&ip6->saddr) || ip6_is_reserved(&ip6->daddr)) {
+            return SAL_COUNT_IN_INNER_SOURCE;
+        }
+        addr_from_v6(&inner->src, &ip6->saddr);
+        addr_from_v6(&inner->dst, &ip6->daddr);
+        inner->proto = next;
+        inner->tos = ip6_traffic_class(ip6);
+        inner->v6 = 1;
+    } else {
+        const struct iphdr *ip4 = ip;
+        if (ip4->version != 4 || ip4->ihl != 5
+            || bpf_ntohs(ip4->tot_len) != len) {
+            return SAL_COUNT_IN_INNER_MALFORMED;
+        }
+        if (ip4->frag_off & bpf_htons(IP_FRAGMENT)) {
+            return SAL_COUNT_IN_INNER_FRAGMENT;
+        }
+        addr_from_v4(&inner->src, ip4->saddr);
+        addr_from_v4(&inner->dst, ip4->daddr);
+        inner->proto = ip4->protocol;
+        inner->tos = ip4->tos;
+        inner->v6 = 0;
     }
+    return inner->proto == proto ? -1 : SAL_COUNT_IN_INNER_MALFORMED;
+}
+
+/* Reads the inner headers at 'ip': INNER_MIN() bytes if 'proto', the SAL
+ * header's, is UDP, and INNER_TCP_MIN() bytes otherwise.  Checks them against
+ * the 'len' bytes that there are.  The counter to drop under, or -1. */
+static __always_inline int
+inner_parse(const void *ip, __u32 len, __u8 proto, struct inner *inner,
+            const int v6)
+{
+    int reason = inner_parse_ip(ip, len, proto, inner, v6);
+    if (reason >= 0) {
+        return reason;
+    }
+    const struct udphdr *udp = ip + IP_LEN(v6);
+    inner->sport = udp->source;
+    inner->dport = udp->dest;
+    inner->seq = inner->ack = 0;
+    inner->tcp_flags = 0;
     if (proto == IPPROTO_UDP) {
-        const struct udphdr *udp = (const void *) &inner->tcp;
-        return bpf_ntohs(udp->len) == len - IP4_LEN
+        return bpf_ntohs(udp->len) == len - IP_LEN(v6)
                ? -1 : SAL_COUNT_IN_INNER_MALFORMED;
     }
     if (proto != IPPROTO_TCP) {
         return SAL_COUNT_IN_PROTO;
     }
-    if (inner->tcp.doff < 5 || inner->tcp.doff * 4 > len - IP4_LEN) {
+    const struct tcphdr *tcp = ip + IP_LEN(v6);
+    if (tcp->doff < 5 || tcp->doff * 4 > len - IP_LEN(v6)) {
         return SAL_COUNT_IN_INNER_MALFORMED;
     }
+    inner->seq = tcp->seq;
+    inner->ack = tcp->ack_seq;
+    inner->tcp_flags = ((const __u8 *) tcp)[TCP_FLAGS_OFS];
     return -1;
 }
 
-/* True if the inner packet goes from the remote to the local end of 'wire'. */
+/* True if the inner packet, of version 'v6', goes from the remote to the local
+ * end of the wire tuple of 'flow'. */
 static __always_inline int
-inner_matches(const struct inner *inner, const struct sal_tuple *wire)
+inner_matches(const struct inner *inner, const struct sal_flow *flow,
+              const int v6)
 {
-    return inner->ip.saddr == wire->remote.w[3]
-           && inner->ip.daddr == wire->local.w[3]
-           && inner->tcp.source == wire->rport
-           && inner->tcp.dest == wire->lport
-           && inner->ip.protocol == wire->proto;
-}
-
-static __always_inline __u8
-tcp_flags(const struct inner *inner)
-{
-    return ((const __u8 *) &inner->tcp)[TCP_FLAGS_OFS];
+    const struct sal_tuple *wire = &flow->wire;
+    if (!!(flow->flags & SAL_FLOW_INNER6) != v6) {
+        return 0;
+    }
+    int addresses = v6 ? addr_equal(&inner->src, &wire->remote)
+                         && addr_equal(&inner->dst, &wire->local)
+                       : inner->src.w[3] == wire->remote.w[3]
+                         && inner->dst.w[3] == wire->local.w[3];
+    return addresses && inner->sport == wire->rport
+           && inner->dport == wire->lport && inner->proto == wire->proto;
 }
 
 /* True if DATA of 'flow' may come from 'src': where the peer is, or where it
@@ -181,6 +359,13 @@ is_from_peer(const struct sal_flow *flow, const struct sal_addr *src,
     return 1;
 }
 
+static __always_inline int
+inner_is_of(const struct inner *inner, const struct sal_flow *flow)
+{
+    return inner->v6 ? inner_matches(inner, flow, 1)
+                     : inner_matches(inner, flow, 0);
+}
+
 /* DATA that matches no bound flow: it may belong to a half-open one, whose
  * handshake it completes, or to one that is closing. */
 static __noinline struct sal_flow *
@@ -197,31 +382,23 @@ data_other_flow(__u32 dst_flow, const struct outer *outer)
     return flow;
 }
 
+/* DATA whose SAL header is good so far. */
 static __always_inline int
-ingress_data(struct __sk_buff *skb, struct sal_settings *settings,
-             const struct outer *outer)
+ingress_inner(struct __sk_buff *skb, struct sal_settings *settings,
+              const struct outer *outer, const int outer_v6,
+              const int inner_v6)
 {
     void *data = packet_data(skb);
     void *end = packet_end(skb);
-    struct sal_data_header *sal = data + SAL_OFS4;
-    struct inner *inner = data + SAL_OFS4 + SAL_DATA_HEADER_LEN;
-
-    if ((void *) (sal + 1) > end) {
-        return drop(SAL_COUNT_IN_TRUNCATED);
-    }
-    if (sal->header_len * 4 != SAL_DATA_HEADER_LEN) {
-        return drop(SAL_COUNT_IN_HEADER_LEN);
-    }
-    if (sal->inner != SAL_INNER_IPV4) {
-        return drop(SAL_COUNT_IN_INNER_FORMAT);
-    }
+    const struct sal_data_header *sal = data + SAL_OFS(outer_v6);
+    const void *ip = sal + 1;
     __u32 len = outer->sal_len - SAL_DATA_HEADER_LEN;
-    if ((void *) inner + INNER_MIN > end || len < INNER_MIN) {
+    if (ip + INNER_MIN(inner_v6) > end || len < INNER_MIN(inner_v6)) {
         return drop(SAL_COUNT_IN_TRUNCATED);
     }
     __u8 proto = sal->proto;
-    if (proto != IPPROTO_UDP
-        && ((void *) (inner + 1) > end || len < sizeof *inner)) {
+    if (proto != IPPROTO_UDP && (ip + INNER_TCP_MIN(inner_v6) > end
+                                 || len < INNER_TCP_MIN(inner_v6))) {
         return drop(SAL_COUNT_IN_TRUNCATED);
     }
 
@@ -247,22 +424,18 @@ ingress_data(struct __sk_buff *skb, struct sal_settings *settings,
         || !is_from_peer(flow, &outer->src, now)) {
         return drop(SAL_COUNT_IN_WRONG_PEER);
     }
-    int reason = inner_check(inner, len, proto);
+    struct inner inner;
+    int reason = inner_parse(ip, len, proto, &inner, inner_v6);
     if (reason >= 0) {
         return drop(reason);
     }
-    if (!inner_matches(inner, &flow->wire)) {
+    if (!inner_matches(&inner, flow, inner_v6)) {
         return drop(SAL_COUNT_IN_WRONG_TUPLE);
     }
-    __u8 flags = 0;
-    if (proto != IPPROTO_UDP) {
-        flags = tcp_flags(inner);
-    }
-    if (flags & TCP_SYN) {
+    if (inner.tcp_flags & TCP_SYN) {
         return drop(SAL_COUNT_IN_INNER_MALFORMED);
     }
-    __u8 inner_tos = inner->ip.tos;
-    if (ecn_is_lost(outer->tos, inner_tos)) {
+    if (ecn_is_lost(outer->tos, inner.tos)) {
         return drop(SAL_COUNT_IN_ECN);
     }
     if (outer->udp_checksum && !udp_checksum_ok(skb, outer)) {
@@ -280,22 +453,41 @@ ingress_data(struct __sk_buff *skb, struct sal_settings *settings,
     }
 
     l2_learn(skb, flow, &outer->src, now);
-    if (decapsulate(skb, SAL_DATA_HEADER_LEN)) {
+    if (decapsulate(skb, outer_v6, inner_v6, SAL_DATA_HEADER_LEN)
+        || ((flow->flags & SAL_FLOW_REWRITE)
+            && rewrite_inner_v(skb, flow, 0, inner_v6))
+        || ecn_restore(skb, outer->tos, inner.tos, inner_v6)) {
         return drop(SAL_COUNT_IN_FAILED);
     }
-    if (flow->flags & SAL_FLOW_REWRITE
-        && rewrite_inner(skb, flow, 0)) {
-        return drop(SAL_COUNT_IN_FAILED);
-    }
-    ecn_restore(skb, outer->tos);
     flow->in_packets += 1;
     flow->in_bytes += len;
     flow->last_in_ns = now;
     count(SAL_COUNT_IN_DATA);
     if (!half) {
-        flow_track_close(settings, flow, flags, SAL_FLOW_FIN_IN);
+        flow_track_close(settings, flow, inner.tcp_flags, SAL_FLOW_FIN_IN);
     }
-    return deliver(skb, settings);
+    return deliver(skb, settings, inner_v6);
+}
+
+static __always_inline int
+ingress_data(struct __sk_buff *skb, struct sal_settings *settings,
+             const struct outer *outer, const int v6)
+{
+    const struct sal_data_header *sal = packet_data(skb) + SAL_OFS(v6);
+    if ((void *) (sal + 1) > packet_end(skb)) {
+        return drop(SAL_COUNT_IN_TRUNCATED);
+    }
+    if (sal->header_len * 4 != SAL_DATA_HEADER_LEN) {
+        return drop(SAL_COUNT_IN_HEADER_LEN);
+    }
+    switch (sal->inner) {
+    case SAL_INNER_IPV4:
+        return ingress_inner(skb, settings, outer, v6, 0);
+    case SAL_INNER_IPV6:
+        return ingress_inner(skb, settings, outer, v6, 1);
+    default:
+        return drop(SAL_COUNT_IN_INNER_FORMAT);
+    }
 }
 
 #endif /* ingress.bpf.h */

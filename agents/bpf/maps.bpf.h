@@ -7,6 +7,9 @@
 #include <bpf/bpf_helpers.h>
 #include "agents/bpf/types.bpf.h"
 
+/* Do without what Linux 6.3 added to bpf_skb_adjust_room() (for tests). */
+const volatile __u8 no_decap_flags = 0;
+
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(max_entries, 1);

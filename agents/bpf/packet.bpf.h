@@ -7,6 +7,7 @@
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
+#include <linux/ipv6.h>
 #include <linux/pkt_cls.h>
 #include <linux/tcp.h>
 #include <linux/udp.h>
@@ -18,15 +19,28 @@
 #define PASS TC_ACT_UNSPEC
 
 #define IP4_LEN 20
+#define IP6_LEN 40
 #define UDP_LEN 8
 #define TCP_LEN 20
-#define INNER_MIN (IP4_LEN + UDP_LEN) /* With any transport protocol. */
-#define SAL_OFS4 (ETH_HLEN + IP4_LEN + UDP_LEN) /* SAL header, outer IPv4. */
-#define OUTER4_LEN (IP4_LEN + UDP_LEN)
+
+/* Lengths by the IP version; V6 is 0 or 1, a constant in the hot paths. */
+#define IP_LEN(V6) ((V6) ? IP6_LEN : IP4_LEN)
+#define OUTER_LEN(V6) (IP_LEN(V6) + UDP_LEN)
+#define SAL_OFS(V6) (ETH_HLEN + OUTER_LEN(V6)) /* SAL header. */
+#define INNER_MIN(V6) (IP_LEN(V6) + UDP_LEN) /* Any transport protocol. */
+#define INNER_TCP_MIN(V6) (IP_LEN(V6) + TCP_LEN)
+
+/* IPv6 next headers that stand between it and TCP or UDP. */
+#define IP6_HOP_BY_HOP 0
+#define IP6_ROUTING 43
+#define IP6_FRAGMENT 44
+#define IP6_DESTINATION 60
 
 #define IP_FRAGMENT 0x3fff /* More fragments, or an offset. */
 #define IP_DONT_FRAGMENT 0x4000
 #define ECN_MASK 3
+#define ECN_ECT_1 1
+#define ECN_ECT_0 2
 #define ECN_CE 3
 
 /* TCP's byte 13. */
@@ -92,6 +106,30 @@ addr_from_v4(struct sal_addr *addr, __be32 v4)
     addr->w[3] = v4;
 }
 
+static __always_inline void
+addr_from_v6(struct sal_addr *addr, const struct in6_addr *v6)
+{
+    addr->w[0] = v6->s6_addr32[0];
+    addr->w[1] = v6->s6_addr32[1];
+    addr->w[2] = v6->s6_addr32[2];
+    addr->w[3] = v6->s6_addr32[3];
+}
+
+static __always_inline void
+addr_to_v6(struct in6_addr *v6, const struct sal_addr *addr)
+{
+    v6->s6_addr32[0] = addr->w[0];
+    v6->s6_addr32[1] = addr->w[1];
+    v6->s6_addr32[2] = addr->w[2];
+    v6->s6_addr32[3] = addr->w[3];
+}
+
+static __always_inline int
+addr_is_v6(const struct sal_addr *a)
+{
+    return a->w[0] | a->w[1] || a->w[2] != bpf_htonl(SAL_ADDR_MAPPED);
+}
+
 static __always_inline int
 addr_equal(const struct sal_addr *a, const struct sal_addr *b)
 {
@@ -146,11 +184,12 @@ ip_checksum(struct iphdr *ip)
 }
 
 /* True if bytes 'ofs'..'ofs + len' of the frame plus 'sum' make a good
- * Internet checksum.  Reads at most 9,216 bytes (a jumbo frame). */
-static __noinline int
-checksum_ok(struct __sk_buff *skb, struct scratch *scratch, __u32 ofs,
-            __u32 len, __u64 sum)
+ * Internet checksum.  Reads at most 9,216 bytes (a jumbo frame).  Global, so
+ * that the verifier walks through the loop once and not for each caller. */
+__noinline int
+checksum_ok(struct __sk_buff *skb, __u32 ofs, __u32 len, __u64 sum)
 {
+    struct scratch *scratch = scratch_get();
     if (!scratch || len > 9216) {
         return 0;
     }
@@ -194,13 +233,49 @@ header_sum(struct scratch *scratch, __u32 len)
     return checksum_fold(sum);
 }
 
-/* Tells who may be the source of a connection: a unicast address that is not
- * a loopback address. */
-static __always_inline int
-source_is_bogus(__be32 address)
+/* The word that IPv6 begins with. */
+static __always_inline __be32
+ip6_first_word(__u8 traffic_class, __u32 flow_label)
 {
-    __u32 a = bpf_ntohl(address);
-    return !(a >> 24) || (a >> 24) == 127 || (a >> 28) >= 14;
+    return bpf_htonl(6u << 28 | (__u32) traffic_class << 20 | flow_label);
+}
+
+static __always_inline __u8
+ip6_traffic_class(const struct ipv6hdr *ip)
+{
+    return bpf_ntohl(*(const __be32 *) ip) >> 20;
+}
+
+/* What an IP header says of its packet's length. */
+static __always_inline __u32
+ip_total_len(const void *header, const int v6)
+{
+    const struct iphdr *ip4 = header;
+    const struct ipv6hdr *ip6 = header;
+    return v6 ? bpf_ntohs(ip6->payload_len) + IP6_LEN
+              : bpf_ntohs(ip4->tot_len);
+}
+
+/* Is an IPv6 address one that a packet to or from another host cannot have:
+ * loopback, none, and above all IPv4-mapped, which stands for IPv4 here. */
+static __always_inline int
+ip6_is_reserved(const struct in6_addr *a)
+{
+    return !(a->s6_addr32[0] | a->s6_addr32[1]);
+}
+
+/* Tells who may be the source of a connection: a unicast address that is
+ * neither a loopback nor a link-local address. */
+static __always_inline int
+source_is_bogus(const struct sal_addr *a)
+{
+    if (addr_is_v6(a)) {
+        __u32 first = bpf_ntohl(a->w[0]);
+        return !(a->w[0] | a->w[1]) || first >> 24 == 0xff
+               || first >> 22 == 0xfe80 >> 6;
+    }
+    __u32 v4 = bpf_ntohl(a->w[3]);
+    return !(v4 >> 24) || (v4 >> 24) == 127 || (v4 >> 28) >= 14;
 }
 
 #endif /* packet.bpf.h */

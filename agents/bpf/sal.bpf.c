@@ -20,36 +20,30 @@ sal_egress(struct __sk_buff *skb)
     if (!settings) {
         return TC_ACT_SHOT;
     }
-    if (skb->protocol != bpf_htons(ETH_P_IP)) {
-        return drop(SAL_COUNT_OUT_UNSUPPORTED);
+    if (skb->protocol == bpf_htons(ETH_P_IP)) {
+        return egress(skb, settings, 0);
     }
-    return egress_ipv4(skb, settings);
+    if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
+        return egress(skb, settings, 1);
+    }
+    return drop(SAL_COUNT_OUT_UNSUPPORTED);
 }
 
-SEC("tc")
-int
-sal_ingress(struct __sk_buff *skb)
+/* A packet that XDP did not strip.  INGRESS_CONTROL if 'outer' is filled in,
+ * and the packet is for ingress_control(). */
+#define INGRESS_CONTROL (-2)
+static __always_inline int
+ingress(struct __sk_buff *skb, struct sal_settings *settings,
+        struct outer *outer, const int v6)
 {
-    if (skb->protocol != bpf_htons(ETH_P_IP)) {
-        return PASS;
-    }
-    struct sal_settings *settings = settings_get();
-    if (!settings) {
-        return PASS;
-    }
-    struct sal_flow *flow = xdp_noted_flow(skb);
-    if (flow) {
-        return ingress_stripped(skb, settings, flow);
-    }
-    struct outer outer = {};
     int verdict;
-    if (parse_outer4(skb, settings, &outer, &verdict) != NEXT_SAL) {
+    if (parse_outer(skb, settings, outer, &verdict, v6) != NEXT_SAL) {
         return verdict;
     }
 
     void *data = packet_data(skb);
     void *end = packet_end(skb);
-    struct sal_data_header *sal = data + SAL_OFS4;
+    struct sal_data_header *sal = data + SAL_OFS(v6);
     if ((void *) (sal + 1) > end) {
         return drop(SAL_COUNT_IN_TRUNCATED);
     }
@@ -58,12 +52,12 @@ sal_ingress(struct __sk_buff *skb)
     }
     switch (sal->type) {
     case SAL_TYPE_DATA:
-        return ingress_data(skb, settings, &outer);
+        return ingress_data(skb, settings, outer, v6);
     case SAL_TYPE_SYN:
     case SAL_TYPE_SYN_ACK:
     case SAL_TYPE_ACK:
     case SAL_TYPE_RESET:
-        return ingress_control(skb, settings, &outer);
+        return INGRESS_CONTROL;
     case SAL_TYPE_FIN:
     case SAL_TYPE_RSYN:
     case SAL_TYPE_RSYN_ACK:
@@ -75,6 +69,30 @@ sal_ingress(struct __sk_buff *skb)
     default:
         return drop(SAL_COUNT_IN_TYPE);
     }
+}
+
+SEC("tc")
+int
+sal_ingress(struct __sk_buff *skb)
+{
+    int v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
+    if (!v6 && skb->protocol != bpf_htons(ETH_P_IP)) {
+        return PASS;
+    }
+    struct sal_settings *settings = settings_get();
+    if (!settings) {
+        return PASS;
+    }
+    struct sal_flow *flow = xdp_noted_flow(skb);
+    if (flow) {
+        return v6 ? ingress_stripped(skb, settings, flow, 1)
+                  : ingress_stripped(skb, settings, flow, 0);
+    }
+    struct outer outer = {};
+    int verdict = v6 ? ingress(skb, settings, &outer, 1)
+                     : ingress(skb, settings, &outer, 0);
+    return verdict == INGRESS_CONTROL
+           ? ingress_control(skb, settings, &outer) : verdict;
 }
 
 SEC("xdp")

@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 6
+#define SAL_MAPS_LAYOUT 7
 
 struct sal_addr {
     sal_u32 w[4];
@@ -37,9 +37,10 @@ enum sal_flow_state {
 #define SAL_FLOW_FIN_IN 0x02  /* FIN seen from the peer. */
 #define SAL_FLOW_FIN_OUT 0x04 /* FIN seen from the local stack. */
 #define SAL_FLOW_REWRITE 0x08 /* Local and wire tuple differ. */
-#define SAL_FLOW_OUTER6 0x10  /* Locators are IPv6. */
+#define SAL_FLOW_OUTER6 0x10  /* Locators are IPv6; both of them. */
 #define SAL_FLOW_RST_IN 0x20  /* The peer aborted. */
 #define SAL_FLOW_LOCAL 0x40   /* Both ends are here, see egress.bpf.h. */
+#define SAL_FLOW_INNER6 0x80  /* Inner packets are IPv6: so are the tuples. */
 
 /* Bound TCP flows live in sal_flows (by flow ID) and sal_tuples (local tuple
  * to flow ID).  Half-open and closing ones, and all of UDP, which has no close
@@ -135,11 +136,17 @@ struct sal_settings {
     struct sal_addr identity_v4;
     struct sal_addr resolver_v4;
     struct sal_addr locator_v4; /* Of the uplink. */
+    struct sal_addr identity_v6;
+    struct sal_addr resolver_v6;
+    struct sal_addr locator_v6; /* Of uplink_ifindex_v6. */
     sal_u8 endpoint_id[SAL_ENDPOINT_ID_LEN];
     sal_u64 hash_key[2]; /* SipHash, for flow IDs and nonces. */
     sal_u64 netns_cookie;
+    sal_u32 uplink_ifindex_v6; /* Where new flows over IPv6 leave. */
+    sal_u32 pad2;
 };
-#define SAL_SETTINGS_SOCKOPS 0x01 /* Closes are reported by sockops. */
+#define SAL_SETTINGS_SOCKOPS 0x01   /* Closes are reported by sockops. */
+#define SAL_SETTINGS_PREFER_V6 0x02 /* New flows over IPv6, if they can. */
 
 /* sal_uplinks, an array of SAL_UPLINK_SLOTS: where new flows leave.  Each
  * flow draws a slot, and an uplink has slots in proportion to its weight.
@@ -148,7 +155,7 @@ struct sal_settings {
 struct sal_uplink {
     sal_u32 ifindex; /* 0 = empty. */
     sal_u32 flags;   /* SAL_UPLINK_*. */
-    struct sal_addr locator_v4;
+    struct sal_addr locator_v4, locator_v6; /* All zero: none. */
 };
 #define SAL_UPLINK_NAT 0x01 /* A NAT is in between. */
 
@@ -222,6 +229,7 @@ struct sal_target {
     X(OUT_TIME_WAIT, "out_time_wait", "TIME-WAIT ended for a new SYN")        \
     X(OUT_UNSUPPORTED, "out_unsupported", "protocol that is not carried")     \
     X(OUT_FRAGMENT, "out_fragment", "IP fragment")                            \
+    X(OUT_EXTENSION, "out_extension", "IPv6 extension header")                \
     X(OUT_MALFORMED, "out_malformed", "inner header is malformed")            \
     X(OUT_HELD, "out_held", "flow has no way to its peer now")                \
     X(OUT_FAILED, "out_failed", "the kernel refused to encapsulate")          \
@@ -242,6 +250,8 @@ struct sal_target {
     X(IN_RESET, "in_reset", "RESETs accepted")                                \
     X(IN_PASSED, "in_passed", "left to the daemon's socket")                  \
     X(IN_OUTER_FRAGMENT, "in_outer_fragment", "outer IP fragment")            \
+    X(IN_OUTER_EXTENSION, "in_outer_extension",                               \
+      "outer IPv6 extension header")                                          \
     X(IN_OUTER_MALFORMED, "in_outer_malformed", "outer IP or UDP malformed")  \
     X(IN_UDP_CHECKSUM, "in_udp_checksum", "outer UDP checksum is wrong")      \
     X(IN_TRUNCATED, "in_truncated", "shorter than its header says")           \
@@ -252,6 +262,8 @@ struct sal_target {
     X(IN_INNER_FORMAT, "in_inner_format", "inner format does not fit")        \
     X(IN_INNER_MALFORMED, "in_inner_malformed", "inner header is malformed")  \
     X(IN_INNER_FRAGMENT, "in_inner_fragment", "inner IP fragment")            \
+    X(IN_INNER_EXTENSION, "in_inner_extension",                               \
+      "inner IPv6 extension header")                                          \
     X(IN_INNER_SOURCE, "in_inner_source", "inner source address is bogus")    \
     X(IN_PROTO, "in_proto", "transport protocol that is not carried")         \
     X(IN_ECN, "in_ecn", "congestion marked, but the inner is not capable")    \
@@ -266,6 +278,8 @@ struct sal_target {
     X(IN_NOT_LOCAL, "in_not_local", "SYN whose rule is not DEMUX")            \
     X(IN_RULE_DROP, "in_rule_drop", "SYN dropped by a DROP rule")             \
     X(IN_NO_TARGET, "in_no_target", "SYN for a port that is not served")      \
+    X(IN_TARGET_FAMILY, "in_target_family",                                   \
+      "target has no address of the SYN's IP version")                        \
     X(IN_NO_IDENTITY, "in_no_identity", "SYN before we have an identity")     \
     X(IN_TUPLE_TAKEN, "in_tuple_taken", "no free tuple to map the SYN to")    \
     X(IN_FAILED, "in_failed", "the kernel refused to decapsulate")
@@ -282,8 +296,8 @@ _Static_assert(sizeof(struct sal_tuple) == 40, "sal_tuple");
 _Static_assert(sizeof(struct sal_flow) == 320, "sal_flow");
 _Static_assert(sizeof(struct sal_flow_event) == 32, "sal_flow_event");
 _Static_assert(sizeof(struct sal_move) == 80 + 4 * SAL_MOVE_MAX, "sal_move");
-_Static_assert(sizeof(struct sal_settings) == 112, "sal_settings");
-_Static_assert(sizeof(struct sal_uplink) == 24, "sal_uplink");
+_Static_assert(sizeof(struct sal_settings) == 168, "sal_settings");
+_Static_assert(sizeof(struct sal_uplink) == 40, "sal_uplink");
 _Static_assert(sizeof(struct sal_service_value) == 32, "sal_service_value");
 _Static_assert(sizeof(struct sal_rule_key) == 36, "sal_rule_key");
 _Static_assert(sizeof(struct sal_rule) == 16, "sal_rule");
@@ -299,6 +313,6 @@ SAL_ASSERT_OFS(sal_flow, service_id, 192);
 SAL_ASSERT_OFS(sal_flow, created_ns, 224);
 SAL_ASSERT_OFS(sal_flow, peer_endpoint, 280);
 SAL_ASSERT_OFS(sal_settings, identity_v4, 24);
-SAL_ASSERT_OFS(sal_settings, hash_key, 88);
+SAL_ASSERT_OFS(sal_settings, hash_key, 136);
 
 #endif /* sal_maps.h */

@@ -27,10 +27,13 @@ target_key(struct sal_target_key *key, const __u8 *service_id, __u32 prefixlen,
 {
     __builtin_memset(key, 0, sizeof *key);
 #pragma clang loop unroll(full)
-    for (__u32 i = 0; i < SAL_SERVICE_ID_LEN; i++) {
-        __u32 bits = prefixlen > i * 8 ? prefixlen - i * 8 : 0;
-        __u8 mask = bits >= 8 ? 0xff : (__u8) ~(0xff >> bits);
-        key->prefix[i] = service_id[i] & mask;
+    for (int i = 0; i < SAL_SERVICE_ID_LEN / 8; i++) {
+        __u64 word;
+        __s32 bits = (__s32) prefixlen - i * 64;
+        __u64 mask = bits >= 64 ? ~0ULL : bits > 0 ? ~(~0ULL >> bits) : 0;
+        __builtin_memcpy(&word, service_id + i * 8, sizeof word);
+        word &= bpf_cpu_to_be64(mask);
+        __builtin_memcpy(key->prefix + i * 8, &word, sizeof word);
     }
     key->prefixlen = prefixlen;
     key->proto = proto;
@@ -54,12 +57,25 @@ target_lookup(struct scratch *scratch, const struct sal_rule *rule,
     return target;
 }
 
-static __always_inline struct sal_addr
-target_address(const struct sal_settings *settings,
-               const struct sal_target *target)
+static __always_inline const struct sal_addr *
+identity_of(const struct sal_settings *settings, int v6)
 {
-    return addr_is_zero(&target->address) ? settings->identity_v4
-                                          : target->address;
+    return v6 ? &settings->identity_v6 : &settings->identity_v4;
+}
+
+/* Stores the address of 'target' for clients of IPv4 or IPv6.  False if it
+ * has none. */
+static __always_inline int
+target_address(const struct sal_settings *settings,
+               const struct sal_target *target, int v6,
+               struct sal_addr *address)
+{
+    if (addr_is_zero(&target->address)) {
+        *address = *identity_of(settings, v6);
+        return !addr_is_zero(address);
+    }
+    *address = target->address;
+    return addr_is_v6(address) == !!v6;
 }
 
 #endif /* service.bpf.h */

@@ -4,8 +4,6 @@
 #define SALIENT_TYPES_BPF_H 1
 
 #include <linux/types.h>
-#include <linux/ip.h>
-#include <linux/tcp.h>
 #include "agents/bpf/sal_maps.h"
 
 /* A packet on an uplink that is SAL, as far as the outer headers tell. */
@@ -15,13 +13,19 @@ struct outer {
     __u32 sal_len; /* SAL header and inner packet. */
     __be16 src_port;
     __u16 udp_checksum;
-    __u8 tos;
+    __u8 tos; /* Or IPv6's traffic class. */
+    __u8 v6;
 };
 
-/* The inner headers that we look at. */
+/* What the headers of an inner packet say. */
 struct inner {
-    struct iphdr ip;
-    struct tcphdr tcp;
+    struct sal_addr src, dst;
+    __be32 seq, ack; /* TCP's. */
+    __be16 sport, dport;
+    __u8 v6;
+    __u8 proto;
+    __u8 tos; /* Or IPv6's traffic class. */
+    __u8 tcp_flags;
 };
 
 /* A control packet whose SAL header is in scratch->header and good. */

@@ -508,6 +508,13 @@ bpf_l4_csum_replace(struct __sk_buff *skb, uint32_t ofs, uint64_t from,
     return 0;
 }
 
+/* No device summed up the whole packet. */
+static int64_t
+bpf_csum_update(struct __sk_buff *skb, uint32_t sum)
+{
+    return -ENOTSUP;
+}
+
 static long
 bpf_xdp_adjust_meta(struct xdp_md *ctx, int diff)
 {
@@ -590,12 +597,6 @@ static long
 bpf_clone_redirect(struct __sk_buff *skb, uint32_t ifindex, uint64_t flags)
 {
     return 0;
-}
-
-static long
-bpf_skb_ecn_set_ce(struct __sk_buff *skb)
-{
-    return shim_pull(14 + 20) ? 0 : 1;
 }
 
 static uint64_t
