@@ -1,0 +1,632 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* When a group is to move, and where to. */
+#include "agents/migrator_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "openvswitch/util.h"
+#include "openvswitch/vlog.h"
+#include "util.h"
+
+VLOG_DEFINE_THIS_MODULE(migrator_policy);
+
+/* RSYNs of a move (or of a probe) are not answered: after so long another
+ * uplink is tried, or the old one again.  Three RSYNs are out by then. */
+#define GIVE_UP_MS 1000
+/* Nothing else is to be had: the machine goes on, and we look again. */
+#define TRY_AGAIN_MS 3000
+
+/* An uplink that did not answer is left alone for so long, doubled each time,
+ * five times. */
+#define BAD_MS 10000
+
+/* Between probes of a path that proves to be good. */
+#define PROBE_MAX_MS 60000
+
+/* Flows looked at in one go. */
+#define LOOK_FLOWS 256
+
+/* Places. */
+
+static void
+place_at(const struct migrator_uplink *uplink, int family,
+         struct migrator_place *place)
+{
+    place->ifindex = uplink->ifindex;
+    place->nat = uplink->nat;
+    place->locator = uplink->locators[family];
+}
+
+static bool
+has_place(const struct migrator_uplink *uplink, int family)
+{
+    return uplink->ifindex && uplink->usable
+           && !migration_locator_is_none(&uplink->locators[family]);
+}
+
+bool
+migrator_place_of_address(const struct migrator *m, int ifindex,
+                          const struct migration_locator *own,
+                          struct migrator_place *ret_place)
+{
+    for (size_t i = 0; i < m->n_uplinks; i++) {
+        const struct migrator_uplink *uplink = &m->uplinks[i];
+        for (int f = 0; f < MIGRATOR_N_FAMILIES; f++) {
+            if (has_place(uplink, f)
+                && (!ifindex || uplink->ifindex == ifindex)
+                && migration_locator_equal(&uplink->locators[f], own)) {
+                place_at(uplink, f, ret_place);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+bool
+migrator_place_of_path(const struct migrator *m,
+                       const struct datapath_path *path,
+                       struct migrator_place *ret_place)
+{
+    return migrator_place_of_address(m, path->ifindex, &path->own, ret_place);
+}
+
+static bool
+is_bad(const struct migrator_group *group, int ifindex,
+       const struct migrator_clock *clock)
+{
+    return group->bad == ifindex && clock->ms < group->bad_until;
+}
+
+static int
+family_of(const struct migration_locator *locator)
+{
+    return migrator_is_v4(locator) ? MIGRATOR_V4 : MIGRATOR_V6;
+}
+
+struct candidate {
+    bool found;
+    size_t uplink;
+    int family;
+    unsigned int rank;
+};
+
+/* The best usable uplink with an address of 'family' but 'not' (0 = any):
+ * lowest rank, then the one in use, then the first. */
+static void
+find_in_family(const struct migrator_group *group, int not, int family,
+               const struct migrator_clock *clock, struct candidate *best)
+{
+    const struct migrator *m = group->migrator;
+
+    for (size_t i = 0; i < m->n_uplinks; i++) {
+        const struct migrator_uplink *uplink = &m->uplinks[i];
+        if (!has_place(uplink, family) || uplink->ifindex == not
+            || is_bad(group, uplink->ifindex, clock)) {
+            continue;
+        }
+        if (!best->found || uplink->rank < best->rank
+            || (uplink->rank == best->rank
+                && uplink->ifindex == group->path.ifindex)) {
+            *best = (struct candidate) {true, i, family, uplink->rank};
+        }
+    }
+}
+
+/* False if there is none.  The peer's IP version comes before the rank: the
+ * other one takes a detour by the rendezvous. */
+static bool
+choose_place(const struct migrator_group *group, int not,
+             const struct migrator_clock *clock,
+             struct migrator_place *ret_place)
+{
+    int family = family_of(&group->path.peer);
+    struct candidate best = {.found = false};
+
+    find_in_family(group, not, family, clock, &best);
+    if (!best.found) {
+        find_in_family(group, not, !family, clock, &best);
+    }
+    if (best.found) {
+        place_at(&group->migrator->uplinks[best.uplink], best.family,
+                 ret_place);
+    }
+    return best.found;
+}
+
+/* Moves. */
+
+void
+migrator_tell(struct migrator_group *group, enum migrator_event_type type,
+              const struct datapath_path *from,
+              const struct migrator_clock *clock)
+{
+    struct migrator *m = group->migrator;
+    struct migrator_event event = {.type = type,
+                                   .reason = group->reason,
+                                   .group = group->machine.group,
+                                   .n_flows = group->n_flows,
+                                   .from = *from,
+                                   .to = group->path};
+
+    if (type == MIGRATOR_PEER_MOVED) {
+        event.reason = MIGRATOR_BY_PEER;
+    } else {
+        event.duration_ms = clock->ms - group->started_at;
+    }
+    if (type == MIGRATOR_MOVING) {
+        event.to.ifindex = group->place.ifindex;
+        event.to.own = group->place.locator;
+    }
+    memcpy(event.peer, group->peer->crypto.id, sizeof event.peer);
+    m->ops->event(&event, m->aux);
+}
+
+static void
+hold(struct migrator_group *group)
+{
+    if (!group->held) {
+        group->held = true;
+        migrator_group_apply(group);
+    }
+}
+
+void
+migrator_begin(struct migrator_group *group,
+               const struct migrator_place *place,
+               enum migrator_reason reason, const struct migrator_clock *clock)
+{
+    static const struct migrator_place none;
+
+    if (!group->moving) {
+        group->moving = true;
+        group->started_at = clock->ms;
+        group->from = group->path;
+        group->reason = reason;
+    }
+    /* Make before break, where the old path is good. */
+    if (reason == MIGRATOR_SILENT || group->held
+        || !migrator_same_family(&group->path.own, &group->path.peer)
+        || !migrator_place_of_path(group->migrator, &group->path,
+                                   &group->back)) {
+        group->back = none;
+    }
+    group->probing = false;
+    group->give_up_at = clock->ms + GIVE_UP_MS;
+    migrator_group_announce(group, place, clock);
+    if (!group->back.ifindex) {
+        hold(group);
+    }
+    migrator_tell(group, MIGRATOR_MOVING, &group->from, clock);
+}
+
+static void
+lose(struct migrator_group *group, const struct migrator_clock *clock)
+{
+    if (!group->moving) {
+        group->moving = true;
+        group->started_at = clock->ms;
+        group->from = group->path;
+        group->reason = MIGRATOR_LOST;
+    }
+    group->probing = false;
+    group->give_up_at = INT64_MAX;
+    group->back.ifindex = 0;
+    migrator_group_lose(group, clock);
+    hold(group);
+    migrator_tell(group, MIGRATOR_HELD, &group->from, clock);
+}
+
+static bool
+is_settled(const struct migrator *m, int ifindex,
+           const struct migrator_clock *clock)
+{
+    for (size_t i = 0; i < m->n_uplinks; i++) {
+        if (m->uplinks[i].ifindex == ifindex) {
+            return clock->ms
+                   >= m->usable_since[i] + m->config.hysteresis_ms;
+        }
+    }
+    return false;
+}
+
+static unsigned int
+rank_of(const struct migrator *m, int ifindex)
+{
+    for (size_t i = 0; i < m->n_uplinks; i++) {
+        if (m->uplinks[i].ifindex == ifindex) {
+            return m->uplinks[i].rank;
+        }
+    }
+    return UINT_MAX;
+}
+
+/* A better uplink than the one that it is on. */
+static void
+consider_better(struct migrator_group *group,
+                const struct migrator_clock *clock)
+{
+    struct migrator *m = group->migrator;
+    struct migrator_place place;
+
+    if (group->pinned || group->moving
+        || !choose_place(group, 0, clock, &place)
+        || rank_of(m, place.ifindex) >= rank_of(m, group->place.ifindex)
+        || family_of(&place.locator) != family_of(&group->place.locator)) {
+        return;
+    }
+    if (is_settled(m, place.ifindex, clock)) {
+        migrator_begin(group, &place, MIGRATOR_PREFERRED, clock);
+    }
+}
+
+void
+migrator_reconsider(struct migrator_group *group,
+                    const struct migrator_clock *clock)
+{
+    struct migrator *m = group->migrator;
+    struct migrator_place place;
+
+    if (!m->config.enabled || !group->n_flows) {
+        return;
+    }
+    if (group->place.ifindex
+        && migrator_place_of_address(m, group->place.ifindex,
+                                     &group->place.locator, &place)) {
+        /* An old path that was good until now is not needed any more. */
+        if (group->moving && group->back.ifindex
+            && !migrator_place_of_path(m, &group->path, &place)) {
+            group->back.ifindex = 0;
+            hold(group);
+            if (group->use_pending) {
+                migrator_group_use(group, clock);
+            }
+        }
+        consider_better(group, clock);
+        return;
+    }
+    group->pinned = 0;
+    if (choose_place(group, 0, clock, &place)) {
+        migrator_begin(group, &place, MIGRATOR_LOST, clock);
+    } else if (group->place.ifindex
+               || group->machine.state != MIGRATION_NOADDRESS) {
+        if (!group->held || group->place.ifindex) {
+            lose(group, clock);
+        }
+    }
+}
+
+/* When an uplink has lasted long enough. */
+static void
+plan_reconsidering(struct migrator *m, const struct migrator_clock *clock)
+{
+    m->reconsider_at = INT64_MAX;
+    for (size_t i = 0; i < m->n_uplinks; i++) {
+        int64_t at = m->usable_since[i] + m->config.hysteresis_ms;
+        if (m->uplinks[i].usable && at > clock->ms) {
+            m->reconsider_at = MIN(m->reconsider_at, at);
+        }
+    }
+}
+
+void
+migrator_reconsider_all(struct migrator *m, const struct migrator_clock *clock)
+{
+    struct migrator_peer *peer;
+
+    HMAP_FOR_EACH (peer, node, &m->peers) {
+        struct migrator_group *group;
+        LIST_FOR_EACH (group, node, &peer->groups) {
+            migrator_reconsider(group, clock);
+            migrator_arm(group);
+        }
+    }
+    plan_reconsidering(m, clock);
+}
+
+void
+migrator_set_uplinks(struct migrator *m, const struct migrator_uplink *uplinks,
+                     size_t n, const struct migrator_clock *clock)
+{
+    n = MIN(n, MIGRATOR_MAX_UPLINKS);
+    for (size_t i = 0; i < n; i++) {
+        bool was = i < m->n_uplinks && m->uplinks[i].usable
+                   && m->uplinks[i].ifindex == uplinks[i].ifindex;
+        if (uplinks[i].usable && !was) {
+            m->usable_since[i] = clock->ms;
+        }
+        m->uplinks[i] = uplinks[i];
+    }
+    m->n_uplinks = n;
+    migrator_reconsider_all(m, clock);
+}
+
+/* Silence. */
+
+void
+migrator_probe(struct migrator_group *group,
+               const struct migrator_clock *clock)
+{
+    struct migrator *m = group->migrator;
+
+    if (!m->config.enabled || !m->config.probe_ms || group->held
+        || group->moving || group->probing || clock->ms < group->probe_at
+        || !group->place.ifindex
+        || migration_own_outstanding(&group->machine)) {
+        return;
+    }
+    /* The path was good, and yet something is not answered: perhaps the peer
+     * takes a flow to be elsewhere. */
+    group->list_wanted = group->n_probes > 0;
+    group->probing = true;
+    group->probe_at = clock->ms
+                      + MIN(m->config.probe_ms << MIN(group->n_probes, 8),
+                            PROBE_MAX_MS);
+    group->n_probes++;
+    group->give_up_at = clock->ms + GIVE_UP_MS;
+    m->counters.probes++;
+    migrator_group_announce(group, &group->place, clock);
+}
+
+/* Looks at some of the flows: which are gone, which get no answer. */
+void
+migrator_look(struct migrator *m, const struct migrator_clock *clock)
+{
+    int64_t wait = m->config.probe_ms ? m->config.probe_ms : 1000;
+
+    m->look_at = clock->ms + MAX(wait / 2, 50);
+    for (int i = 0; i < LOOK_FLOWS && i < hmap_count(&m->flows); i++) {
+        struct hmap_node *node = hmap_at_position(&m->flows, &m->cursor);
+        if (!node) {
+            m->cursor = (struct hmap_position) {0, 0};
+            continue;
+        }
+        struct migrator_flow *flow = CONTAINER_OF(node, struct migrator_flow,
+                                                  node);
+        struct migrator_group *group = flow->group;
+        struct datapath_flow seen;
+        if (m->ops->look(flow->id, &seen, m->aux) || !seen.bound) {
+            migrator_flow_closed(m, flow->id, clock);
+            continue;
+        }
+        group->alive_at = MAX(group->alive_at, clock->ms - seen.quiet_ms);
+        if (seen.unanswered && clock->ms - group->alive_at >= wait) {
+            migrator_probe(group, clock);
+            migrator_arm(group);
+        }
+    }
+}
+
+/* No answer by the place that was announced. */
+static void
+give_up_place(struct migrator_group *group, const struct migrator_clock *clock)
+{
+    struct migrator *m = group->migrator;
+    struct migrator_place place;
+
+    group->give_up_at = clock->ms + TRY_AGAIN_MS;
+    if (!choose_place(group, group->place.ifindex, clock, &place)
+        && !group->back.ifindex) {
+        return;
+    }
+    group->bad = group->place.ifindex;
+    group->bad_until = clock->ms + ((int64_t) BAD_MS << MIN(group->n_bad, 5));
+    group->n_bad++;
+    m->reconsider_at = MIN(m->reconsider_at, group->bad_until);
+    group->pinned = 0;
+    if (group->moving && group->back.ifindex) {
+        place = group->back;
+        group->back.ifindex = 0;
+        group->moving = false;
+        group->ticket = 0;
+        group->give_up_at = INT64_MAX;
+        migrator_group_announce(group, &place, clock);
+        migrator_tell(group, MIGRATOR_REVERTED, &group->from, clock);
+    } else {
+        migrator_begin(group, &place, MIGRATOR_SILENT, clock);
+    }
+}
+
+void
+migrator_policy_run(struct migrator_group *group,
+                    const struct migrator_clock *clock)
+{
+    if (clock->ms >= group->give_up_at) {
+        if (migration_own_outstanding(&group->machine)
+            && (group->probing || group->moving)) {
+            give_up_place(group, clock);
+        } else {
+            group->give_up_at = INT64_MAX;
+        }
+    }
+}
+
+int64_t
+migrator_policy_deadline(const struct migrator_group *group)
+{
+    return group->give_up_at;
+}
+
+/* Commands. */
+
+/* A new group of 'n' of the group's flows. */
+static struct migrator_group *
+split(struct migrator_group *group, const uint32_t *ids, size_t n,
+      const struct migrator_clock *clock)
+{
+    struct migrator *m = group->migrator;
+    struct migration_context context;
+    struct migrator_group *part;
+
+    migrator_context(m, clock, &context);
+    part = migrator_add_group(m, group->peer, (context.nonce >> 32) | 1);
+    if (!part) {
+        return NULL;
+    }
+    part->path = group->path;
+    part->held = group->held;
+    for (size_t i = 0; i < n; i++) {
+        migrator_put_flow(migrator_find_flow(m, ids[i]), part);
+    }
+    migrator_group_start(part, &group->place, &group->machine.peer, clock);
+    part->machine.flows_known = true;
+    part->list_wanted = true;
+    if (!group->n_flows) {
+        group->empty_since = clock->ms;
+    }
+    migrator_group_apply(part);
+    migrator_arm(group);
+    return part;
+}
+
+static bool
+target_place(const struct migrator_group *group, int to,
+             const struct migrator_clock *clock, struct migrator_place *place)
+{
+    const struct migrator *m = group->migrator;
+    int family = family_of(&group->path.peer);
+
+    if (!to) {
+        return choose_place(group, group->place.ifindex, clock, place);
+    }
+    for (size_t i = 0; i < m->n_uplinks; i++) {
+        if (m->uplinks[i].ifindex == to) {
+            family = has_place(&m->uplinks[i], family) ? family : !family;
+            if (has_place(&m->uplinks[i], family)) {
+                place_at(&m->uplinks[i], family, place);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void
+command_group(struct migrator_group *group, int to,
+              const struct migrator_clock *clock, struct migrator_moves *ret)
+{
+    struct migrator_place place;
+
+    if (!target_place(group, to, clock, &place)) {
+        ret->error = "there is no other uplink that is up and has an address";
+        return;
+    }
+    group->pinned = place.ifindex;
+    if (place.ifindex == group->path.ifindex && !group->moving
+        && migration_locator_equal(&place.locator, &group->path.own)) {
+        ret->n_stay += group->n_flows;
+        return;
+    }
+    ret->n_groups++;
+    ret->n_flows += group->n_flows;
+    group->ticket = ret->ticket;
+    group->bad = 0;
+    migrator_begin(group, &place, MIGRATOR_COMMAND, clock);
+    migrator_arm(group);
+}
+
+static int
+compare_flows(const void *a_, const void *b_)
+{
+    const struct migrator_flow *a = *(struct migrator_flow *const *) a_;
+    const struct migrator_flow *b = *(struct migrator_flow *const *) b_;
+    return a->group < b->group ? -1 : a->group > b->group;
+}
+
+/* Flows of one group: all of it, or a part that becomes a group. */
+static void
+command_part(struct migrator_flow **flows, size_t n, int to,
+             const struct migrator_clock *clock, struct migrator_moves *ret)
+{
+    struct migrator_group *group = flows[0]->group;
+
+    if (n < group->n_flows) {
+        uint32_t *ids = xmalloc(n * sizeof *ids);
+        if (!group->peer->crypto.has_key) {
+            ret->error = "the peer's daemon has not answered yet";
+            free(ids);
+            return;
+        }
+        for (size_t i = 0; i < n; i++) {
+            ids[i] = flows[i]->id;
+        }
+        group = split(group, ids, n, clock);
+        free(ids);
+        if (!group) {
+            ret->error = "the peer has 64 groups already";
+            return;
+        }
+    }
+    command_group(group, to, clock, ret);
+}
+
+static void
+command_flows(struct migrator *m, const struct migrator_choice *choice,
+              const struct migrator_clock *clock, struct migrator_moves *ret)
+{
+    struct migrator_flow **flows
+        = xmalloc((choice->n_flows + 1) * sizeof *flows);
+    size_t n = 0;
+
+    for (size_t i = 0; i < choice->n_flows; i++) {
+        flows[n] = migrator_find_flow(m, choice->flows[i]);
+        n += flows[n] != NULL;
+    }
+    qsort(flows, n, sizeof *flows, compare_flows);
+    for (size_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && flows[end]->group == flows[i]->group;
+             end++) {
+            continue;
+        }
+        command_part(flows + i, end - i, choice->to, clock, ret);
+    }
+    free(flows);
+}
+
+void
+migrator_move(struct migrator *m, const struct migrator_choice *choice,
+              const struct migrator_clock *clock, struct migrator_moves *ret)
+{
+    struct migrator_peer *peer;
+
+    *ret = (struct migrator_moves) {.ticket = ++m->last_ticket};
+    if (choice->flows) {
+        command_flows(m, choice, clock, ret);
+        return;
+    }
+    HMAP_FOR_EACH (peer, node, &m->peers) {
+        struct migrator_group *group;
+        if (choice->peer && memcmp(choice->peer, peer->crypto.id,
+                                   sizeof peer->crypto.id)) {
+            continue;
+        }
+        LIST_FOR_EACH (group, node, &peer->groups) {
+            if (group->n_flows
+                && (choice->peer || group->place.ifindex == choice->ifindex)) {
+                command_group(group, choice->to, clock, ret);
+            }
+        }
+    }
+}
+
+bool
+migrator_moves_check(const struct migrator *m, struct migrator_moves *moves)
+{
+    const struct migrator_peer *peer;
+    bool under_way = false;
+
+    moves->n_confirmed = 0;
+    moves->slowest_ms = 0;
+    HMAP_FOR_EACH (peer, node, &m->peers) {
+        const struct migrator_group *group;
+        LIST_FOR_EACH (group, node, &peer->groups) {
+            if (group->ticket == moves->ticket) {
+                under_way |= group->moving && group->n_flows;
+                moves->n_confirmed += !group->moving;
+                moves->slowest_ms = MAX(moves->slowest_ms,
+                                        group->moving ? 0 : group->took_ms);
+            }
+        }
+    }
+    return !under_way;
+}
