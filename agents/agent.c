@@ -524,6 +524,7 @@ close_all(struct agent *agent)
     control_server_stop(agent->control);
     dns_server_stop(agent->dns);
     metrics_server_stop(agent->metrics);
+    agent_migration_stop(agent);
     probe_socket_close(agent->probe_socket);
     host_netdev_close(agent->netdev);
     agent->control = NULL;
@@ -558,6 +559,7 @@ agent_start(uv_loop_t *loop, struct agent_config *config,
         || (error = open_datapath(agent, ret_error))) {
         goto fail;
     }
+    agent_migration_start(agent);
     agent_uplinks_changed(agent);
     restore_leases(agent);
     agent_update_services(agent);

@@ -11,6 +11,7 @@
 #include "agents/host_tables.h"
 #include "agents/host_netdev.h"
 #include "agents/leases.h"
+#include "agents/migrator.h"
 #include "proto/daemon/metrics_server.h"
 #include "agents/probe.h"
 #include "agents/probe_socket.h"
@@ -52,6 +53,7 @@ struct agent {
     struct host_netdev *netdev;
     struct agent_uplink uplinks[AGENT_MAX_UPLINKS];
     struct probe_socket *probe_socket;
+    struct agent_migration *migration; /* NULL until it is started. */
     uint32_t probe_seq;
 
     struct leases leases;
@@ -101,6 +103,34 @@ void agent_probe_start(struct agent *);
 void agent_probe_stop(struct agent *);
 void agent_probe_timer(uv_timer_t *);
 void agent_probe_arm(struct agent *);
+
+/* The socket on the SAL port, opened if it is not; NULL if it cannot be. */
+struct probe_socket *agent_socket(struct agent *);
+
+/* agent_migration.c: the migrator and what it acts on. */
+void agent_migration_start(struct agent *);
+void agent_migration_stop(struct agent *);
+void agent_migration_uplinks_changed(struct agent *);
+void agent_migration_received(const struct probe_path *, const uint8_t *data,
+                              size_t len, void *agent);
+/* To be called after each input to the migrator: sets its timer. */
+void agent_migration_arm(struct agent *);
+struct migrator *agent_migrator(const struct agent *); /* NULL: none. */
+void agent_migration_clock(const struct agent *, struct migrator_clock *);
+
+/* agent_migration_commands.c. */
+struct agent_events;
+struct agent_events *agent_events_create(void);
+void agent_events_destroy(struct agent_events *);
+struct agent_events *agent_migration_events(const struct agent *);
+void agent_events_add(struct agent *, const struct migrator_event *);
+void agent_migrate_waiters_run(struct agent *);
+void agent_migrate_command(struct control_call *, int argc,
+                           const char *const argv[], void *agent);
+void agent_events_command(struct control_call *, int argc,
+                          const char *const argv[], void *agent);
+void agent_groups_command(struct control_call *, int argc,
+                          const char *const argv[], void *agent);
 
 /* agent_commands.c: the control socket. */
 extern const struct control_command agent_commands[];

@@ -391,11 +391,18 @@ agent_counters_to_json(struct agent *agent)
     put_int(json, "dns_forward_failed", dns->forward_failed);
     put_int(json, "dns_tcp_connections", dns->tcp_connections);
     put_int(json, "dns_tcp_refused", dns->tcp_refused);
-    put_int(json, "sal_packets_ignored",
+    put_int(json, "sal_packets",
             agent->probe_socket ? probe_socket_received(agent->probe_socket)
                                 : 0);
     put_int(json, "controller_sessions",
             controller_session_welcomes(agent->session));
+    if (agent_migrator(agent)) {
+        const struct migrator_counters *migration
+            = migrator_counters(agent_migrator(agent));
+#define X(NAME) put_int(json, "migration_" #NAME, migration->NAME);
+        MIGRATOR_COUNTERS(X)
+#undef X
+    }
     return json;
 }
 

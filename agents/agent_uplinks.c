@@ -130,9 +130,14 @@ can_probe(const struct netdev_uplink *uplink)
 }
 
 /* The socket follows the port that Welcome named. */
-static struct probe_socket *
-probe_socket(struct agent *agent, uint16_t port)
+struct probe_socket *
+agent_socket(struct agent *agent)
 {
+    uint16_t port = agent->state.welcome.sal_port;
+
+    if (!agent->state.have_welcome || agent->stopping) {
+        return agent->probe_socket;
+    }
     if (agent->probe_socket
         && probe_socket_port(agent->probe_socket) != port) {
         probe_socket_close(agent->probe_socket);
@@ -140,6 +145,7 @@ probe_socket(struct agent *agent, uint16_t port)
     }
     if (!agent->probe_socket) {
         int error = probe_socket_open(agent->loop, port,
+                                      agent_migration_received, agent,
                                       &agent->probe_socket);
         if (error) {
             static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(6, 3);
@@ -158,10 +164,8 @@ send_probe(struct agent *agent, size_t i)
         = controller_session_welcome(agent->session);
     const struct netdev_uplink *uplink = uplink_at(agent, i);
     const uint8_t *key = controller_session_key(agent->session);
-    struct probe_socket *sock = probe_socket(agent, welcome->sal_port);
-    struct probe_path path = {.ifindex = uplink->ifindex,
-                              .source = uplink->address,
-                              .destination = welcome->resolver_v4};
+    struct probe_socket *sock = agent_socket(agent);
+    struct probe_path path = {.ifindex = uplink->ifindex};
     uint8_t packet[PROBE_LEN];
 
     if (!sock || !key) {
@@ -174,6 +178,8 @@ send_probe(struct agent *agent, size_t i)
            sizeof probe.endpoint_id);
     probe_build(&probe, key, packet);
 
+    migration_locator_from_v4(uplink->address, &path.own);
+    migration_locator_from_v4(welcome->resolver_v4, &path.other);
     int error = probe_socket_send(sock, &path, packet, sizeof packet);
     if (error) {
         static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(6, 3);

@@ -9,6 +9,8 @@ AGENT_SRCS := \
     agents/agent_commands.c \
     agents/agent_config.c \
     agents/agent_metrics.c \
+    agents/agent_migration.c \
+    agents/agent_migration_commands.c \
     agents/agent_show.c \
     agents/agent_state.c \
     agents/agent_uplinks.c \

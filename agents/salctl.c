@@ -2,6 +2,7 @@
 /* The command line of Salient: hands its arguments to the agent's control
  * socket, or ("controller ...") to the controller's. */
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,9 @@
 #include "proto/daemon/control.h"
 #include "proto/daemon/daemon.h"
 #include "util.h"
+
+/* Of a command that ends only when it is interrupted. */
+#define FOLLOW_TIMEOUT_MS INT_MAX
 
 #define DEFAULT_TIMEOUT_MS 40000 /* More than --wait waits. */
 
@@ -312,6 +316,10 @@ main(int argc, char *argv[])
     }
     check_command(argc, argv);
     const char *path = socket_path(&options, controller);
+    if (argc > 1 && !strcmp(argv[0], "events")
+        && !strcmp(argv[1], "--follow")) {
+        options.timeout_ms = FOLLOW_TIMEOUT_MS;
+    }
     if (controller) {
         if (argc < 2) {
             usage_error("what shall the controller do? write \"controller "

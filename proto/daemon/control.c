@@ -51,7 +51,11 @@ struct control_answer {
     int status;
     char *output, *error;
     size_t sent; /* Octets of 'output'. */
+    bool more;   /* Another one follows. */
 };
+
+/* Parts of answers that may wait for a peer to read. */
+#define MAX_PARTS 1024
 
 static void
 answer_destroy(struct control_answer *answer)
@@ -75,7 +79,7 @@ answer_send_piece(struct control_session *session,
     char *piece = xmemdup0(rest, n);
     answer->sent += n;
     reply.output = piece;
-    reply.more = !last;
+    reply.more = !last || answer->more;
     reply.status = last ? answer->status : 0;
     reply.error = last ? answer->error : "";
     envelope.request_id = answer->request_id;
@@ -107,21 +111,29 @@ on_drained(struct channel *channel OVS_UNUSED, void *session_)
     session_send(session_);
 }
 
+/* Takes 'answer'. */
+static void
+session_queue(struct control_session *session, struct control_answer *answer)
+{
+    bool idle = ovs_list_is_empty(&session->answers);
+
+    ovs_list_push_back(&session->answers, &answer->node);
+    if (idle) {
+        session_send(session);
+    }
+}
+
 static void
 session_answer(struct control_session *session, uint64_t request_id,
                int status, const char *output, const char *error)
 {
     struct control_answer *answer = xzalloc(sizeof *answer);
-    bool idle = ovs_list_is_empty(&session->answers);
 
     answer->request_id = request_id;
     answer->status = status;
     answer->output = xstrdup(output);
     answer->error = xmemdup0(error, control_piece_length(error));
-    ovs_list_push_back(&session->answers, &answer->node);
-    if (idle) {
-        session_send(session);
-    }
+    session_queue(session, answer);
 }
 
 static void
@@ -158,6 +170,23 @@ control_usage(struct control_call *call, const char *error)
                            call->command->usage);
     call_answer(call, 2, "", text);
     free(text);
+}
+
+bool
+control_reply_part(struct control_call *call, const char *output)
+{
+    struct control_session *session = call->session;
+
+    if (!session || ovs_list_size(&session->answers) >= MAX_PARTS) {
+        return false;
+    }
+    struct control_answer *answer = xzalloc(sizeof *answer);
+    answer->request_id = call->request_id;
+    answer->output = xstrdup(output);
+    answer->error = xstrdup("");
+    answer->more = true;
+    session_queue(session, answer);
+    return true;
 }
 
 bool

@@ -24,6 +24,10 @@ void control_fail(struct control_call *, const char *error);
 void control_usage(struct control_call *, const char *error);
 bool control_wants_json(const struct control_call *);
 
+/* A part of an answer that goes on; control_reply() ends it.  False if the
+ * peer is gone, or does not read: then it is to be ended. */
+bool control_reply_part(struct control_call *, const char *output);
+
 /* argv[0] is the first word after the command's name. */
 typedef void control_handler(struct control_call *, int argc,
                              const char *const argv[], void *aux);

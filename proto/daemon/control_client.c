@@ -165,6 +165,7 @@ handle_reply(struct client *client, const uint8_t *body, size_t len)
         const Salient__V1__CommandReply *reply = envelope->command_reply;
         if (reply->more) {
             fputs(reply->output, stdout);
+            fflush(stdout);
         } else {
             print_line(stdout, reply->output);
             print_line(stderr, reply->error);

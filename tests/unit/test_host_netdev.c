@@ -190,19 +190,40 @@ test_events(void)
     "ip -s -o link show dev up1 | sed 's/.*RX: [^0-9]*[0-9]* //' "            \
     "| awk '{print $1}'"
 
+static char packets[100];
+
+static void
+got_packet(const struct probe_path *path, const uint8_t *data, size_t len,
+           void *aux)
+{
+    uint32_t own, other;
+    char *end = packets + strlen(packets);
+
+    if (migration_locator_to_v4(&path->other, &other)
+        && migration_locator_to_v4(&path->own, &own)
+        && own == 0x7f000002 && path->ifindex) {
+        sprintf(end, "%.*s from %u.0.0.%u port %u ", (int) len, data,
+                other >> 24, other & 0xff, path->other.port);
+    } else if (path->own.address[15] == 1) {
+        sprintf(end, "%.*s v6 ", (int) len, data);
+    }
+}
+
 /* A probe leaves by the interface, from the address and to the port it was
  * told, although no route leads there. */
 static void
 test_probe_socket(void)
 {
     struct probe_socket *sock;
-    struct probe_path path = {.ifindex = if_nametoindex("up0"),
-                              .source = 0x0a000901,
-                              .destination = 0x0afffffe};
+    struct probe_path path = {.ifindex = if_nametoindex("up0")};
     char *fields;
-    CU_ASSERT_EQUAL_FATAL(probe_socket_open(&loop, 6090, &sock), 0);
+    migration_locator_from_v4(0x0a000901, &path.own);
+    migration_locator_from_v4(0x0afffffe, &path.other);
+    CU_ASSERT_EQUAL_FATAL(probe_socket_open(&loop, 6090, got_packet, NULL,
+                                            &sock), 0);
     struct probe_socket *other;
-    CU_ASSERT_EQUAL(probe_socket_open(&loop, 6090, &other), -EADDRINUSE);
+    CU_ASSERT_EQUAL(probe_socket_open(&loop, 6090, got_packet, NULL, &other),
+                    -EADDRINUSE);
     run("ip neigh add 10.255.255.254 lladdr 02:00:00:00:00:01 dev up0");
     char *before = sh(RX_PACKETS);
     CU_ASSERT_EQUAL(probe_socket_send(sock, &path, "hello", 5), 0);
@@ -210,6 +231,20 @@ test_probe_socket(void)
     CU_ASSERT_TRUE(atoi(fields) > atoi(before));
     free(before);
     free(fields);
+
+    /* What comes in tells where an answer goes. */
+    memset(&path, 0, sizeof path);
+    migration_locator_from_v4(0x7f000001, &path.own);
+    migration_locator_from_v4(0x7f000002, &path.other);
+    CU_ASSERT_EQUAL(probe_socket_send(sock, &path, "one", 3), 0);
+    memset(path.own.address, 0, 15);
+    path.own.address[15] = 1;
+    path.other = path.own;
+    CU_ASSERT_EQUAL(probe_socket_send(sock, &path, "two", 3), 0);
+    for (int i = 0; i < 100 && probe_socket_received(sock) < 2; i++) {
+        uv_run(&loop, UV_RUN_ONCE);
+    }
+    CU_ASSERT_STRING_EQUAL(packets, "one from 127.0.0.1 port 0 two v6 ");
     probe_socket_close(sock);
 }
 

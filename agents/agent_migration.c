@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The migrator's shell: packets, clocks, the data plane's news and moves. */
+#include "agents/agent_private.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "agents/datapath_flows.h"
+#include "agents/migrator.h"
+#include "openvswitch/vlog.h"
+#include "util.h"
+
+VLOG_DEFINE_THIS_MODULE(agent_migration);
+
+/* The data plane does not wake us for each of its news: after some, we look
+ * again by ourselves. */
+#define NEWS_INTERVAL_MS 25
+#define NEWS_AT_ONCE 4096
+
+struct agent_migration {
+    struct migrator *migrator;
+    struct agent_events *events;
+    uv_timer_t timer;
+    uv_poll_t news;
+    uv_timer_t news_timer;
+    bool news_open;
+    int n_handles;
+};
+
+struct migrator *
+agent_migrator(const struct agent *agent)
+{
+    return agent->migration ? agent->migration->migrator : NULL;
+}
+
+struct agent_events *
+agent_migration_events(const struct agent *agent)
+{
+    return agent->migration ? agent->migration->events : NULL;
+}
+
+void
+agent_migration_clock(const struct agent *agent, struct migrator_clock *clock)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    clock->unix_ms = now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+    clock->ms = agent_now(agent);
+}
+
+/* What the migrator does. */
+
+static int
+send_packet(const struct migrator_packet *packet, void *agent_)
+{
+    struct agent *agent = agent_;
+    struct probe_socket *sock = agent_socket(agent);
+    struct probe_path path = {.ifindex = packet->ifindex,
+                              .own = packet->own,
+                              .other = packet->other};
+    uint32_t v4;
+
+    if (!sock) {
+        return -ENOTCONN;
+    }
+    if (migration_locator_is_none(&path.other)) {
+        if (!migration_locator_to_v4(&path.own, &v4)
+            || !agent->state.welcome.resolver_v4) {
+            return -EDESTADDRREQ;
+        }
+        migration_locator_from_v4(agent->state.welcome.resolver_v4,
+                                  &path.other);
+    }
+    int error = probe_socket_send(sock, &path, packet->data, packet->len);
+    if (error) {
+        static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(6, 3);
+        char own[MIGRATOR_LOCATOR_LEN], other[MIGRATOR_LOCATOR_LEN];
+        VLOG_DBG_RL(&rl, "from %s to %s: %s",
+                    migrator_format_locator(&path.own, own),
+                    migrator_format_locator(&path.other, other),
+                    ovs_strerror(-error));
+    }
+    return error;
+}
+
+static int
+look_at_flow(uint32_t id, struct datapath_flow *flow, void *agent_)
+{
+    struct agent *agent = agent_;
+    return datapath_flow_get(agent->datapath, id, flow);
+}
+
+static void
+move_flows(const struct datapath_move *move, const uint32_t ids[], size_t n,
+           void *agent_)
+{
+    struct agent *agent = agent_;
+    int error = datapath_flows_move(agent->datapath, move, ids, n);
+
+    if (error < 0) {
+        static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(6, 3);
+        VLOG_ERR_RL(&rl, "cannot move flows: %s", ovs_strerror(-error));
+    }
+}
+
+static void
+wake_flows(const uint32_t ids[], size_t n, void *agent_)
+{
+}
+
+static void
+note_event(const struct migrator_event *event, void *agent_)
+{
+    agent_events_add(agent_, event);
+}
+
+static const struct migrator_ops migrator_ops = {
+    .send = send_packet,
+    .look = look_at_flow,
+    .move = move_flows,
+    .wake = wake_flows,
+    .event = note_event,
+};
+
+/* Time. */
+
+static void
+migration_timer(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+    struct migrator_clock clock;
+
+    agent_migration_clock(agent, &clock);
+    migrator_run(agent_migrator(agent), &clock);
+    agent_migration_arm(agent);
+}
+
+void
+agent_migration_arm(struct agent *agent)
+{
+    struct agent_migration *migration = agent->migration;
+
+    if (!migration) {
+        return;
+    }
+    int64_t deadline = migrator_deadline(migration->migrator);
+    if (deadline == INT64_MAX) {
+        uv_timer_stop(&migration->timer);
+    } else {
+        int64_t wait = deadline - agent_now(agent);
+        uv_timer_start(&migration->timer, migration_timer, MAX(wait, 0), 0);
+    }
+    agent_migrate_waiters_run(agent);
+}
+
+/* News of flows. */
+
+struct news {
+    struct agent *agent;
+    struct migrator_clock clock;
+};
+
+static void
+take_news(const struct datapath_flow_event *event, void *news_)
+{
+    const struct news *news = news_;
+    struct migrator *migrator = agent_migrator(news->agent);
+    struct datapath_flow flow;
+
+    if (!event->bound) {
+        migrator_flow_closed(migrator, event->id, &news->clock);
+    } else if (!datapath_flow_get(news->agent->datapath, event->id, &flow)) {
+        migrator_flow_bound(migrator, &flow, &news->clock);
+    }
+}
+
+static void
+take_flow(const struct datapath_flow *flow, void *news_)
+{
+    const struct news *news = news_;
+    migrator_flow_bound(agent_migrator(news->agent), flow, &news->clock);
+}
+
+/* Looks at all flows: at the start, and when news were lost. */
+static void
+resync(struct news *news)
+{
+    struct migrator *migrator = agent_migrator(news->agent);
+
+    migrator_resync_begin(migrator);
+    datapath_flows_visit(news->agent->datapath, take_flow, news);
+    migrator_resync_end(migrator, &news->clock);
+}
+
+/* True if there were any. */
+static bool
+take_all_news(struct agent *agent)
+{
+    struct news news = {.agent = agent};
+    bool lost;
+
+    agent_migration_clock(agent, &news.clock);
+    int n = datapath_events_take(agent->datapath, NEWS_AT_ONCE, take_news,
+                                 &news, &lost);
+    if (lost) {
+        resync(&news);
+    }
+    return n > 0;
+}
+
+static void
+news_timer(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+
+    if (take_all_news(agent)) {
+        uv_timer_start(timer, news_timer, NEWS_INTERVAL_MS, 0);
+        agent_migration_arm(agent);
+    }
+}
+
+static void
+news_readable(uv_poll_t *poll, int status, int events)
+{
+    struct agent *agent = poll->data;
+    struct agent_migration *migration = agent->migration;
+
+    take_all_news(agent);
+    uv_timer_start(&migration->news_timer, news_timer, NEWS_INTERVAL_MS, 0);
+    agent_migration_arm(agent);
+}
+
+/* Packets. */
+
+void
+agent_migration_received(const struct probe_path *path, const uint8_t *data,
+                         size_t len, void *agent_)
+{
+    struct agent *agent = agent_;
+    struct migrator_packet packet = {.data = data, .len = len,
+                                     .ifindex = path->ifindex,
+                                     .own = path->own,
+                                     .other = path->other};
+    struct migrator_clock clock;
+
+    if (!agent->migration || len < SAL_CONTROL_HEADER_LEN
+        || (data[SAL_OFS_TYPE] != SAL_TYPE_RSYN
+            && data[SAL_OFS_TYPE] != SAL_TYPE_RSYN_ACK
+            && data[SAL_OFS_TYPE] != SAL_TYPE_RSYN_DONE)) {
+        return;
+    }
+    /* It may be about a flow that was bound just now. */
+    take_all_news(agent);
+    agent_migration_clock(agent, &clock);
+    migrator_receive(agent->migration->migrator, &packet, &clock);
+    agent_migration_arm(agent);
+}
+
+/* Uplinks. */
+
+void
+agent_migration_uplinks_changed(struct agent *agent)
+{
+    struct migrator *migrator = agent_migrator(agent);
+    struct migrator_uplink uplinks[AGENT_MAX_UPLINKS];
+    size_t n = host_netdev_n_uplinks(agent->netdev);
+    struct migrator_clock clock;
+
+    if (!migrator) {
+        return;
+    }
+    memset(uplinks, 0, sizeof uplinks);
+    for (size_t i = 0; i < n; i++) {
+        const struct netdev_uplink *netdev = host_netdev_uplink(agent->netdev,
+                                                                i);
+        struct migrator_uplink *uplink = &uplinks[i];
+        ovs_strlcpy(uplink->name, netdev->name, sizeof uplink->name);
+        uplink->ifindex = netdev->ifindex;
+        uplink->usable = netdev->ifindex && netdev->up;
+        uplink->rank = i;
+        if (netdev->address) {
+            migration_locator_from_v4(netdev->address,
+                                      &uplink->locators[MIGRATOR_V4]);
+        }
+    }
+    agent_migration_clock(agent, &clock);
+    migrator_set_uplinks(migrator, uplinks, n, &clock);
+    agent_migration_arm(agent);
+}
+
+/* Life. */
+
+void
+agent_migration_start(struct agent *agent)
+{
+    struct agent_migration *migration = xzalloc(sizeof *migration);
+    const struct migrator_config config = {.enabled = true,
+                                           .hysteresis_ms = 5000,
+                                           .probe_ms = 1000,
+                                           .late_ms = 10000};
+    uint8_t secret[MIGRATION_SECRET_LEN];
+    struct news news = {.agent = agent};
+
+    randombytes_buf(secret, sizeof secret);
+    migration->migrator = migrator_create(&agent->identity, secret,
+                                          &migrator_ops, agent);
+    sodium_memzero(secret, sizeof secret);
+    migrator_configure(migration->migrator, &config);
+    migration->events = agent_events_create();
+    uv_timer_init(agent->loop, &migration->timer);
+    uv_timer_init(agent->loop, &migration->news_timer);
+    migration->timer.data = migration->news_timer.data = agent;
+    migration->n_handles = 2;
+    if (!uv_poll_init(agent->loop, &migration->news,
+                      datapath_events_fd(agent->datapath))) {
+        migration->news.data = agent;
+        migration->n_handles++;
+        migration->news_open = true;
+        uv_poll_start(&migration->news, UV_READABLE, news_readable);
+    } else {
+        VLOG_ERR("cannot wait for news of flows; new ones do not migrate");
+    }
+    agent->migration = migration;
+    agent_socket(agent);
+    agent_migration_uplinks_changed(agent);
+    agent_migration_clock(agent, &news.clock);
+    resync(&news);
+    agent_migration_arm(agent);
+}
+
+static void
+handle_closed(uv_handle_t *handle)
+{
+    struct agent_migration *migration = handle->data;
+
+    if (!--migration->n_handles) {
+        free(migration);
+    }
+}
+
+void
+agent_migration_stop(struct agent *agent)
+{
+    struct agent_migration *migration = agent->migration;
+
+    if (!migration) {
+        return;
+    }
+    agent->migration = NULL;
+    agent_events_destroy(migration->events);
+    migrator_destroy(migration->migrator);
+    migration->timer.data = migration->news_timer.data = migration;
+    migration->news.data = migration;
+    uv_close((uv_handle_t *) &migration->timer, handle_closed);
+    uv_close((uv_handle_t *) &migration->news_timer, handle_closed);
+    if (migration->news_open) {
+        uv_close((uv_handle_t *) &migration->news, handle_closed);
+    }
+}
