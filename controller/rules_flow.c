@@ -289,14 +289,22 @@ set_field(struct ofpbuf *ofpacts, enum mf_field_id id, const void *value)
     ofpact_put_set_field(ofpacts, mf_from_id(id), value, NULL);
 }
 
+/* The low 'n_bits' bits. */
 static void
-move_field(struct ofpbuf *ofpacts, enum mf_field_id from, enum mf_field_id to)
+move_bits(struct ofpbuf *ofpacts, enum mf_field_id from, enum mf_field_id to,
+          unsigned int n_bits)
 {
     struct ofpact_reg_move *move = ofpact_put_REG_MOVE(ofpacts);
     move->src.field = mf_from_id(from);
-    move->src.n_bits = move->src.field->n_bits;
+    move->src.n_bits = n_bits;
     move->dst.field = mf_from_id(to);
-    move->dst.n_bits = move->dst.field->n_bits;
+    move->dst.n_bits = n_bits;
+}
+
+static void
+move_field(struct ofpbuf *ofpacts, enum mf_field_id from, enum mf_field_id to)
+{
+    move_bits(ofpacts, from, to, mf_from_id(from)->n_bits);
 }
 
 static void
@@ -433,6 +441,9 @@ build_actions(const struct rule *rule, const struct rule_dialect *dialect,
         break;
     case RULE_RESOLVE:
     case RULE_RESOLVE6:
+        /* Nobody reads the register.  Copying makes a datapath flow match the
+         * bits whatever tile it is of, so that there are fewer masks. */
+        move_bits(ofpacts, MFF_UDP_SRC, MFF_REG0, SAL_RESOLVE_PORT_BITS);
         goto_table(ofpacts, SAL_TABLE_SERVICE);
         break;
     case RULE_DEFAULT:

@@ -26,6 +26,13 @@
 #define SAL_PRIORITY_GUARD 20000      /* What else claims the resolver: drop. */
 #define SAL_PRIORITY_DEFAULT 0        /* -> forward. */
 
+/* All SYNs are told apart by at least this many low bits of udp_src, whatever
+ * the tiles of their service need.  Otherwise a switch's cache, which it
+ * searches mask by mask, would have a mask for each size of tile.  Each more
+ * bit doubles the cache entries of services with few instances; three bits are
+ * the best compromise (docs/ovs-extension.md, Performance). */
+#define SAL_RESOLVE_PORT_BITS 3
+
 /* Priority of a prefix of length N (0..256) in SAL_TABLE_SERVICE. */
 #define SAL_PRIORITY_SERVICE(N) (1000 + (N))
 #define SAL_PRIORITY_SERVICE_MISS 1 /* Metered to the controller. */

@@ -348,7 +348,9 @@ test_text(void)
                       "tp_dst=6090,sal_type=0x15 meter:1,CONTROLLER:65535");
     rule = RULE_INIT(RULE_RESOLVE6);
     check_text(&rule, "1 priority=30000,udp6,ipv6_dst=fd53:414c::1,"
-                      "tp_dst=6090,sal_type=0x10/0x10 goto_table:10");
+                      "tp_dst=6090,sal_type=0x10/0x10 "
+                      "move:NXM_OF_UDP_SRC[0..2]->NXM_NX_REG0[0..2],"
+                      "goto_table:10");
 }
 
 /* What is not as we would install it is noticed. */

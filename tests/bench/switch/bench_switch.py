@@ -387,7 +387,7 @@ def bench_pick(bench):
     """The ways of picking an instance, each against plain forwarding."""
     packets = 100000
     folder = bench.workload(1000, packets)
-    for method in ("tiles", "uniform", "hash", "dp_hash"):
+    for method in ("tiles", "tiles_only", "hash", "dp_hash"):
         name = "switch.pick." + method
         switch = bench.switch("patched")
         try:

@@ -7,10 +7,10 @@
  * makes, for N services and as many destinations of plain IPv4,
  *
  *     tiles.flows        the controller's pipeline, an instance a tile
+ *     tiles_only.flows   the same, but a packet is only seen at the
+ *                        granularity of its tile
  *     hash.flows         the same, an instance a group, selection_method=hash
  *     dp_hash.flows      the same, selection_method=dp_hash
- *     uniform.flows      tiles, and all packets are seen at the same
- *                        granularity of tiles
  *     *.groups           their groups (not for more than 10,000 services)
  *     plain.flows        the forwarding part alone, without SAL fields
  *     syn.pcap           PACKETS SYNs
@@ -315,20 +315,22 @@ write_flows(void)
 {
     FILE *plain = create("plain.flows");
     FILE *tiles = create("tiles.flows");
-    FILE *uniform = create("uniform.flows");
+    FILE *tiles_only = create("tiles_only.flows");
+    char copy[64];
 
     put_routes(plain);
-    put_base(tiles, "");
-    /* Copying bits makes a megaflow match them, whichever tile it is of.  As
-     * many as the smallest tile has. */
-    put_base(uniform, "move:NXM_OF_UDP_SRC[0..2]->NXM_NX_REG0[0..2],");
+    put_base(tiles_only, "");
+    snprintf(copy, sizeof copy, "move:NXM_OF_UDP_SRC[0..%d]->"
+             "NXM_NX_REG0[0..%d],", SAL_RESOLVE_PORT_BITS - 1,
+             SAL_RESOLVE_PORT_BITS - 1);
+    put_base(tiles, copy);
     for (uint32_t i = 0; i < n_services; i++) {
         put_tiles(tiles, i);
-        put_tiles(uniform, i);
+        put_tiles(tiles_only, i);
     }
     fclose(plain);
     fclose(tiles);
-    fclose(uniform);
+    fclose(tiles_only);
 }
 
 static void
