@@ -281,7 +281,9 @@ agent_migration_uplinks_changed(struct agent *agent)
         ovs_strlcpy(uplink->name, netdev->name, sizeof uplink->name);
         uplink->ifindex = netdev->ifindex;
         uplink->usable = netdev->ifindex && netdev->up;
-        uplink->rank = i;
+        uplink->nat = agent->config->uplink_options[i].behind_nat;
+        /* Those of equal priority share the flows: no one is better. */
+        uplink->rank = agent->config->uplink_options[i].priority;
         if (netdev->address) {
             migration_locator_from_v4(netdev->address,
                                       &uplink->locators[MIGRATOR_V4]);

@@ -93,6 +93,8 @@ agent_uplinks_changed(struct agent *agent)
     size_t n = n_uplinks(agent);
     bool any_up = false;
 
+    /* First, as flows wait for it. */
+    agent_migration_uplinks_changed(agent);
     for (size_t i = 0; i < n; i++) {
         any_up |= uplink_at(agent, i)->up;
     }
