@@ -106,6 +106,14 @@ static const struct command commands[] = {
      "NAME with or without the DNS suffix.  A name below a service that\n"
      "somebody serves, and any service ID (0x...), gets an address that is\n"
      "good on this host only.\n"},
+    {"trace", "SERVICE --from HOST [--protocol tcp|udp] [--port N] [--entropy N]",
+     "which way a connection's first packet takes, and why\n\n"
+     "Asks the controller (\"controller trace\" is the same): each switch, the\n"
+     "rules met, groups and buckets, the instance and the weights.\n"
+     "  --from HOST    an endpoint's name, ID, or locator\n"
+     "  --port N       also whether the instance serves that port\n"
+     "  --entropy N    UDP source port of the SYN, 0 to 65535, default 49152;\n"
+     "                 its low bits choose the instance\n"},
     {"controller", "COMMAND...",
      "a command for the controller\n\n"
      "\"salctl controller help\" lists them.\n"},
@@ -315,7 +323,8 @@ main(int argc, char *argv[])
         }
     }
     check_command(argc, argv);
-    const char *path = socket_path(&options, controller);
+    const char *path = socket_path(&options,
+                                   controller || !strcmp(argv[0], "trace"));
     if (argc > 1 && !strcmp(argv[0], "events")
         && !strcmp(argv[1], "--follow")) {
         options.timeout_ms = FOLLOW_TIMEOUT_MS;

@@ -4,7 +4,7 @@ LIBCONTROLLER := $(BUILD)/lib/libcontroller.a
 # The core decides, the shell (shell.mk) talks.  The core does no I/O.
 CONTROLLER_PURE := $(addprefix controller/,addresses.c registry.c \
     registry_show.c tiles.c topology.c topology_hosts.c topology_show.c \
-    paths.c policy.c zones.c routes.c routes_show.c rules.c rules_flow.c rules_group.c rule_table.c plan.c packet.c)
+    paths.c policy.c zones.c routes.c routes_show.c rules.c rules_flow.c rules_group.c rule_table.c plan.c trace.c packet.c)
 
 PURE += $(CONTROLLER_PURE)
 $(LIBCONTROLLER): $(CONTROLLER_PURE:%.c=$(BUILD)/obj/%.o)

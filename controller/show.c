@@ -7,6 +7,7 @@
 #include "controller/show.h"
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/json.h"
+#include "packets.h"
 #include "util.h"
 
 void
@@ -30,6 +31,30 @@ void
 show_put_integer(struct json *json, const char *key, long long value)
 {
     json_object_put(json, key, json_integer_create(value));
+}
+
+void
+show_put_dpid(struct json *json, const char *key, uint64_t dpid)
+{
+    json_object_put(json, key, json_string_create_nocopy(
+                        xasprintf("%016" PRIx64, dpid)));
+}
+
+char *
+show_address(const struct in6_addr *address)
+{
+    struct ds ds = DS_EMPTY_INITIALIZER;
+
+    ipv6_format_mapped(address, &ds);
+    return ds_steal_cstr(&ds);
+}
+
+void
+show_put_address(struct json *json, const char *key,
+                 const struct in6_addr *address)
+{
+    json_object_put(json, key,
+                    json_string_create_nocopy(show_address(address)));
 }
 
 /* Status. */
@@ -357,6 +382,9 @@ const struct control_command controller_commands[] = {
      show_rules},
     {"show events", "[N]", "the last changes and how long they took", 0, 1,
      show_events},
+    {"trace", "SERVICE --from HOST [--protocol tcp|udp] [--port N] "
+     "[--entropy N]",
+     "which rules a SYN meets, and why that instance", 3, 9, show_trace},
     {"role", "equal|master|slave", "towards all switches; see controller.yaml",
      1, 1, role},
     {"resync", "", "read the switches' rules again and repair them", 0, 0,

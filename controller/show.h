@@ -12,11 +12,17 @@ struct json;
 void show_reply_json(struct control_call *, struct json *);
 void show_reply_text(struct control_call *, struct ds *);
 void show_put_integer(struct json *, const char *key, long long value);
+void show_put_dpid(struct json *, const char *key, uint64_t dpid);
+void show_put_address(struct json *, const char *key, const struct in6_addr *);
+/* IPv4 or IPv6, malloced. */
+char *show_address(const struct in6_addr *);
 
 /* show_switches.c */
 control_handler show_switches, show_rules;
 /* show_hosts.c */
 control_handler show_hosts;
+/* show_trace.c */
+control_handler show_trace;
 
 /* Counts of everything. */
 struct controller_status {

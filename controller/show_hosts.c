@@ -36,26 +36,15 @@ sorted_endpoints(const struct controller *c, size_t *ret_n)
     return sorted;
 }
 
-static char *
-locator_string(const struct in6_addr *locator)
-{
-    struct ds ds = DS_EMPTY_INITIALIZER;
-
-    ipv6_format_mapped(locator, &ds);
-    return ds_steal_cstr(&ds);
-}
-
 static struct json *
 attachment_to_json(const struct topology_attachment *at, long long now)
 {
     struct json *json = json_object_create();
 
-    json_object_put(json, "locator",
-                    json_string_create_nocopy(locator_string(&at->locator)));
+    show_put_address(json, "locator", &at->locator);
     json_object_put(json, "mac", json_string_create_nocopy(xasprintf(
                         ETH_ADDR_FMT, ETH_ADDR_ARGS(at->mac))));
-    json_object_put(json, "dpid", json_string_create_nocopy(xasprintf(
-                        "%016" PRIx64, at->dpid)));
+    show_put_dpid(json, "dpid", at->dpid);
     show_put_integer(json, "port", at->port);
     show_put_integer(json, "expires_in_ms", at->deadline - now);
     return json;
@@ -111,7 +100,7 @@ host_format(const struct controller *c,
                   endpoint->n_instances);
     TOPOLOGY_FOR_EACH_ATTACHMENT (at, c->topology) {
         if (endpoint_id_equal(&at->endpoint, &endpoint->id)) {
-            char *locator = locator_string(&at->locator);
+            char *locator = show_address(&at->locator);
 
             ds_put_format(ds, "%s %s (" ETH_ADDR_FMT ") at port %" PRIu32
                           " of %016" PRIx64, attached ? ";" : ", locator",

@@ -32,12 +32,6 @@ sorted_switches(const struct controller *c, size_t *ret_n)
     return sorted;
 }
 
-static struct json *
-json_dpid(uint64_t dpid)
-{
-    return json_string_create_nocopy(xasprintf("%016" PRIx64, dpid));
-}
-
 static size_t
 count_desired(const struct controller *c, const struct managed_switch *sw)
 {
@@ -120,7 +114,7 @@ switch_to_json(const struct controller *c, const struct managed_switch *sw)
 {
     struct json *json = json_object_create();
 
-    json_object_put(json, "dpid", json_dpid(sw->dpid));
+    show_put_dpid(json, "dpid", sw->dpid);
     json_object_put(json, "connected", json_boolean_create(sw->put != NULL));
     json_object_put(json, "in_sync",
                     json_boolean_create(controller_in_sync(c, sw)));
@@ -254,7 +248,7 @@ rules_of_json(const struct controller *c, const struct managed_switch *sw)
     const struct rule_table *desired = plan_desired(c->plan, sw->dpid);
     struct json *json = json_object_create();
 
-    json_object_put(json, "dpid", json_dpid(sw->dpid));
+    show_put_dpid(json, "dpid", sw->dpid);
     if (desired) {
         json_object_put(json, "desired", rule_table_to_json(desired));
     }

@@ -220,7 +220,8 @@ session_command(struct control_session *session, uint64_t request_id,
                                                          &words);
     if (!command) {
         char *output = NULL, *error = NULL;
-        int status = control_help(commands, argc, argv, &output, &error);
+        int status = control_help(commands, argc, argv, message->json,
+                                  &output, &error);
         session_answer(session, request_id, status, output ? output : "",
                        error ? error : "");
         free(output);

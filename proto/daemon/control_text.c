@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "openvswitch/dynamic-string.h"
+#include "openvswitch/json.h"
 #include "proto/daemon/control.h"
 #include "util.h"
 
@@ -92,10 +93,39 @@ starts_with(const struct control_command *command, int argc,
     return true;
 }
 
+/* What the list of commands has of one. */
+static void
+list_command(const struct control_command *c, struct json *array,
+             struct ds *ds)
+{
+    struct json *json = json_object_create();
+
+    json_object_put_string(json, "command", c->name);
+    json_object_put_string(json, "arguments", c->usage);
+    json_object_put_string(json, "help", c->help);
+    json_array_add(array, json);
+    put_line(ds, c->name, c->usage, c->help);
+}
+
+/* Takes over 'array' and the text; leaves one of them. */
+static char *
+choose_form(bool as_json, struct json *array, struct ds *ds)
+{
+    if (as_json) {
+        ds_clear(ds);
+        json_to_ds(array, JSSF_PRETTY | JSSF_SORT, ds);
+    }
+    json_destroy(array);
+    return ds_steal_cstr(ds);
+}
+
 int
 control_help(const struct control_command *commands, int argc,
-             const char *const argv[], char **ret_output, char **ret_error)
+             const char *const argv[], bool as_json, char **ret_output,
+             char **ret_error)
 {
+    static const struct control_command help = {
+        .name = "help", .usage = "[COMMAND]", .help = "list the commands"};
     struct ds ds = DS_EMPTY_INITIALIZER;
 
     if (argc && strcmp(argv[0], "help")) {
@@ -108,20 +138,21 @@ control_help(const struct control_command *commands, int argc,
         return 2;
     }
 
+    struct json *array = json_array_create_empty();
     argc -= argc > 0;
     for (const struct control_command *c = commands; c->name; c++) {
         if (starts_with(c, argc, argv + 1)) {
-            put_line(&ds, c->name, c->usage, c->help);
+            list_command(c, array, &ds);
         }
     }
     if (!argc) {
-        put_line(&ds, "help", "[COMMAND]", "list the commands");
+        list_command(&help, array, &ds);
     } else if (!ds.length) {
         ds_put_format(&ds, "there is no command \"%.60s\"; "
                       "\"help\" lists them", argv[1]);
-        *ret_error = ds_steal_cstr(&ds);
+        *ret_error = choose_form(false, array, &ds);
         return 2;
     }
-    *ret_output = ds_steal_cstr(&ds);
+    *ret_output = choose_form(as_json, array, &ds);
     return 0;
 }

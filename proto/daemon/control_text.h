@@ -4,6 +4,7 @@
 #ifndef SALIENT_CONTROL_TEXT_H
 #define SALIENT_CONTROL_TEXT_H 1
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct control_command;
@@ -24,7 +25,7 @@ const struct control_command *control_find(const struct control_command *,
 /* Answers "help", "help WORDS" and what is no command.  Returns the exit
  * status; stores a malloced text in one of the two. */
 int control_help(const struct control_command *, int argc,
-                 const char *const argv[], char **ret_output,
+                 const char *const argv[], bool as_json, char **ret_output,
                  char **ret_error);
 
 #endif /* control_text.h */

@@ -12,6 +12,7 @@ Each step needs what the ones before it left.  ONLY=name runs up to the step
 of that name; EXTRA="anti_spoofing: true;fast_failover: true;" adds to the
 controller's configuration."""
 
+import json
 import os
 import random
 import re
@@ -133,6 +134,69 @@ def a_syn_reaches_its_instance(net):
               for name in ("w1", "w2", "w3")}
     expect(counts == {"w1": 1, "w2": 1, "w3": 2}, f"{counts}")
     return f"{counts}"
+
+
+def ovs_trace(net, name, service_id, entropy):
+    """What the switches themselves say: [(switch, out port)], target."""
+    mac = json.loads(net.inside(name, "ip", "-json", "link", "show",
+                                "eth0"))[0]["address"]
+    links = {(s["dpid"], p["number"]): p["link"]
+             for s in net.ask("show", "topology")["switches"]
+             for p in s["ports"] if "link" in p}
+    switch, hops, target = dict(HOSTS)[name], [], "10.255.255.254"
+    port = net.port(name)
+    while len(hops) < 5:
+        out = net.ovs.appctl("ofproto/trace", switch, ",".join([
+            f"in_port={port}", "udp", f"dl_src={mac}",
+            f"nw_src={ADDRESS[name]}", f"nw_dst={target}", f"udp_src={entropy}",
+            "udp_dst=6090", "sal_type=0x11", "sal_proto=6",
+            f"sal_service={service_id}"]))
+        if "->ip_dst" in out:
+            target = re.findall(r"set_field:([0-9.]+)->ip_dst", out)[-1]
+        outputs = re.findall(r"output:(\d+)", out)
+        if not outputs:
+            return hops, None
+        hops.append((switch, int(outputs[-1])))
+        link = links.get((f"{int(switch[1:]):016x}", hops[-1][1]))
+        if not link:
+            return hops, target
+        switch, port = f"s{int(link['dpid'], 16)}", link["port"]
+    return hops, None
+
+
+def trace_is_what_the_switches_do(net):
+    """Every host, 64 source ports: salctl trace and ofproto/trace agree."""
+    service_id = next(s["prefix"] for s in net.ask("show", "services")[
+        "services"] if s.get("name") == SERVICE).split("/")[0]
+    rng, lengths, counts = random.Random(SEED), set(), {}
+    for name, _ in HOSTS:
+        for entropy in [49152 + i for i in range(8)] + [
+                rng.randrange(65536) for _ in range(8)]:
+            trace = net.ask("trace", SERVICE, "--from", name, "--entropy",
+                            str(entropy), "--port", "80")
+            hops = [(f"s{int(s['dpid'], 16)}", s["out_port"])
+                    for s in trace["steps"]]
+            wanted, target = ovs_trace(net, name, service_id, entropy)
+            expect(trace["delivered"] and (hops, trace["target"])
+                   == (wanted, target), f"{name} {entropy} SEED={SEED}: "
+                   f"{hops} {trace.get('target')}, not {wanted} {target}")
+            expect(trace["port_served"] and trace["policy"] == "spread"
+                   and len(trace["instances"]) == 3, f"{trace}")
+            lengths.add(len(hops))
+            counts[target] = counts.get(target, 0) + 1
+    nobody = net.ask("trace", "nobody.shop.acme", "--from", "h1")
+    expect(not nobody["delivered"] and "RESET" in nobody["end"], f"{nobody}")
+    trace = net.ask("trace", SERVICE, "--from", "h1", "--port", "81")
+    expect(not trace["port_served"], "port 81")
+    status, text, error = control.call_raw(CONTROL, "trace", SERVICE,
+                                           "--from", ADDRESS["h1"],
+                                           as_json=False)
+    expect(status == 0 and "delivered to 10.0.0." in text
+           and "why: policy spread, 3 instances" in text, text + error)
+    status, _, error = control.call_raw(CONTROL, "trace", SERVICE, "--from",
+                                        "x")
+    expect(status == 1 and "show hosts" in error, error)
+    return f"{sum(counts.values())} source ports, {counts}"
 
 
 def nobody_serves_it_so_reset(net):
@@ -475,7 +539,7 @@ def dumps_are_readable(net):
 
 
 STEPS = (switches_and_links, registrations_are_confirmed,
-         a_syn_reaches_its_instance, nobody_serves_it_so_reset,
+         a_syn_reaches_its_instance, trace_is_what_the_switches_do, nobody_serves_it_so_reset,
          a_port_goes_down_and_up, a_link_goes_down_and_up,
          unregistering_is_confirmed, bad_requests_are_explained,
          a_foreign_flow_is_left_alone, the_controller_dies_and_returns,

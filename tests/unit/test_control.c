@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "openvswitch/vlog.h"
+#include "openvswitch/json.h"
 #include "proto/daemon/control.h"
 #include "proto/daemon/control_text.h"
 #include "proto/frame.h"
@@ -243,6 +244,14 @@ test_help(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(outcome.out, "ARGUMENT]\n      "));
     free(outcome.out);
     free(outcome.err);
+    outcome = run("help", true, 20000);
+    CU_ASSERT_EQUAL(outcome.status, 0);
+    struct json *json = json_from_string(outcome.out);
+    CU_ASSERT_EQUAL_FATAL(json->type, JSON_ARRAY);
+    const struct json *last = json->array.elems[json->array.n - 1];
+    CU_ASSERT_STRING_EQUAL(json_string(shash_find_data(last->object,
+                                                       "command")), "help");
+    json_destroy(json);
     check("help fail", false, 0, "fail                            fail\n",
           "");
     check("help show hosts", false, 0,
