@@ -433,6 +433,10 @@ open_datapath(struct agent *agent, char **ret_error)
                                    ovs_strerror(-error));
         }
     }
+    if (!error && (error = agent_hold_start(agent))) {
+        *ret_error = xasprintf("cannot wait for packets to hold: %s",
+                               ovs_strerror(-error));
+    }
     return error;
 }
 
@@ -479,7 +483,7 @@ timer_at(struct agent *agent, size_t i)
     uv_timer_t *const timers[] = {
         &agent->session_timer, &agent->probe_timer,  &agent->apply_timer,
         &agent->save_timer,    &agent->waiter_timer, &agent->stop_timer,
-        &agent->drain_timer,
+        &agent->drain_timer,   &agent->hold_timer,
     };
     return i < ARRAY_SIZE(timers) ? timers[i] : NULL;
 }
@@ -496,6 +500,7 @@ create(uv_loop_t *loop, struct agent_config *config)
     agent_state_init(&agent->state);
     local_services_init(&agent->masked);
     host_tables_init(&agent->installed);
+    holder_init(&agent->holder, &agent_hold_ops, agent);
     ovs_list_init(&agent->waiters);
     ovs_list_init(&agent->walks);
     leases_init(&agent->leases, config->dns.lease_pool,
@@ -526,6 +531,7 @@ close_all(struct agent *agent)
     metrics_server_stop(agent->metrics);
     agent_migration_stop(agent);
     probe_socket_close(agent->probe_socket);
+    agent_hold_stop(agent);
     host_netdev_close(agent->netdev);
     agent->control = NULL;
     agent->dns = NULL;
@@ -669,6 +675,7 @@ agent_destroy(struct agent *agent)
     datapath_close(agent->datapath);
     host_tables_destroy(&agent->installed);
     local_services_destroy(&agent->masked);
+    holder_destroy(&agent->holder);
     leases_destroy(&agent->leases);
     agent_state_destroy(&agent->state);
     identity_clear(&agent->identity);

@@ -9,6 +9,7 @@
 #include "agents/datapath.h"
 #include "agents/dns_server.h"
 #include "agents/host_tables.h"
+#include "agents/holder.h"
 #include "agents/host_netdev.h"
 #include "agents/leases.h"
 #include "agents/migrator.h"
@@ -56,6 +57,11 @@ struct agent {
     struct agent_migration *migration; /* NULL until it is started. */
     uint32_t probe_seq;
 
+    struct holder holder;
+    uv_poll_t hold_poll; /* Of what the data plane gives us to hold. */
+    uv_timer_t hold_timer;
+    bool holding; /* hold_poll is open. */
+
     struct leases leases;
     struct dns_zone zone;
     struct dns_server *dns; /* NULL if disabled. */
@@ -85,6 +91,11 @@ void agent_session_changed(struct agent *);
 int agent_read_installed(struct agent *);
 /* Computes what is wanted and makes it so, soon: many calls, one run. */
 void agent_apply_soon(struct agent *);
+
+/* agent_hold.c: packets that cannot leave yet.  The data plane is open. */
+extern const struct holder_ops agent_hold_ops;
+int agent_hold_start(struct agent *);
+void agent_hold_stop(struct agent *);
 
 /* Host-local address of a service ID that has no other, installed in the data
  * plane when this returns; 0 if none can be had. */

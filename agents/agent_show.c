@@ -377,6 +377,7 @@ agent_counters_to_json(struct agent *agent)
     static const struct dns_counters no_dns;
     const struct dns_counters *dns
         = agent->dns ? dns_server_counters(agent->dns) : &no_dns;
+    const struct holder_stats *held = &agent->holder.stats;
     struct json *json = json_object_create();
 
     put_int(json, "dns_queries", dns->queries);
@@ -403,6 +404,11 @@ agent_counters_to_json(struct agent *agent)
         MIGRATOR_COUNTERS(X)
 #undef X
     }
+    put_int(json, "held_packets", held->held);
+    put_int(json, "held_sent", held->sent);
+    put_int(json, "held_refused", held->refused);
+    put_int(json, "held_timed_out", held->timed_out);
+    put_int(json, "held_full", held->full);
     return json;
 }
 

@@ -8,6 +8,7 @@ AGENT_SRCS := \
     agents/agent_apply.c \
     agents/agent_commands.c \
     agents/agent_config.c \
+    agents/agent_hold.c \
     agents/agent_metrics.c \
     agents/agent_migration.c \
     agents/agent_migration_commands.c \

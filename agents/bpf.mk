@@ -13,12 +13,12 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror \
 DATAPATH_SRCS := agents/datapath.c agents/datapath_attach.c \
                  agents/datapath_cursor.c \
                  agents/datapath_device.c agents/datapath_dump.c \
-                 agents/datapath_ethtool.c agents/datapath_flows.c \
+                 agents/datapath_ethtool.c agents/datapath_flows.c agents/datapath_held.c \
                  agents/datapath_tables.c agents/datapath_uplink.c
-AGENT_SRCS += agents/host_tables.c $(DATAPATH_SRCS)
-PURE += agents/host_tables.c
-UNIT_TESTS += test_host_tables
-$(BUILD)/tests/test_host_tables: $(LIBAGENT)
+AGENT_SRCS += agents/holder.c agents/host_tables.c $(DATAPATH_SRCS)
+PURE += agents/holder.c agents/host_tables.c
+UNIT_TESTS += test_host_tables test_holder
+$(BUILD)/tests/test_host_tables $(BUILD)/tests/test_holder: $(LIBAGENT)
 
 $(BPF_OBJECT): $(BPF_SRCS) $(BPF_HEADERS) agents/bpf.mk
 	$(call say,CLANG,$@)

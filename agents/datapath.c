@@ -358,6 +358,7 @@ datapath_close(struct datapath *dp)
             close(dp->sockops_link);
         }
         ring_buffer__free(dp->events);
+        ring_buffer__free(dp->held);
         sal_bpf__destroy(dp->skeleton);
         free(dp->pin_path);
         free(dp->device);

@@ -9,6 +9,7 @@
  *     datapath_tables.c  host tables <-> maps
  *     datapath_flows.c   single flows: news, look, move
  *     datapath_cursor.c  all flows, a batch at a time
+ *     datapath_held.c    packets that the daemon holds
  *     datapath_dump.c    state for people and for programs */
 #ifndef SALIENT_DATAPATH_PRIVATE_H
 #define SALIENT_DATAPATH_PRIVATE_H 1
@@ -50,6 +51,9 @@ struct datapath {
     struct ring_buffer *events; /* NULL until somebody wants them. */
     struct take *take;          /* Who does, during a call. */
     uint64_t events_lost;       /* As of the last call. */
+    struct ring_buffer *held;   /* NULL until somebody takes from it. */
+    void (*held_take)(const struct sal_held *, void *frame, void *aux);
+    void *held_aux;             /* Both during a call. */
 };
 
 /* Loads programs and maps, takes over pinned maps; attaches nothing.

@@ -30,8 +30,7 @@ control_load_inner(struct __sk_buff *skb, struct scratch *scratch,
     }
     control->has_inner = 1;
     __u32 inner_len = control->inner_len;
-    if (base->type == SAL_TYPE_SYN && base->proto == IPPROTO_UDP
-        && inner_len == INNER_MIN(v6)) {
+    if (base->proto == IPPROTO_UDP && inner_len == INNER_MIN(v6)) {
         inner_len = ip_total_len(scratch->chunk, v6);
         control->quoted = inner_len > INNER_MIN(v6);
     }
@@ -123,19 +122,74 @@ deliver_control(struct __sk_buff *skb, const struct sal_settings *settings,
                        : deliver(skb, settings, control->inner.v6);
 }
 
-/* Makes room in front of the inner packet in 'skb' for the headers of our
- * SYN-ACK of 'flow', which are to be written over its own, too: so it may be
- * given another IP version. */
+/* Makes room in front of the datagram in 'skb' for the headers of our SYN-ACK
+ * of 'flow'.  Where the IP versions differ the kernel must be told, and then
+ * replaces the datagram's IP header by one of another length. */
 static __always_inline int
 make_room(struct __sk_buff *skb, const struct sal_flow *flow, int inner_v6)
 {
     int v6 = flow_outer_v6(flow);
-    if (v6 != !!inner_v6) {
-        bpf_skb_change_proto(
-            skb, v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP), 0);
+    __s32 room = OUTER_LEN(v6) + SYN_HEADER_LEN;
+    if (v6 != !!inner_v6
+        && !bpf_skb_change_proto(
+            skb, v6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP), 0)) {
+        room += inner_v6 ? IP6_LEN - IP4_LEN : IP4_LEN - IP6_LEN;
     }
-    return bpf_skb_adjust_room(skb, OUTER_LEN(v6) + SYN_HEADER_LEN,
-                               BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
+    return bpf_skb_adjust_room(skb, room, BPF_ADJ_ROOM_MAC,
+                               BPF_F_ADJ_ROOM_FIXED_GSO);
+}
+
+static __always_inline int
+send_syn_ack_v(struct __sk_buff *skb, const struct sal_settings *settings,
+               struct scratch *scratch, const struct sal_flow *flow,
+               const int v6)
+{
+    void *data = packet_data(skb);
+    void *end = packet_end(skb);
+    if (data + SAL_OFS(v6) > end) {
+        return drop(SAL_COUNT_OUT_FAILED);
+    }
+    write_outer(data, skb->len - ETH_HLEN, settings, flow, 0, v6);
+    if (bpf_skb_store_bytes(skb, SAL_OFS(v6), scratch->header, SYN_HEADER_LEN,
+                            0)) {
+        return drop(SAL_COUNT_OUT_FAILED);
+    }
+    return bpf_redirect_neigh(flow->ifindex, NULL, 0, 0);
+}
+
+/* Puts the header of a SYN-ACK before the datagram that it answers, whose
+ * headers as they came are in scratch->chunk.  The datagram goes away if the
+ * kernel lets us cut it off.  It does not where the packet was encapsulated on
+ * this machine, or a checksum offload points into it (veth, virtio): then it
+ * goes back to the client, as in a RESET. */
+static __noinline int
+send_syn_ack(struct __sk_buff *skb, const struct sal_settings *settings,
+             const struct sal_flow *flow, int inner_v6)
+{
+    struct scratch *scratch = scratch_get();
+    if (!scratch || !settings || !flow) {
+        return TC_ACT_SHOT;
+    }
+    if (make_room(skb, flow, inner_v6)) {
+        return drop(SAL_COUNT_OUT_FAILED);
+    }
+    const int v6 = flow_outer_v6(flow);
+    const __u32 ofs = SAL_OFS(v6) + SYN_HEADER_LEN;
+    build_header(settings, scratch, flow, SAL_TYPE_SYN_ACK, 0, SYN_HEADER_LEN);
+    if (!bpf_skb_change_tail(skb, ofs, 0)) {
+        struct sal_data_header *base = (void *) scratch->header;
+        base->inner = SAL_INNER_NONE;
+        base->checksum = 0;
+        base->checksum = ~header_sum(scratch, SYN_HEADER_LEN);
+    } else if (inner_v6 ? bpf_skb_store_bytes(skb, ofs, scratch->chunk,
+                                              INNER_MIN(1), 0)
+                        : bpf_skb_store_bytes(skb, ofs, scratch->chunk,
+                                              INNER_MIN(0), 0)) {
+        return drop(SAL_COUNT_OUT_FAILED);
+    }
+    count(SAL_COUNT_OUT_SYN_ACK);
+    return v6 ? send_syn_ack_v(skb, settings, scratch, flow, 1)
+              : send_syn_ack_v(skb, settings, scratch, flow, 0);
 }
 
 /* UDP has no handshake of its own to ride on: the SYN-ACK is ours.  Delivers
@@ -144,8 +198,7 @@ static __noinline int
 answer_datagram(struct __sk_buff *skb, struct sal_settings *settings,
                 const struct control *control, struct sal_flow *flow)
 {
-    struct scratch *scratch = scratch_get();
-    if (!scratch || !settings || !control || !flow) {
+    if (!settings || !control || !flow) {
         return TC_ACT_SHOT;
     }
     int inner_v6 = control->inner.v6;
@@ -163,16 +216,10 @@ answer_datagram(struct __sk_buff *skb, struct sal_settings *settings,
             return drop(SAL_COUNT_IN_FAILED);
         }
     }
-    if (make_room(skb, flow, inner_v6)) {
-        return drop(SAL_COUNT_OUT_FAILED);
-    }
-    trim(skb, SAL_OFS(flow_outer_v6(flow)) + SYN_HEADER_LEN + INNER_MIN(0));
     if (flow->state == SAL_FLOW_HALF_OPEN) {
         flow->isn_out = 1; /* Answered: DATA may bind it. */
     }
-    count(SAL_COUNT_OUT_SYN_ACK);
-    return send_bare(skb, settings, scratch, flow, SAL_TYPE_SYN_ACK,
-                     SYN_HEADER_LEN);
+    return send_syn_ack(skb, settings, flow, inner_v6);
 }
 
 /* Refuses a SYN or SYN-ACK. */
@@ -181,7 +228,7 @@ refuse(struct __sk_buff *skb, struct scratch *scratch,
        const struct control *control, enum sal_counter reason)
 {
     count(reason);
-    return answer_reset(skb, scratch, control);
+    return answer(skb, scratch, control, SAL_TYPE_RESET);
 }
 
 /* Notes the endpoint ID that a SYN or SYN-ACK claims: a claim, which the
@@ -337,21 +384,29 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
            : deliver_control(skb, settings, control, found);
 }
 
+/* True if 'inner' is what was sent in 'flow': it came back with the answer. */
+static __always_inline int
+inner_is_ours(const struct inner *inner, const struct sal_flow *flow)
+{
+    const struct sal_tuple *wire = &flow->wire;
+    return addr_equal(&inner->src, &wire->local)
+           && addr_equal(&inner->dst, &wire->remote)
+           && inner->sport == wire->lport && inner->dport == wire->rport
+           && inner->proto == wire->proto;
+}
+
 /* What the client does with a SYN-ACK of its flow. */
 static __always_inline int
 accept_syn_ack(struct __sk_buff *skb, const struct sal_settings *settings,
                struct scratch *scratch, const struct control *control,
                struct sal_flow *flow)
 {
-    if (control->has_inner) {
+    if (control->has_inner && inner_is_of(&control->inner, flow)) {
         return deliver_control(skb, settings, control, flow);
     }
-    /* Of UDP.  There may be nothing more to send: the server is to know all
-     * the same that it has us. */
-    trim(skb, control->outer.sal_ofs + SAL_CONTROL_HEADER_LEN);
-    count(SAL_COUNT_OUT_ACK);
-    return send_bare(skb, settings, scratch, flow, SAL_TYPE_ACK,
-                     SAL_CONTROL_HEADER_LEN);
+    /* Of UDP, with no answer of the application's.  There may be nothing more
+     * to send: the server is to know all the same that it has us. */
+    return answer(skb, scratch, control, SAL_TYPE_ACK);
 }
 
 static __noinline int
@@ -388,8 +443,9 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
     if (flow->flags & SAL_FLOW_SERVER || flow->nonce != sal->control.nonce) {
         return drop(SAL_COUNT_IN_WRONG_NONCE);
     }
-    if (control->has_inner ? !inner_is_of(inner, flow)
-                           : flow->wire.proto != base->proto) {
+    if (flow->wire.proto != base->proto
+        || (control->has_inner && !inner_is_of(inner, flow)
+            && (base->proto != IPPROTO_UDP || !inner_is_ours(inner, flow)))) {
         return drop(SAL_COUNT_IN_WRONG_TUPLE);
     }
     if (bound || flow->state != SAL_FLOW_HALF_OPEN) {
@@ -417,6 +473,7 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
         return refuse(skb, scratch, control, SAL_COUNT_FLOW_TABLE_FULL);
     }
     count(SAL_COUNT_IN_SYN_ACK);
+    release_held(scratch, flow, SAL_HELD_BOUND);
     return accept_syn_ack(skb, settings, scratch, control, flow);
 }
 
@@ -443,7 +500,7 @@ ingress_ack(struct scratch *scratch, const struct control *control)
         || !addr_equal(&flow->peer_locator, &control->outer.src)) {
         return drop(SAL_COUNT_IN_WRONG_PEER);
     }
-    if (control->has_inner || !(flow->flags & SAL_FLOW_SERVER)
+    if (!(flow->flags & SAL_FLOW_SERVER)
         || flow->local.proto != IPPROTO_UDP || !flow->isn_out) {
         return drop(SAL_COUNT_IN_NOT_BOUND);
     }
@@ -517,6 +574,7 @@ ingress_reset(struct __sk_buff *skb, struct sal_settings *settings,
     } else {
         ack = bpf_htonl(bpf_ntohl(flow->isn_out) + 1);
     }
+    release_held(scratch, flow, SAL_HELD_REFUSED);
     half_flow_delete(flow);
     if (tuple->proto == IPPROTO_UDP) {
         return reset_udp(skb, settings, tuple, control, server);

@@ -3,6 +3,7 @@
 #ifndef SALIENT_EGRESS_BPF_H
 #define SALIENT_EGRESS_BPF_H 1
 
+#include "agents/bpf/hold.bpf.h"
 #include "agents/bpf/refuse.bpf.h"
 #include "agents/bpf/service.bpf.h"
 
@@ -96,6 +97,19 @@ client_flow_make(struct sal_settings *settings, struct scratch *scratch,
     return half_flow_by_id(flow->id);
 }
 
+/* True if both ends of a flow within this host are there: they are bound. */
+static __always_inline int
+local_flows_bind(struct sal_flow *client)
+{
+    struct sal_flow *server = half_flow_by_id(client->peer_id);
+    if (!server) {
+        return 0;
+    }
+    client->state = SAL_FLOW_BOUND;
+    server->state = SAL_FLOW_BOUND;
+    return 1;
+}
+
 /* A service of this very host, called from here.  The packets never leave:
  * they are rewritten and handed back to the stack.  To the server its client
  * has the service's address (and the client's port), because a packet to the
@@ -184,8 +198,11 @@ local_syn(struct __sk_buff *skb, struct sal_settings *settings,
         }
         flow = half_flow_by_tuple(&packet->tuple);
     }
-    return flow ? forward_local(skb, settings, flow)
-                : drop(SAL_COUNT_OUT_NO_FLOW);
+    if (!flow || (packet->tuple.proto == IPPROTO_UDP
+                  && !local_flows_bind(flow))) {
+        return drop(SAL_COUNT_OUT_NO_FLOW);
+    }
+    return forward_local(skb, settings, flow);
 }
 
 /* The answer of a local server to a local client. */
@@ -269,10 +286,6 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
         struct sal_target *target =
             target_lookup(scratch, rule, service->service_id,
                           packet->tuple.proto, packet->tuple.rport);
-        if (packet->tuple.proto == IPPROTO_UDP) {
-            return refuse_connect(skb, settings, packet,
-                                  SAL_COUNT_OUT_UNSUPPORTED);
-        }
         struct sal_addr address;
         if (target
             && !target_address(settings, target, packet->v6, &address)) {
@@ -287,9 +300,6 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
         return refuse_connect(skb, settings, packet, SAL_COUNT_OUT_NO_UPLINK);
     }
 
-    if (!fits_handshake(settings, packet, outer_v6)) {
-        return drop(SAL_COUNT_OUT_TOO_BIG);
-    }
     __u8 flags = 0;
     __u64 now = bpf_ktime_get_coarse_ns();
     flow = half_flow_by_tuple(&packet->tuple);
@@ -318,10 +328,22 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     if (flow->entropy == settings->sal_port) {
         flags |= SAL_FLAG_NAT;
     }
-    flow->out_packets += 1;
-    flow->out_bytes += packet->len;
     flow->last_out_ns = now;
     count(SAL_COUNT_OUT_SYN);
+    if (!fits_handshake(settings, packet, outer_v6)) {
+        /* Only its headers travel now; it follows once the flow is bound. */
+        if (!hold(skb, scratch, &packet->tuple, SAL_HELD_BIND)) {
+            return TC_ACT_SHOT;
+        }
+        count(SAL_COUNT_OUT_HOLD);
+        flow->marks |= SAL_FLOW_MARK_HELD;
+        if (bpf_skb_change_tail(skb, ETH_HLEN + INNER_MIN(packet->v6), 0)) {
+            return drop(SAL_COUNT_OUT_FAILED);
+        }
+    } else {
+        flow->out_packets += 1;
+        flow->out_bytes += packet->len;
+    }
     return send_control(skb, settings, scratch, flow, SAL_TYPE_SYN, flags,
                         SYN_HEADER_LEN, packet->tos);
 }
@@ -416,6 +438,9 @@ egress_udp(struct __sk_buff *skb, struct sal_settings *settings,
     flow->out_packets += 1;
     flow->out_bytes += packet->len;
     flow->last_out_ns = now;
+    if (flow->flags & SAL_FLOW_LOCAL) {
+        return deliver(skb, settings, packet->v6);
+    }
     if (bound) {
         return send_data(skb, settings, flow, now, packet->tos);
     }

@@ -228,51 +228,6 @@ send_control(struct __sk_buff *skb, const struct sal_settings *settings,
            : send_control_v(skb, settings, scratch, flow, len, tos, 0);
 }
 
-/* Cuts the frame to 'len' bytes if the kernel lets us: it does not where the
- * packet was encapsulated on this machine (veth), nor where a checksum offload
- * points behind that.  What then stays is padding, which IP trims. */
-static __always_inline void
-trim(struct __sk_buff *skb, __u32 len)
-{
-    if (skb->len > len) {
-        bpf_skb_change_tail(skb, len, 0);
-    }
-}
-
-static __always_inline int
-send_bare_v(struct __sk_buff *skb, const struct sal_settings *settings,
-            struct scratch *scratch, const struct sal_flow *flow,
-            const __u32 len, const int v6)
-{
-    void *data = packet_data(skb);
-    void *end = packet_end(skb);
-    if (data + SAL_OFS(v6) > end) {
-        return drop(SAL_COUNT_OUT_FAILED);
-    }
-    write_outer(data, OUTER_LEN(v6) + len, settings, flow, 0, v6);
-    if (bpf_skb_store_bytes(skb, SAL_OFS(v6), scratch->header, len, 0)) {
-        return drop(SAL_COUNT_OUT_FAILED);
-    }
-    return bpf_redirect_neigh(flow->ifindex, NULL, 0, 0);
-}
-
-/* Writes a control packet of 'flow' that carries nothing over the start of
- * 'skb', which is long enough and of the IP version, and sends it. */
-static __always_inline int
-send_bare(struct __sk_buff *skb, const struct sal_settings *settings,
-          struct scratch *scratch, const struct sal_flow *flow, __u8 type,
-          const __u32 len)
-{
-    build_header(settings, scratch, flow, type, 0, len);
-    struct sal_data_header *base = (void *) scratch->header;
-    base->inner = SAL_INNER_NONE;
-    base->checksum = 0;
-    base->checksum = ~header_sum(scratch, len);
-    return flow_outer_v6(flow)
-           ? send_bare_v(skb, settings, scratch, flow, len, 1)
-           : send_bare_v(skb, settings, scratch, flow, len, 0);
-}
-
 static __always_inline int
 write_local_ethernet(struct __sk_buff *skb,
                      const struct sal_settings *settings, int v6)

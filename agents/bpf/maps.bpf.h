@@ -98,6 +98,11 @@ struct {
 } sal_events SEC(".maps");
 
 struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, 1024 * 1024);
+} sal_held SEC(".maps");
+
+struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(max_entries, 1);
     __type(key, __u32);
@@ -119,6 +124,8 @@ struct scratch {
     __u64 sequence;   /* Makes each input of the hash unique. */
     __u8 header[1024]; /* A whole SAL header. */
     __u8 chunk[512];
+    struct sal_held held;
+    __u8 held_frame[SAL_HELD_MAX]; /* Follows 'held'. */
 };
 struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -188,13 +188,13 @@ return_to_sender(struct __sk_buff *skb, int from_nat, const int v6)
 }
 
 /* Answers the control packet in 'skb', whose SAL header is in
- * scratch->header, with a RESET that echoes flow ID and nonce.  The rest
- * of the packet goes back with it: as in an ICMP error, the sender sees what
- * was refused, and a checksum offload that points into the inner packet stays
- * valid. */
+ * scratch->header, with a RESET or ACK that echoes flow ID and nonce.  The
+ * rest of the packet goes back with it: as in an ICMP error, the sender sees
+ * what was refused, and a checksum offload that points into the inner packet
+ * stays valid. */
 static __noinline int
-answer_reset(struct __sk_buff *skb, struct scratch *scratch,
-             const struct control *control)
+answer(struct __sk_buff *skb, struct scratch *scratch,
+       const struct control *control, __u8 type)
 {
     if (!scratch || !control) {
         return TC_ACT_SHOT;
@@ -209,7 +209,7 @@ answer_reset(struct __sk_buff *skb, struct scratch *scratch,
     int from_nat = base->type == SAL_TYPE_SYN
                    && base->flags_class & SAL_FLAG_NAT;
 
-    base->type = SAL_TYPE_RESET;
+    base->type = type;
     base->src_flow = base->dst_flow;
     base->dst_flow = src_flow;
     base->flags_class &= SAL_PATH_CLASS_MASK;
@@ -219,7 +219,7 @@ answer_reset(struct __sk_buff *skb, struct scratch *scratch,
                             header_len, BPF_F_RECOMPUTE_CSUM)) {
         return drop(SAL_COUNT_IN_FAILED);
     }
-    count(SAL_COUNT_OUT_RESET);
+    count(type == SAL_TYPE_ACK ? SAL_COUNT_OUT_ACK : SAL_COUNT_OUT_RESET);
     return control->outer.v6 ? return_to_sender(skb, from_nat, 1)
                              : return_to_sender(skb, from_nat, 0);
 }

@@ -5,6 +5,7 @@
  *     sal_ingress   tc ingress of each uplink: SAL packets to decapsulate
  *     sal_xdp       XDP of each uplink that has it: makes GRO work
  *     sal_sockops   cgroup: tells when TCP sockets close
+ *     sal_inject    run by the daemon: what it held goes to sal_egress again
  *     sal_move      run by the daemon: changes flows that migrate */
 #include "agents/bpf/control.bpf.h"
 #include "agents/bpf/move.bpf.h"
@@ -93,6 +94,14 @@ sal_ingress(struct __sk_buff *skb)
                      : ingress(skb, settings, &outer, 0);
     return verdict == INGRESS_CONTROL
            ? ingress_control(skb, settings, &outer) : verdict;
+}
+
+SEC("tc")
+int
+sal_inject(struct __sk_buff *skb)
+{
+    struct sal_settings *settings = settings_get();
+    return settings ? bpf_clone_redirect(skb, settings->sal_ifindex, 0) : -1;
 }
 
 SEC("xdp")

@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 7
+#define SAL_MAPS_LAYOUT 8
 
 struct sal_addr {
     sal_u32 w[4];
@@ -42,6 +42,8 @@ enum sal_flow_state {
 #define SAL_FLOW_LOCAL 0x40   /* Both ends are here, see egress.bpf.h. */
 #define SAL_FLOW_INNER6 0x80  /* Inner packets are IPv6: so are the tuples. */
 
+#define SAL_FLOW_MARK_HELD 0x01 /* The daemon holds datagrams of it. */
+
 /* Bound TCP flows live in sal_flows (by flow ID) and sal_tuples (local tuple
  * to flow ID).  Half-open and closing ones, and all of UDP, which has no close
  * but falling silent, live in the LRU tables sal_half_flows and
@@ -59,7 +61,7 @@ struct sal_flow {
     sal_u8 flags;    /* SAL_FLOW_*. */
     sal_u64 nonce;
     sal_u8 flags_class; /* Path class for the header's byte 12. */
-    sal_u8 pad;
+    sal_u8 marks;       /* SAL_FLOW_MARK_*. */
     sal_u16 peer_port; /* UDP port that a NAT gave the peer; 0: SAL port. */
     sal_u32 group; /* Flows with the peer that migrate together; host order. */
     /* Second: the Ethernet addresses learnt for the way to peer_locator, good
@@ -97,6 +99,26 @@ struct sal_flow_event {
     sal_u8 pad[6];
     sal_u8 peer_endpoint[SAL_ENDPOINT_ID_LEN];
 };
+
+/* sal_held, a ring buffer: packets that the daemon holds, and news of what they
+ * wait for.  It hands them back to sal_egress, with a mark. */
+enum sal_held_kind {
+    SAL_HELD_BIND = 1,    /* A datagram that waits for its flow to be bound. */
+    SAL_HELD_BOUND = 3,   /* No packet: the flow of 'tuple' is bound; */
+    SAL_HELD_REFUSED = 4, /* it will not be. */
+};
+struct sal_held {
+    sal_u8 kind;     /* enum sal_held_kind. */
+    sal_u8 attempts; /* How often it was handed back already. */
+    sal_u16 len;     /* Of the frame that follows; host order. */
+    sal_u32 pad;
+    struct sal_tuple tuple;
+};
+/* The longest frame: what the kernel takes from user space at once. */
+#define SAL_HELD_MAX 3400
+/* skb->mark of frames that are handed back; the low byte is 'attempts'. */
+#define SAL_MARK_AGAIN 0x5a1d0000
+#define SAL_MARK_ATTEMPTS 0x000000ff
 
 /* sal_notify, an array of one. */
 struct sal_notify {
@@ -210,8 +232,9 @@ struct sal_target {
     X(OUT_ACK, "out_ack", "ACKs sent")                                        \
     X(OUT_RESET, "out_reset", "RESETs sent")                                  \
     X(OUT_UNREACHABLE, "out_unreachable", "local datagrams refused by ICMP")  \
-    X(OUT_TOO_BIG, "out_too_big",                                             \
-      "datagram does not fit beside the handshake's header")                  \
+    X(OUT_HOLD, "out_hold", "first datagrams too large for a SYN, held")      \
+    X(OUT_HOLD_FULL, "out_hold_full", "to be held, but there was no room")    \
+    X(OUT_HOLD_TOO_BIG, "out_hold_too_big", "too large to be held")           \
     X(OUT_RST_LOCAL, "out_rst_local", "local connects refused at once")       \
     X(OUT_NO_IDENTITY, "out_no_identity", "no identity address yet")          \
     X(OUT_SOURCE, "out_source", "source is not the identity address")         \
@@ -295,6 +318,7 @@ _Static_assert(sizeof(struct sal_addr) == 16, "sal_addr");
 _Static_assert(sizeof(struct sal_tuple) == 40, "sal_tuple");
 _Static_assert(sizeof(struct sal_flow) == 320, "sal_flow");
 _Static_assert(sizeof(struct sal_flow_event) == 32, "sal_flow_event");
+_Static_assert(sizeof(struct sal_held) == 48, "sal_held");
 _Static_assert(sizeof(struct sal_move) == 80 + 4 * SAL_MOVE_MAX, "sal_move");
 _Static_assert(sizeof(struct sal_settings) == 168, "sal_settings");
 _Static_assert(sizeof(struct sal_uplink) == 40, "sal_uplink");

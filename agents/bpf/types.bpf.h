@@ -35,8 +35,8 @@ struct control {
     __u32 header_len;
     __u32 inner_len;
     __u8 has_inner;
-    __u8 quoted; /* A SYN whose datagram is too large to travel with it: only
-                  * its headers are here. */
+    __u8 quoted; /* Only the headers of the datagram are here, which is too
+                  * large to travel with its SYN. */
 };
 
 #endif /* types.bpf.h */

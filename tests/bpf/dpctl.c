@@ -15,6 +15,7 @@
  *     detach IFNAME
  *     uplink IFNAME WEIGHT [nat]      share of new flows; behind a NAT
  *     status, flows, counters         dumps, JSON
+ *     hold                holds packets, until stdin ends
  *     remove              leaves nothing behind
  *
  * SALIENT_INGRESS=tc or xdp in the environment chooses how uplinks receive.
@@ -23,12 +24,17 @@
  * daemon does. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <net/if.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "agents/datapath.h"
+#include <unistd.h>
+#include "agents/datapath_held.h"
+#include "agents/holder.h"
+#include "timeval.h"
 #include "util.h"
 
 static void
@@ -188,6 +194,42 @@ dump(struct datapath *dp,
 }
 
 static void
+hold_send(const void *frame, size_t len, uint32_t mark, void *dp)
+{
+    int error = datapath_held_send(dp, frame, len, mark);
+    if (error) {
+        fail("cannot send what was held: %s", strerror(-error));
+    }
+}
+
+static void
+hold_take(const struct sal_held *held, void *frame, void *holder)
+{
+    holder_take(holder, held, frame, time_msec());
+}
+
+/* What the daemon does with held packets. */
+static void
+hold(struct datapath *dp)
+{
+    static const struct holder_ops ops = {.send = hold_send};
+    struct pollfd fds[] = {{.fd = datapath_held_fd(dp), .events = POLLIN},
+                           {.fd = STDIN_FILENO, .events = POLLIN}};
+    struct holder holder;
+
+    holder_init(&holder, &ops, dp);
+    while (!fds[1].revents && poll(fds, 2, 50) >= 0) {
+        datapath_held_take(dp, hold_take, &holder);
+        holder_run(&holder, time_msec());
+    }
+    printf("{\"held\": %"PRIu64", \"sent\": %"PRIu64", \"refused\": %"PRIu64
+           ", \"timed_out\": %"PRIu64", \"full\": %"PRIu64"}\n",
+           holder.stats.held, holder.stats.sent, holder.stats.refused,
+           holder.stats.timed_out, holder.stats.full);
+    holder_destroy(&holder);
+}
+
+static void
 run_command(struct datapath *dp, const char *command)
 {
     struct host_tables tables;
@@ -221,6 +263,8 @@ run_command(struct datapath *dp, const char *command)
         dump(dp, datapath_format_flows);
     } else if (!strcmp(command, "counters")) {
         dump(dp, datapath_format_counters);
+    } else if (!strcmp(command, "hold")) {
+        hold(dp);
     } else {
         fail("%s: no such command", command);
     }

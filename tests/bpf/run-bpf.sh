@@ -25,6 +25,7 @@ for program in "$@"; do
     run "$(basename "$program")" unshare -n "$program"
 done
 run namespaces /usr/bin/python3 "$(dirname "$0")/test_namespaces.py" "$build"
+run actions /usr/bin/python3 "$(dirname "$0")/test_actions.py" "$build"
 run nat /usr/bin/python3 "$(dirname "$0")/test_nat.py" "$build"
 echo "bpf: $passed passed, $failed failed"
 [ $failed = 0 ]

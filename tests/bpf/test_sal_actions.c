@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* UDP flows and what the service table can do besides forwarding to the
  * resolver, packet by packet, byte by byte. */
+#include "agents/datapath_held.h"
 #include "tests/bpf/bpf_pair.h"
 
 #define ASK_PORT 5353
@@ -45,9 +46,21 @@ udp_control(const struct host *host, const struct sal_flow *flow, uint8_t type)
 {
     struct sal_packet p = control_of(host, flow, type);
     p.udp = true;
-    if (type == SAL_TYPE_DATA || type == SAL_TYPE_ACK) {
+    if (type == SAL_TYPE_DATA) {
         p.service_id = p.endpoint_id = NULL;
     }
+    return p;
+}
+
+/* The client's ACK: the server's SYN-ACK sent back. */
+static struct sal_packet
+udp_ack(const struct sal_flow *ours, const struct sal_flow *theirs)
+{
+    struct sal_packet p = udp_control(&server, theirs, SAL_TYPE_ACK);
+    p.src = LOC_C;
+    p.dst = LOC_S;
+    p.src_flow = ntohl(ours->id);
+    p.dst_flow = ntohl(theirs->id);
     return p;
 }
 
@@ -128,7 +141,7 @@ test_one_way(void)
     CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &ours));
     CU_ASSERT_EQUAL(ours.state, SAL_FLOW_BOUND);
     CU_ASSERT_EQUAL(ours.peer_id, theirs.id);
-    p = udp_control(&client, &ours, SAL_TYPE_ACK);
+    p = udp_ack(&ours, &theirs);
     expect_sal(&f, &p, NULL);
 
     memset(f.data, 0, 12);
@@ -145,6 +158,42 @@ test_one_way(void)
     CU_ASSERT_EQUAL(run_egress(&server, &f), TC_ACT_REDIRECT);
     p = udp_control(&server, &theirs, SAL_TYPE_DATA);
     expect_sal(&f, &p, &told);
+    tear_down();
+}
+
+/* Where the kernel does not let the server's data plane cut the datagram off,
+ * it comes back with the SYN-ACK, and goes back with the ACK. */
+static void
+test_syn_ack_with_datagram(void)
+{
+    struct sal_flow ours, theirs;
+    struct frame f;
+
+    set_up_udp();
+    syn_reaches(&server);
+    expect_delivered(&asked);
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&server), &theirs));
+    struct sal_packet p = udp_control(&server, &theirs, SAL_TYPE_SYN_ACK);
+    build_sal(&f, &p, &ask);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_REDIRECT);
+    expect_none_delivered();
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &ours));
+    CU_ASSERT_EQUAL(ours.state, SAL_FLOW_BOUND);
+    p = udp_ack(&ours, &theirs);
+    expect_sal(&f, &p, &ask);
+    memset(f.data, 0, 12);
+    CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_SHOT);
+    expect_none_delivered();
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&server), &theirs));
+    CU_ASSERT_EQUAL(theirs.state, SAL_FLOW_BOUND);
+
+    /* Anybody else's datagram is not taken for it. */
+    struct segment forged = ask;
+    forged.src = ID_T;
+    p = udp_control(&server, &theirs, SAL_TYPE_SYN_ACK);
+    build_sal(&f, &p, &forged);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_SHOT);
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_IN_WRONG_TUPLE), 1);
     tear_down();
 }
 
@@ -241,7 +290,8 @@ test_forged_ack(void)
     CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_REDIRECT);
     CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &ours));
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        struct sal_packet p = udp_control(&client, &ours, SAL_TYPE_ACK);
+        CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&server), &theirs));
+        struct sal_packet p = udp_ack(&ours, &theirs);
         p.src_flow ^= cases[i].src_flow_xor;
         p.dst_flow ^= cases[i].dst_flow_xor;
         p.src ^= cases[i].src_xor;
@@ -256,5 +306,199 @@ test_forged_ack(void)
     tear_down();
 }
 
-UNIT_MAIN("sal_actions", UNIT_TEST(test_one_way), UNIT_TEST(test_burst),
+/* A datagram that fills the MTU. */
+static const struct segment *
+large(void)
+{
+    static char payload[1428];
+    static struct segment s;
+    memset(payload, 'x', sizeof payload - 1);
+    s = ask;
+    s.payload = payload;
+    return &s;
+}
+
+/* Takes what the data plane gave to hold: the last one. */
+static struct {
+    struct sal_held held;
+    struct frame frame;
+    int n;
+} taken;
+
+static void
+note_taken(const struct sal_held *held, void *frame, void *aux OVS_UNUSED)
+{
+    taken.n++;
+    taken.held = *held;
+    taken.frame.len = held->len;
+    memcpy(taken.frame.data, frame, held->len);
+}
+
+static void
+take_held(struct host *host)
+{
+    taken.n = 0;
+    CU_ASSERT_EQUAL(datapath_held_take(host->dp, note_taken, NULL), 0);
+}
+
+/* A first datagram that does not fit beside the SYN's header is held; its
+ * headers travel with the SYN, and the server binds without it. */
+static void
+test_large_first_datagram(void)
+{
+    struct sal_flow ours, theirs;
+    struct frame f, want, datagram;
+
+    set_up_udp();
+    build_inner(&datagram, large());
+    f = client_sends(large());
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &ours));
+    struct sal_packet p = udp_control(&client, &ours, SAL_TYPE_SYN);
+    put_ethernet(&want, no_mac);
+    put_sal(&want, &p, 4, 28);
+    put_bytes(&want, datagram.data + 14, 28);
+    CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
+    take_held(&client);
+    CU_ASSERT_EQUAL(taken.n, 1);
+    CU_ASSERT_EQUAL(taken.held.kind, SAL_HELD_BIND);
+    CU_ASSERT_EQUAL(taken.held.attempts, 0);
+    CU_ASSERT_TRUE(frame_equal(&taken.frame, &datagram, 0));
+
+    resolve_to(&f, LOC_S);
+    CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_REDIRECT);
+    expect_none_delivered();
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&server), &theirs));
+    p = udp_control(&server, &theirs, SAL_TYPE_SYN_ACK);
+    expect_sal(&f, &p, NULL);
+    memset(f.data, 0, 12);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_REDIRECT);
+    take_held(&client);
+    CU_ASSERT_EQUAL(taken.n, 1);
+    CU_ASSERT_EQUAL(taken.held.kind, SAL_HELD_BOUND);
+    CU_ASSERT_EQUAL(taken.held.len, 0);
+
+    /* The answer to that was an ACK; the datagram follows as DATA. */
+    p = udp_ack(&ours, &theirs);
+    expect_sal(&f, &p, NULL);
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &ours));
+    f = client_sends(large());
+    p = udp_control(&client, &ours, SAL_TYPE_DATA);
+    expect_sal(&f, &p, large());
+    memset(f.data, 0, 12);
+    CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_REDIRECT);
+    struct segment there = *large();
+    there.dst = ID_S;
+    there.dport = TARGET_PORT;
+    build_inner(&want, &there);
+    CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
+    tear_down();
+}
+
+/* Refused: the application is told, the daemon too. */
+static void
+test_large_refused(void)
+{
+    struct frame f, quote;
+
+    set_up_udp();
+    struct segment closed_port = *large();
+    closed_port.dport = 54;
+    f = client_sends(&closed_port);
+    resolve_to(&f, LOC_S);
+    CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_EQUAL(f.data[44], SAL_TYPE_RESET);
+    memset(f.data, 0, 12);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_EQUAL(get16(&f, 34), 0x0303);
+    build_inner(&quote, &closed_port);
+    CU_ASSERT_EQUAL(memcmp(f.data + 42, quote.data + 14, 28), 0);
+    take_held(&client);
+    CU_ASSERT_EQUAL(taken.n, 2);
+    CU_ASSERT_EQUAL(taken.held.kind, SAL_HELD_REFUSED);
+    tear_down();
+}
+
+/* The server's own large answer does not wait: its SYN-ACK is on the way. */
+static void
+test_large_answer(void)
+{
+    struct sal_flow theirs;
+    struct frame f;
+
+    set_up_udp();
+    syn_reaches(&server);
+    expect_delivered(&asked);
+    struct segment answer = tell, seen = told;
+    answer.payload = seen.payload = large()->payload;
+    build_inner(&f, &answer);
+    CU_ASSERT_EQUAL(run_egress(&server, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&server), &theirs));
+    struct sal_packet p = udp_control(&server, &theirs, SAL_TYPE_DATA);
+    expect_sal(&f, &p, &seen);
+    tear_down();
+}
+
+/* What the daemon hands back is sent by sal0 like anything else. */
+static void
+test_hand_back(void)
+{
+    struct frame f, is;
+
+    set_up_udp();
+    build_inner(&f, &ask);
+    CU_ASSERT_EQUAL(datapath_held_send(client.dp, f.data, f.len, 0), 0);
+    /* Nothing is attached to the test's sal0, an ifb device, which hands to
+     * nobody what was not redirected to it; it is seen on the way in. */
+    struct pollfd poll_fd = {.fd = test_device(), .events = POLLIN};
+    CU_ASSERT_EQUAL_FATAL(poll(&poll_fd, 1, 1000), 1);
+    is.len = recv(poll_fd.fd, is.data, sizeof is.data, 0);
+    CU_ASSERT_TRUE(frame_equal(&is, &f, 12));
+    tear_down();
+}
+
+static void
+own_datagram(const struct segment *in, const struct segment *out)
+{
+    struct frame f = client_sends(in), want;
+    build_inner(&want, out);
+    CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
+    CU_ASSERT_EQUAL(memcmp(f.data, test_sal_mac, 6), 0);
+}
+
+/* A host's own UDP service: nothing leaves, and both flows are bound. */
+static void
+test_own_udp_service(void)
+{
+    struct segment in = ask, out = ask, back = tell, seen = told;
+
+    set_up_udp();
+    put_udp_target(&client, &own);
+    client.tables.settings.resolver_v4 = 0; /* Not needed. */
+    host_apply(&client);
+    in.dst = OWN;
+    out.src = OWN;
+    out.dst = ID_C;
+    out.dport = TARGET_PORT;
+    back.src = ID_C;
+    back.dst = OWN;
+    seen.src = OWN;
+    for (int i = 0; i < 3; i++) {
+        own_datagram(&in, &out);
+    }
+    CU_ASSERT_EQUAL(map_count(HALF_FLOWS(&client)), 2);
+    own_datagram(&back, &seen);
+    own_datagram(&in, &out);
+    in.payload = out.payload = large()->payload;
+    own_datagram(&in, &out);
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_LOCAL_SERVICE), 1);
+    in.dport = 54;
+    struct frame f = client_sends(&in);
+    CU_ASSERT_EQUAL(get16(&f, 34), 0x0303);
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_NO_TARGET), 1);
+    tear_down();
+}
+
+UNIT_MAIN("sal_actions", UNIT_TEST(test_large_first_datagram),
+          UNIT_TEST(test_large_refused), UNIT_TEST(test_large_answer),
+          UNIT_TEST(test_hand_back), UNIT_TEST(test_own_udp_service), UNIT_TEST(test_one_way), UNIT_TEST(test_syn_ack_with_datagram), UNIT_TEST(test_burst),
           UNIT_TEST(test_second_server_forgets), UNIT_TEST(test_forged_ack))
