@@ -241,8 +241,12 @@ restore_leases(struct agent *agent)
     const struct host_tables *installed = &agent->installed;
 
     for (size_t i = 0; i < installed->n_addresses; i++) {
-        leases_restore(&agent->leases, &installed->addresses[i].id,
-                       installed->addresses[i].address, agent_now(agent));
+        const struct service_address *address = &installed->addresses[i];
+        ovs_be32 v4 = in6_addr_get_mapped_ipv4(&address->address);
+        if (v4) {
+            leases_restore(&agent->leases, &address->id, ntohl(v4),
+                           agent_now(agent));
+        }
     }
 }
 
@@ -262,7 +266,8 @@ unregister_leftovers(struct agent *agent)
             .prefix = target->prefix,
             .protocol = target->protocol,
             .service_port = target->service_port,
-            .target_address = target->address,
+            .target_address
+                = ntohl(in6_addr_get_mapped_ipv4(&target->address)),
             .target_port = target->port,
         };
         if (!registrations_find(
@@ -296,6 +301,7 @@ agent_reload(struct agent *agent)
     local_services_init(&fresh->services);
     agent->config->keep_on_stop = fresh->keep_on_stop;
     agent->config->balance_interval_ms = fresh->balance_interval_ms;
+    agent->config->prefer_ipv6 = fresh->prefer_ipv6;
     if (agent->config->n_uplinks == fresh->n_uplinks) {
         memcpy(agent->config->uplink_options, fresh->uplink_options,
                sizeof fresh->uplink_options);
@@ -305,6 +311,7 @@ agent_reload(struct agent *agent)
     agent_config_destroy(fresh);
     local_services_destroy(&agent->masked);
     agent_update_services(agent);
+    agent_apply_soon(agent);
     VLOG_INFO("reloaded %s, %zu services", agent->config->path,
               agent->config->services.n);
 }

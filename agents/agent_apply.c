@@ -8,6 +8,7 @@
 #include "agents/desired.h"
 #include "openvswitch/util.h"
 #include "openvswitch/vlog.h"
+#include "packets.h"
 #include "util.h"
 
 VLOG_DEFINE_THIS_MODULE(agent_apply);
@@ -36,6 +37,7 @@ apply_tables(struct agent *agent, char **ret_error)
         .names = &agent->state.names,
         .registrations = controller_session_registrations(agent->session),
         .leases = &agent->leases,
+        .prefer_v6 = agent->config->prefer_ipv6,
     };
     struct host_tables desired;
     struct host_tables_diff diff;
@@ -71,7 +73,8 @@ static bool
 has_loopback_target(const struct host_tables *tables)
 {
     for (size_t i = 0; i < tables->n_targets; i++) {
-        if (tables->targets[i].address >> 24 == 127) {
+        const struct in6_addr *address = &tables->targets[i].address;
+        if (ntohl(in6_addr_get_mapped_ipv4(address)) >> 24 == 127) {
             return true;
         }
     }
@@ -134,6 +137,24 @@ agent_apply_soon(struct agent *agent)
     }
 }
 
+/* Both addresses of a lease. */
+static void
+put_lease(const struct agent *agent, const struct lease *lease,
+          struct host_tables *tables)
+{
+    const struct service_prefix prefix = {.id = lease->id,
+                                          .len = SAL_SERVICE_ID_BITS};
+    struct service_address address = {
+        .address = in6_addr_mapped_ipv4(htonl(lease->address)),
+        .id = lease->id};
+
+    host_tables_put_address(tables, &address);
+    address.address = desired_service_v6(&agent->state.welcome, &prefix);
+    if (!IN6_IS_ADDR_UNSPECIFIED(&address.address)) {
+        host_tables_put_address(tables, &address);
+    }
+}
+
 /* At once, as the name server's answer is used at once; the whole tables
  * need not be computed for it. */
 uint32_t
@@ -155,14 +176,13 @@ agent_lease(const char *name, const struct service_id *id, void *agent_)
     if (!lease || !new) {
         return lease ? lease->address : 0;
     }
-    struct service_address address = {.address = lease->address, .id = *id};
     host_tables_init(&empty);
     host_tables_init(&wanted);
-    host_tables_put_address(&wanted, &address);
+    put_lease(agent, lease, &wanted);
     host_tables_diff(&empty, &wanted, &diff);
     int failed = datapath_apply(agent->datapath, &diff, &error);
     if (!failed) {
-        host_tables_put_address(&agent->installed, &address);
+        put_lease(agent, lease, &agent->installed);
     }
     host_tables_diff_destroy(&diff);
     host_tables_destroy(&wanted);

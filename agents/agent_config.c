@@ -332,6 +332,7 @@ read_all(struct config_node *root)
     read_uplinks(root, config);
     config->balance_interval_ms
         = config_duration_ms(root, "balance_interval", 0, 3600 * 1000, 0);
+    config->prefer_ipv6 = config_bool(root, "prefer_ipv6", false);
     config->max_flows
         = config_int(root, "max_flows", 1024, 16 << 20, DEFAULT_MAX_FLOWS);
     config->keep_on_stop = config_bool(root, "keep_on_stop", false);

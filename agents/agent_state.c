@@ -56,6 +56,18 @@ put_prefix(struct json *object, const struct service_prefix *prefix)
     json_object_put_string(object, "prefix", service_prefix_format(prefix, s));
 }
 
+/* Left out if there is none. */
+static void
+put_v6(struct json *object, const char *key, const struct in6_addr *address)
+{
+    char s[INET6_ADDRSTRLEN];
+
+    if (!IN6_IS_ADDR_UNSPECIFIED(address)) {
+        inet_ntop(AF_INET6, address, s, sizeof s);
+        json_object_put_string(object, key, s);
+    }
+}
+
 static struct json *
 welcome_to_json(const struct session_welcome *welcome)
 {
@@ -67,6 +79,9 @@ welcome_to_json(const struct session_welcome *welcome)
     put_address(object, "service_pool_v4", welcome->service_pool_v4);
     put_int(object, "service_pool_len", welcome->service_pool_len);
     put_address(object, "resolver_v4", welcome->resolver_v4);
+    put_v6(object, "resolver_v6", &welcome->resolver_v6);
+    put_v6(object, "identity_prefix_v6", &welcome->identity_prefix_v6);
+    put_v6(object, "service_prefix_v6", &welcome->service_prefix_v6);
     put_int(object, "sal_port", welcome->sal_port);
     put_int(object, "keepalive_interval_ms", welcome->keepalive_interval_ms);
     put_int(object, "lease_ms", welcome->lease_ms);
@@ -175,6 +190,18 @@ get_address(const struct json *object, const char *key, bool *ok)
     return ntohl(in.s_addr);
 }
 
+static struct in6_addr
+get_v6(const struct json *object, const char *key, bool *ok)
+{
+    struct in6_addr in = {0};
+
+    if (shash_find_data(json_object(object), key)
+        && inet_pton(AF_INET6, get_string(object, key, ok), &in) != 1) {
+        *ok = false;
+    }
+    return in;
+}
+
 static bool
 welcome_from_json(const struct json *object, struct session_welcome *welcome)
 {
@@ -188,6 +215,9 @@ welcome_from_json(const struct json *object, struct session_welcome *welcome)
     welcome->service_pool_len
         = get_int(object, "service_pool_len", 1, 32, &ok);
     welcome->resolver_v4 = get_address(object, "resolver_v4", &ok);
+    welcome->resolver_v6 = get_v6(object, "resolver_v6", &ok);
+    welcome->identity_prefix_v6 = get_v6(object, "identity_prefix_v6", &ok);
+    welcome->service_prefix_v6 = get_v6(object, "service_prefix_v6", &ok);
     welcome->sal_port = get_int(object, "sal_port", 1, UINT16_MAX, &ok);
     welcome->keepalive_interval_ms
         = get_int(object, "keepalive_interval_ms", 1, UINT32_MAX, &ok);

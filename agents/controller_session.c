@@ -259,6 +259,16 @@ parse_pool(const Salient__V1__Ipv4Prefix *pool, uint32_t *address,
     return true;
 }
 
+static bool
+parse_v6(const ProtobufCBinaryData *in, struct in6_addr *out)
+{
+    memset(out, 0, sizeof *out);
+    if (in->len == sizeof *out) {
+        memcpy(out, in->data, sizeof *out);
+    }
+    return !in->len || in->len == sizeof *out;
+}
+
 /* NULL, or what is wrong with it. */
 static const char *
 parse_welcome(const struct controller_session *s,
@@ -284,6 +294,11 @@ parse_welcome(const struct controller_session *s,
     if (!in->keepalive_interval_ms || !in->lease_ms
         || !in->probe_interval_ms) {
         return "the controller's Welcome has a zero interval";
+    }
+    if (!parse_v6(&in->resolver_v6, &out->resolver_v6)
+        || !parse_v6(&in->identity_prefix_v6, &out->identity_prefix_v6)
+        || !parse_v6(&in->service_prefix_v6, &out->service_prefix_v6)) {
+        return "the controller's Welcome has a bad IPv6 address";
     }
     out->identity_v4 = in->identity_v4;
     out->resolver_v4 = in->resolver_v4;

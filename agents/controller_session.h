@@ -21,6 +21,7 @@
 #ifndef SALIENT_CONTROLLER_SESSION_H
 #define SALIENT_CONTROLLER_SESSION_H 1
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "agents/local_services.h"
@@ -59,12 +60,15 @@ struct session_config {
     struct names *names;  /* Updated by ServiceTable pushes; outlives us. */
 };
 
-/* What Welcome said; all addresses in host byte order. */
+/* What Welcome said; IPv4 addresses in host byte order, IPv6 addresses all
+ * zero if there are none. */
 struct session_welcome {
     uint32_t identity_v4;
     uint32_t identity_pool_v4, service_pool_v4;
     uint8_t identity_pool_len, service_pool_len;
     uint32_t resolver_v4;
+    struct in6_addr resolver_v6;
+    struct in6_addr identity_prefix_v6, service_prefix_v6; /* Two /48. */
     uint16_t sal_port;
     uint32_t keepalive_interval_ms, lease_ms, probe_interval_ms;
 };

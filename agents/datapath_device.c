@@ -4,6 +4,8 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
 #include <net/if_arp.h>
 #include <netlink/netlink.h>
 #include <netlink/route/addr.h>
@@ -86,12 +88,41 @@ add_address(struct nl_object *object, void *info_)
     struct device_info *info = info_;
     struct rtnl_addr *addr = (struct rtnl_addr *) object;
     struct nl_addr *local = rtnl_addr_get_local(addr);
-    if (rtnl_addr_get_ifindex(addr) == info->ifindex && local
-        && nl_addr_get_family(local) == AF_INET
-        && info->n_addresses < ARRAY_SIZE(info->addresses)) {
-        memcpy(&info->addresses[info->n_addresses++],
-               nl_addr_get_binary_addr(local), sizeof(struct in_addr));
+    if (rtnl_addr_get_ifindex(addr) != info->ifindex || !local
+        || info->n_addresses >= ARRAY_SIZE(info->addresses)) {
+        return;
     }
+    struct device_address *a = &info->addresses[info->n_addresses];
+    memset(a, 0, sizeof *a);
+    if (nl_addr_get_family(local) == AF_INET) {
+        a->address.s6_addr[10] = a->address.s6_addr[11] = 0xff;
+        memcpy(&a->address.s6_addr[12], nl_addr_get_binary_addr(local), 4);
+        a->usable = true;
+    } else if (nl_addr_get_family(local) == AF_INET6
+               && rtnl_addr_get_scope(addr) == RT_SCOPE_UNIVERSE) {
+        /* Duplicate address detection may not be through; a temporary
+         * address (RFC 8981) is no locator that anybody should remember. */
+        memcpy(&a->address, nl_addr_get_binary_addr(local),
+               sizeof a->address);
+        a->usable = !(rtnl_addr_get_flags(addr)
+                      & (IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED
+                         | IFA_F_TEMPORARY));
+    } else {
+        return;
+    }
+    info->n_addresses++;
+}
+
+const struct in6_addr *
+device_locator(const struct device_info *info, bool v6)
+{
+    for (size_t i = 0; i < info->n_addresses; i++) {
+        const struct device_address *a = &info->addresses[i];
+        if (a->usable && IN6_IS_ADDR_V4MAPPED(&a->address) != v6) {
+            return &a->address;
+        }
+    }
+    return NULL;
 }
 
 int

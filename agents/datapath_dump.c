@@ -164,8 +164,10 @@ uplinks_to_json(const struct datapath *dp)
                         json_boolean_create(dp->uplinks[i].xdp));
         struct json *locators = json_array_create_empty();
         for (size_t j = 0; j < info.n_addresses; j++) {
-            char buf[INET_ADDRSTRLEN];
-            inet_ntop(AF_INET, &info.addresses[j], buf, sizeof buf);
+            struct sal_addr addr;
+            char buf[INET6_ADDRSTRLEN];
+            addr_from_in6(&addr, &info.addresses[j].address);
+            sal_addr_format(&addr, buf);
             json_array_add(locators, json_string_create(buf));
         }
         json_object_put(uplink, "locators", locators);
@@ -193,6 +195,8 @@ status_to_json(struct datapath *dp)
                            ? "sockops" : "fin-rst");
     put_addr(status, "identity_v4", &settings.identity_v4);
     put_addr(status, "resolver_v4", &settings.resolver_v4);
+    put_addr(status, "identity_v6", &settings.identity_v6);
+    put_addr(status, "resolver_v6", &settings.resolver_v6);
     put_u64(status, "sal_port", ntohs(settings.sal_port));
     put_u64(status, "layout", settings.layout);
     json_object_put(status, "uplinks", uplinks_to_json(dp));

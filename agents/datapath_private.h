@@ -17,6 +17,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdarg.h>
+#include <string.h>
 #include "agents/bpf/sal_maps.h"
 #include "agents/datapath.h"
 
@@ -28,7 +29,8 @@ struct bpf_program;
 #define DATAPATH_MAX_UPLINKS 16
 
 /* What the outer headers of a DATA packet take. */
-#define DATAPATH_OVERHEAD (20 + 8 + SAL_DATA_HEADER_LEN)
+#define DATAPATH_OVERHEAD_V4 (20 + 8 + SAL_DATA_HEADER_LEN)
+#define DATAPATH_OVERHEAD_V6 (40 + 8 + SAL_DATA_HEADER_LEN)
 
 struct datapath_uplink {
     int ifindex;
@@ -80,10 +82,15 @@ struct device_info {
     uint8_t mac[6];
     char name[IF_NAMESIZE];
     char kind[16]; /* "veth", "" if it is no virtual device. */
-    struct in_addr addresses[16];
+    struct device_address {
+        struct in6_addr address; /* IPv4-mapped or not. */
+        bool usable; /* As a source: not tentative, not deprecated. */
+    } addresses[16]; /* Those of global scope. */
     size_t n_addresses;
 };
 int device_query(int ifindex, struct device_info *);
+/* The address that new flows are to have as their locator, or NULL. */
+const struct in6_addr *device_locator(const struct device_info *, bool v6);
 /* Makes the ifb device or finds it; brings it up. */
 int device_create(const char *name, struct device_info *, char **ret_error);
 int device_delete(int ifindex);
@@ -92,6 +99,8 @@ int device_set_mtu(int ifindex, uint32_t mtu);
 int device_feature_off(const char *device, const char *feature);
 
 /* datapath_uplink.c. */
+/* Makes the settings, and sal0's MTU, follow the uplinks. */
+int uplinks_refresh(struct datapath *);
 void uplinks_detach_all(struct datapath *);
 
 /* datapath_attach.c.  'what' names the pin. */
@@ -123,6 +132,21 @@ static inline uint32_t
 addr_to_host_v4(const struct sal_addr *addr)
 {
     return ntohl(addr->w[3]);
+}
+
+/* The same bytes: both are IPv6, or IPv4-mapped. */
+static inline void
+addr_from_in6(struct sal_addr *addr, const struct in6_addr *in6)
+{
+    memcpy(addr, in6, sizeof *addr);
+}
+
+static inline struct in6_addr
+addr_to_in6(const struct sal_addr *addr)
+{
+    struct in6_addr in6;
+    memcpy(&in6, addr, sizeof in6);
+    return in6;
 }
 
 #endif /* datapath_private.h */

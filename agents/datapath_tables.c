@@ -27,7 +27,7 @@ static void
 address_to_map(const struct service_address *address, struct sal_addr *key,
                struct sal_service_value *value)
 {
-    addr_from_host_v4(key, address->address);
+    addr_from_in6(key, &address->address);
     memcpy(value->service_id, address->id.bytes, sizeof value->service_id);
 }
 
@@ -80,9 +80,7 @@ put_targets(struct datapath *dp, const struct host_tables *t,
         struct sal_target_key key;
         struct sal_target value = {.port = htons(t->targets[i].port)};
         target_key(&t->targets[i], &key);
-        if (t->targets[i].address) {
-            addr_from_host_v4(&value.address, t->targets[i].address);
-        }
+        addr_from_in6(&value.address, &t->targets[i].address);
         batch_note(batch, bpf_map_update_elem(fd, &key, &value, BPF_ANY),
                    "a local target");
     }
@@ -130,7 +128,7 @@ remove_all(struct datapath *dp, const struct host_tables *t,
     int fd = bpf_map__fd(dp->skeleton->maps.sal_addresses);
     for (size_t i = 0; i < t->n_addresses; i++) {
         struct sal_addr key;
-        addr_from_host_v4(&key, t->addresses[i].address);
+        addr_from_in6(&key, &t->addresses[i].address);
         note_removal(batch, bpf_map_delete_elem(fd, &key),
                      "a service address");
     }
@@ -164,10 +162,15 @@ put_host_settings(struct datapath *dp, const struct host_settings *host)
     if (host->resolver_v4) {
         addr_from_host_v4(&settings.resolver_v4, host->resolver_v4);
     }
+    addr_from_in6(&settings.identity_v6, &host->identity_v6);
+    addr_from_in6(&settings.resolver_v6, &host->resolver_v6);
+    settings.flags = (settings.flags & ~SAL_SETTINGS_PREFER_V6)
+                     | (host->prefer_v6 ? SAL_SETTINGS_PREFER_V6 : 0);
     settings.sal_port = htons(host->sal_port ? host->sal_port : SAL_UDP_PORT);
     memcpy(settings.endpoint_id, host->endpoint_id,
            sizeof settings.endpoint_id);
-    return datapath_put_settings(dp, &settings);
+    error = datapath_put_settings(dp, &settings);
+    return error || !dp->n_uplinks ? error : uplinks_refresh(dp);
 }
 
 /* Targets go in before the rules that lead to them, rules before the
@@ -198,6 +201,9 @@ read_settings(struct datapath *dp, struct host_settings *host)
     if (!datapath_get_settings(dp, &settings)) {
         host->identity_v4 = addr_to_host_v4(&settings.identity_v4);
         host->resolver_v4 = addr_to_host_v4(&settings.resolver_v4);
+        host->identity_v6 = addr_to_in6(&settings.identity_v6);
+        host->resolver_v6 = addr_to_in6(&settings.resolver_v6);
+        host->prefer_v6 = settings.flags & SAL_SETTINGS_PREFER_V6;
         host->sal_port = ntohs(settings.sal_port);
         memcpy(host->endpoint_id, settings.endpoint_id,
                sizeof host->endpoint_id);
@@ -212,7 +218,7 @@ read_addresses(struct datapath *dp, struct host_tables *t)
     MAP_FOR_EACH (fd, &key, &next, WALK_LIMIT) {
         struct sal_service_value value;
         if (!bpf_map_lookup_elem(fd, &key, &value)) {
-            struct service_address a = {.address = addr_to_host_v4(&key)};
+            struct service_address a = {.address = addr_to_in6(&key)};
             memcpy(a.id.bytes, value.service_id, sizeof a.id.bytes);
             host_tables_put_address(t, &a);
         }
@@ -250,7 +256,7 @@ read_targets(struct datapath *dp, struct host_tables *t)
                 .prefix.len = key.prefixlen,
                 .protocol = key.proto,
                 .service_port = ntohs(key.service_port),
-                .address = addr_to_host_v4(&value.address),
+                .address = addr_to_in6(&value.address),
                 .port = ntohs(value.port)};
             memcpy(l.prefix.id.bytes, key.prefix, sizeof l.prefix.id.bytes);
             host_tables_put_target(t, &l);

@@ -32,7 +32,7 @@ remove_locators(struct datapath *dp, int ifindex,
         }
         bool kept = false;
         for (size_t j = 0; keep && j < keep->n_addresses; j++) {
-            kept |= keep->addresses[j].s_addr == key.w[3];
+            kept |= !memcmp(&keep->addresses[j].address, &key, sizeof key);
         }
         if (!kept) {
             gone[n_gone++] = key;
@@ -51,13 +51,30 @@ put_locators(struct datapath *dp, const struct device_info *info)
     for (size_t i = 0; i < info->n_addresses; i++) {
         struct sal_addr key;
         uint32_t ifindex = info->ifindex;
-        addr_from_host_v4(&key, ntohl(info->addresses[i].s_addr));
+        addr_from_in6(&key, &info->addresses[i].address);
         int error = bpf_map_update_elem(fd, &key, &ifindex, BPF_ANY);
         if (error) {
             return error;
         }
     }
     return 0;
+}
+
+/* All zero if 'info' has no locator of the IP version. */
+static void
+locator_of(const struct device_info *info, bool v6, struct sal_addr *addr)
+{
+    const struct in6_addr *locator = device_locator(info, v6);
+    memset(addr, 0, sizeof *addr);
+    if (locator) {
+        addr_from_in6(addr, locator);
+    }
+}
+
+static bool
+addr_is_set(const struct sal_addr *addr)
+{
+    return addr->w[0] | addr->w[1] | addr->w[2] | addr->w[3];
 }
 
 static struct datapath_uplink *
@@ -89,8 +106,8 @@ refresh_slots(struct datapath *dp)
             && info.n_addresses) {
             uplinks[i].ifindex = info.ifindex;
             uplinks[i].flags = dp->uplinks[i].nat ? SAL_UPLINK_NAT : 0;
-            addr_from_host_v4(&uplinks[i].locator_v4,
-                              ntohl(info.addresses[0].s_addr));
+            locator_of(&info, false, &uplinks[i].locator_v4);
+            locator_of(&info, true, &uplinks[i].locator_v6);
             weights[i] = dp->uplinks[i].weight;
             weighed |= weights[i] > 0;
         }
@@ -111,17 +128,32 @@ refresh_slots(struct datapath *dp)
     return 0;
 }
 
-/* The first uplink is the one that new flows leave by; sal0's MTU fits all. */
+/* What fits into the smallest uplink.  Flows go over IPv6 only where there is
+ * somebody to resolve them and an address to be reached at. */
 static int
-refresh_settings(struct datapath *dp)
+refresh_mtu(struct datapath *dp, const struct sal_settings *settings)
+{
+    uint32_t overhead = addr_is_set(&settings->resolver_v6)
+                        && addr_is_set(&settings->locator_v6)
+                        ? DATAPATH_OVERHEAD_V6 : DATAPATH_OVERHEAD_V4;
+    uint32_t mtu = settings->uplink_mtu;
+    return dp->sal_ifindex && mtu > overhead + 576
+           ? device_set_mtu(dp->sal_ifindex, mtu - overhead) : 0;
+}
+
+/* New flows leave by the first uplink that has an address of the IP version,
+ * or by the first one; see refresh_slots(), too. */
+int
+uplinks_refresh(struct datapath *dp)
 {
     struct sal_settings settings;
     int error = datapath_get_settings(dp, &settings);
     if (error) {
         return error;
     }
-    settings.uplink_ifindex = 0;
+    settings.uplink_ifindex = settings.uplink_ifindex_v6 = 0;
     memset(&settings.locator_v4, 0, sizeof settings.locator_v4);
+    memset(&settings.locator_v6, 0, sizeof settings.locator_v6);
 
     uint32_t mtu = 0;
     for (size_t i = 0; i < dp->n_uplinks; i++) {
@@ -129,11 +161,17 @@ refresh_settings(struct datapath *dp)
         if (device_query(dp->uplinks[i].ifindex, &info)) {
             continue;
         }
-        if (!settings.uplink_ifindex) {
-            settings.uplink_ifindex = info.ifindex;
-            if (info.n_addresses) {
-                addr_from_host_v4(&settings.locator_v4,
-                                  ntohl(info.addresses[0].s_addr));
+        if (!addr_is_set(&settings.locator_v4)) {
+            locator_of(&info, false, &settings.locator_v4);
+            if (!settings.uplink_ifindex
+                || addr_is_set(&settings.locator_v4)) {
+                settings.uplink_ifindex = info.ifindex;
+            }
+        }
+        if (!addr_is_set(&settings.locator_v6)) {
+            locator_of(&info, true, &settings.locator_v6);
+            if (addr_is_set(&settings.locator_v6)) {
+                settings.uplink_ifindex_v6 = info.ifindex;
             }
         }
         if (!mtu || info.mtu < mtu) {
@@ -145,10 +183,7 @@ refresh_settings(struct datapath *dp)
     if (!error) {
         error = refresh_slots(dp);
     }
-    if (!error && dp->sal_ifindex && mtu > DATAPATH_OVERHEAD + 576) {
-        error = device_set_mtu(dp->sal_ifindex, mtu - DATAPATH_OVERHEAD);
-    }
-    return error;
+    return error ? error : refresh_mtu(dp, &settings);
 }
 
 /* A UDP GSO packet that arrives whole, as veth hands it over, is lost after
@@ -231,7 +266,7 @@ datapath_attach(struct datapath *dp, int ifindex, char **ret_error)
     }
     error = put_locators(dp, &info);
     if (!error) {
-        error = refresh_settings(dp);
+        error = uplinks_refresh(dp);
     }
     return error ? datapath_error(ret_error, error,
                                   "%s: cannot record its addresses: %s",
@@ -267,7 +302,7 @@ datapath_detach(struct datapath *dp, int ifindex)
         size_t rest = &dp->uplinks[--dp->n_uplinks] - uplink;
         memmove(uplink, uplink + 1, rest * sizeof *uplink);
     }
-    return refresh_settings(dp);
+    return uplinks_refresh(dp);
 }
 
 void

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "packets.h"
 #include "util.h"
 
 static void
@@ -20,7 +21,9 @@ put_own(struct host_tables *tables, const struct local_service *service)
         .prefix = service->prefix,
         .protocol = service->protocol,
         .service_port = service->service_port,
-        .address = service->target_address,
+        .address = service->target_address
+                   ? in6_addr_mapped_ipv4(htonl(service->target_address))
+                   : in6addr_any,
         .port = service->target_port,
     };
     host_tables_put_target(tables, &target);
@@ -71,48 +74,87 @@ is_hole(const struct own_prefixes *own, const struct service_prefix *name)
     return false;
 }
 
+struct in6_addr
+desired_identity_v6(const struct session_welcome *welcome,
+                    const uint8_t *endpoint_id)
+{
+    struct in6_addr address = in6addr_any;
+    if (!IN6_IS_ADDR_UNSPECIFIED(&welcome->identity_prefix_v6)) {
+        identity_address_v6(endpoint_id, welcome->identity_prefix_v6.s6_addr,
+                            address.s6_addr);
+    }
+    return address;
+}
+
+struct in6_addr
+desired_service_v6(const struct session_welcome *welcome,
+                   const struct service_prefix *prefix)
+{
+    struct in6_addr address = in6addr_any;
+    if (!IN6_IS_ADDR_UNSPECIFIED(&welcome->service_prefix_v6)) {
+        service_address_v6(prefix, welcome->service_prefix_v6.s6_addr,
+                           address.s6_addr);
+    }
+    return address;
+}
+
+/* Addresses, to be put in ascending order, as the tables are sorted: appending
+ * is cheap, inserting is not. */
+struct address_list {
+    const struct session_welcome *welcome;
+    struct service_address *all;
+    size_t n;
+};
+
 static int
 compare_addresses(const void *a_, const void *b_)
 {
-    const struct names_entry *a = *(const struct names_entry *const *) a_;
-    const struct names_entry *b = *(const struct names_entry *const *) b_;
-    return a->address < b->address ? -1 : a->address > b->address;
+    const struct service_address *a = a_, *b = b_;
+    return memcmp(&a->address, &b->address, sizeof a->address);
 }
 
-/* In ascending order, as the tables are sorted: appending is cheap, inserting
- * is not. */
+/* Both addresses of the service 'prefix'; 'v4' may be 0. */
 static void
-put_addresses(struct host_tables *tables, const struct names *names)
+add_addresses(struct address_list *list, uint32_t v4,
+              const struct service_prefix *prefix)
+{
+    struct service_address address = {.id = prefix->id};
+    if (v4) {
+        in6_addr_set_mapped_ipv4(&address.address, htonl(v4));
+        list->all[list->n++] = address;
+    }
+    address.address = desired_service_v6(list->welcome, prefix);
+    if (!IN6_IS_ADDR_UNSPECIFIED(&address.address)) {
+        list->all[list->n++] = address;
+    }
+}
+
+static void
+put_addresses(struct host_tables *tables, const struct desired_input *input)
 {
     const struct names_entry *entry;
-    const struct names_entry **entries
-        = xmalloc((names_count(names) + 1) * sizeof *entries);
-    size_t n = 0;
+    const struct lease *lease;
+    size_t n = names_count(input->names)
+               + (input->leases ? leases_count(input->leases) : 0);
+    struct address_list list = {
+        .welcome = input->welcome,
+        .all = xmalloc((2 * n + 1) * sizeof *list.all)};
 
-    HMAP_FOR_EACH (entry, prefix_node, &names->by_prefix) {
-        if (entry->address) {
-            entries[n++] = entry;
+    HMAP_FOR_EACH (entry, prefix_node, &input->names->by_prefix) {
+        add_addresses(&list, entry->address, &entry->prefix);
+    }
+    if (input->leases) {
+        LIST_FOR_EACH (lease, node, &input->leases->all) {
+            struct service_prefix prefix = {.id = lease->id,
+                                            .len = SAL_SERVICE_ID_BITS};
+            add_addresses(&list, lease->address, &prefix);
         }
     }
-    qsort(entries, n, sizeof *entries, compare_addresses);
-    for (size_t i = 0; i < n; i++) {
-        struct service_address address = {.address = entries[i]->address,
-                                          .id = entries[i]->prefix.id};
-        host_tables_put_address(tables, &address);
+    qsort(list.all, list.n, sizeof *list.all, compare_addresses);
+    for (size_t i = 0; i < list.n; i++) {
+        host_tables_put_address(tables, &list.all[i]);
     }
-    free(entries);
-}
-
-static void
-put_leases(struct host_tables *tables, const struct leases *leases)
-{
-    const struct lease *lease;
-
-    LIST_FOR_EACH (lease, node, &leases->all) {
-        struct service_address address = {.address = lease->address,
-                                          .id = lease->id};
-        host_tables_put_address(tables, &address);
-    }
+    free(list.all);
 }
 
 void
@@ -129,14 +171,15 @@ desired_compute(const struct desired_input *input,
     struct host_settings *settings = &ret_tables->settings;
     settings->identity_v4 = input->welcome->identity_v4;
     settings->resolver_v4 = input->welcome->resolver_v4;
+    settings->resolver_v6 = input->welcome->resolver_v6;
+    settings->identity_v6 = desired_identity_v6(input->welcome,
+                                                input->endpoint_id);
+    settings->prefer_v6 = input->prefer_v6;
     settings->sal_port = input->welcome->sal_port;
     memcpy(settings->endpoint_id, input->endpoint_id,
            sizeof settings->endpoint_id);
 
-    put_addresses(ret_tables, input->names);
-    if (input->leases) {
-        put_leases(ret_tables, input->leases);
-    }
+    put_addresses(ret_tables, input);
     put_rule(ret_tables, &everything, SERVICE_FORWARD);
     own_prefixes_init(&own, input->registrations);
     HMAP_FOR_EACH (entry, prefix_node, &input->names->by_prefix) {

@@ -21,11 +21,18 @@ struct desired_input {
      * may still send to us. */
     const struct registrations *registrations;
     const struct leases *leases; /* NULL: none. */
+    bool prefer_v6;              /* The configuration's. */
 };
+
+/* The inner IPv6 addresses; all zero if there is no IPv6 inside. */
+struct in6_addr desired_identity_v6(const struct session_welcome *,
+                                    const uint8_t *endpoint_id);
+struct in6_addr desired_service_v6(const struct session_welcome *,
+                                   const struct service_prefix *);
 
 /* Fills in 'ret_tables', which the caller destroys.
  *
- *   addresses  each service's address -> its ID, leased ones too
+ *   addresses  each service's addresses -> its ID, leased ones too
  *   rules      own services -> DEMUX; everything else -> FORWARD, with rules
  *              of their own for services below a shorter prefix of ours
  *   targets    own services' local targets */

@@ -20,14 +20,14 @@ static int
 address_compare(const void *a_, const void *b_)
 {
     const struct service_address *a = a_, *b = b_;
-    return a->address < b->address ? -1 : a->address > b->address;
+    return memcmp(&a->address, &b->address, sizeof a->address);
 }
 
 static bool
 address_equal(const void *a_, const void *b_)
 {
     const struct service_address *a = a_, *b = b_;
-    return a->address == b->address
+    return !address_compare(a, b)
            && !memcmp(&a->id, &b->id, sizeof a->id);
 }
 
@@ -60,7 +60,8 @@ static bool
 target_equal(const void *a_, const void *b_)
 {
     const struct local_target *a = a_, *b = b_;
-    return !target_compare(a, b) && a->address == b->address
+    return !target_compare(a, b)
+           && !memcmp(&a->address, &b->address, sizeof a->address)
            && a->port == b->port;
 }
 
@@ -202,9 +203,10 @@ host_tables_put_target(struct host_tables *tables,
 }
 
 bool
-host_tables_remove_address(struct host_tables *tables, uint32_t address)
+host_tables_remove_address(struct host_tables *tables,
+                           const struct in6_addr *address)
 {
-    struct service_address key = {.address = address};
+    struct service_address key = {.address = *address};
     return removed(tables, 0, &key);
 }
 
@@ -227,7 +229,10 @@ static bool
 settings_equal(const struct host_settings *a, const struct host_settings *b)
 {
     return a->identity_v4 == b->identity_v4
-           && a->resolver_v4 == b->resolver_v4 && a->sal_port == b->sal_port
+           && a->resolver_v4 == b->resolver_v4
+           && !memcmp(&a->identity_v6, &b->identity_v6, sizeof a->identity_v6)
+           && !memcmp(&a->resolver_v6, &b->resolver_v6, sizeof a->resolver_v6)
+           && a->prefer_v6 == b->prefer_v6 && a->sal_port == b->sal_port
            && !memcmp(a->endpoint_id, b->endpoint_id, sizeof a->endpoint_id);
 }
 

@@ -9,22 +9,27 @@
 #ifndef SALIENT_HOST_TABLES_H
 #define SALIENT_HOST_TABLES_H 1
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "ofp-ext/service_id.h"
 
-/* Addresses and ports in host byte order. */
+/* IPv4 addresses and ports in host byte order; an "in6_addr" is an IPv6
+ * address or an IPv4-mapped one. */
 struct host_settings {
-    uint32_t identity_v4; /* Ours; 0 = none yet, nothing is carried. */
+    uint32_t identity_v4; /* Ours; 0 = none yet, no IPv4 is carried. */
     uint32_t resolver_v4; /* Outer destination of what is to be resolved. */
+    struct in6_addr identity_v6; /* All zero: none. */
+    struct in6_addr resolver_v6;
+    bool prefer_v6; /* New flows over IPv6 if both are possible. */
     uint16_t sal_port;
     uint8_t endpoint_id[SAL_ENDPOINT_ID_LEN];
 };
 
 /* Inner address of a service -> its ID.  Key: address. */
 struct service_address {
-    uint32_t address;
+    struct in6_addr address;
     struct service_id id;
 };
 
@@ -47,7 +52,8 @@ struct local_target {
     struct service_prefix prefix;
     uint8_t protocol;
     uint16_t service_port;
-    uint32_t address; /* A local address; 0 = the identity address. */
+    struct in6_addr address; /* A local address, for clients of its IP version;
+                              * all zero = the identity addresses. */
     uint16_t port;
 };
 
@@ -71,7 +77,8 @@ void host_tables_put_address(struct host_tables *,
 void host_tables_put_rule(struct host_tables *, const struct service_rule *);
 void host_tables_put_target(struct host_tables *, const struct local_target *);
 /* Removes by key; false if there was none. */
-bool host_tables_remove_address(struct host_tables *, uint32_t address);
+bool host_tables_remove_address(struct host_tables *,
+                                const struct in6_addr *);
 bool host_tables_remove_rule(struct host_tables *,
                              const struct service_prefix *);
 bool host_tables_remove_target(struct host_tables *,

@@ -27,11 +27,20 @@
 static struct host client, server, other;
 static struct service_prefix web, closed, shadow, gone, own;
 
+static inline struct in6_addr
+mapped(uint32_t v4)
+{
+    struct sal_addr addr;
+    addr_from_host_v4(&addr, v4);
+    return addr_to_in6(&addr);
+}
+
 static inline void
 put_address(struct host *host, uint32_t address,
             const struct service_prefix *prefix)
 {
-    struct service_address a = {.address = address, .id = prefix->id};
+    struct service_address a = {.address = mapped(address),
+                                .id = prefix->id};
     host_tables_put_address(&host->tables, &a);
 }
 

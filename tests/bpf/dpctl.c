@@ -4,12 +4,14 @@
  *     dpctl PIN_PATH DEVICE COMMAND...
  *
  * Commands, any number, executed in order:
- *     identity A          settings: our identity address
+ *     identity A          settings: our identity address, IPv4 or IPv6
  *     resolver A          settings: outer address of what is to be resolved
+ *     prefer-v6 0|1       settings: new flows over IPv6 if they can
  *     endpoint HEX        settings: endpoint ID
  *     address A NAME      service address
  *     rule NAME ACTION    forward, demux, reject, drop
- *     target NAME PROTO PORT A:PORT   local target, A may be 0.0.0.0
+ *     target NAME PROTO PORT A:PORT   local target; 0.0.0.0 is both
+ *                         identity addresses
  *     no-address A, no-rule NAME, no-target NAME PROTO PORT
  *     attach IFNAME       uplink
  *     detach IFNAME
@@ -60,15 +62,33 @@ next_argument(void)
     return *arguments++;
 }
 
-static uint32_t
+static struct in6_addr
 next_address(void)
 {
-    struct in_addr in;
+    struct in6_addr address = {0};
     const char *text = next_argument();
-    if (inet_pton(AF_INET, text, &in) != 1) {
-        fail("%s: not an IPv4 address", text);
+    if (inet_pton(AF_INET6, text, &address) == 1) {
+        return address;
     }
-    return ntohl(in.s_addr);
+    memset(&address.s6_addr[10], 0xff, 2);
+    if (inet_pton(AF_INET, text, &address.s6_addr[12]) != 1) {
+        fail("%s: not an IP address", text);
+    }
+    return address;
+}
+
+/* Stores an address as a setting of its IP version. */
+static void
+next_setting(uint32_t *v4, struct in6_addr *v6)
+{
+    struct in6_addr address = next_address();
+    if (IN6_IS_ADDR_V4MAPPED(&address)) {
+        ovs_be32 be;
+        memcpy(&be, &address.s6_addr[12], sizeof be);
+        *v4 = ntohl(be);
+    } else {
+        *v6 = address;
+    }
 }
 
 static struct service_prefix
@@ -108,12 +128,17 @@ next_target(bool with_value)
     if (with_value) {
         char text[64];
         ovs_strlcpy(text, next_argument(), sizeof text);
-        char *colon = strchr(text, ':');
-        struct in_addr in;
-        if (!colon || (*colon = '\0', inet_pton(AF_INET, text, &in) != 1)) {
+        char *colon = strrchr(text, ':');
+        uint8_t *v4 = &target.address.s6_addr[12];
+        if (!colon
+            || (*colon = '\0', inet_pton(AF_INET, text, v4) != 1
+                               && inet_pton(AF_INET6, text,
+                                            &target.address) != 1)) {
             fail("%s: not ADDRESS:PORT", text);
         }
-        target.address = ntohl(in.s_addr);
+        if (strchr(text, '.') && strcmp(text, "0.0.0.0")) {
+            memset(&target.address.s6_addr[10], 0xff, 2);
+        }
         target.port = atoi(colon + 1);
     }
     return target;
@@ -124,9 +149,13 @@ static bool
 change_tables(const char *command, struct host_tables *tables)
 {
     if (!strcmp(command, "identity")) {
-        tables->settings.identity_v4 = next_address();
+        next_setting(&tables->settings.identity_v4,
+                     &tables->settings.identity_v6);
     } else if (!strcmp(command, "resolver")) {
-        tables->settings.resolver_v4 = next_address();
+        next_setting(&tables->settings.resolver_v4,
+                     &tables->settings.resolver_v6);
+    } else if (!strcmp(command, "prefer-v6")) {
+        tables->settings.prefer_v6 = atoi(next_argument());
     } else if (!strcmp(command, "port")) {
         tables->settings.sal_port = atoi(next_argument());
     } else if (!strcmp(command, "endpoint")) {
@@ -147,7 +176,8 @@ change_tables(const char *command, struct host_tables *tables)
         struct local_target target = next_target(true);
         host_tables_put_target(tables, &target);
     } else if (!strcmp(command, "no-address")) {
-        host_tables_remove_address(tables, next_address());
+        struct in6_addr address = next_address();
+        host_tables_remove_address(tables, &address);
     } else if (!strcmp(command, "no-rule")) {
         struct service_prefix prefix = next_prefix();
         host_tables_remove_rule(tables, &prefix);

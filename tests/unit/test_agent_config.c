@@ -55,6 +55,7 @@ test_all_keys(void)
         "  - eth0\n"
         "  - {name: eth1, priority: 1, weight: 3, behind_nat: true}\n"
         "balance_interval: 5s\n"
+        "prefer_ipv6: true\n"
         "device: sal9\n"
         "pin_path: /sys/fs/bpf/x\n"
         "max_flows: 4096\n"
@@ -86,6 +87,7 @@ test_all_keys(void)
               && options[1].behind_nat);
     CU_ASSERT_EQUAL(config->balance_interval_ms, 5000);
     CU_ASSERT_EQUAL(config->max_flows, 4096);
+    CU_ASSERT_TRUE(config->prefer_ipv6);
     CU_ASSERT_TRUE(config->keep_on_stop);
     CU_ASSERT_EQUAL(config->stop_timeout_ms, 1000);
     CU_ASSERT_EQUAL(config->dns.listen.port, 5353);

@@ -22,6 +22,8 @@ fill(struct agent_state *state)
         .service_pool_v4 = 0xc6120000,
         .service_pool_len = 15,
         .resolver_v4 = 0x0afffffe,
+        .resolver_v6 = {{{0x20, 0x01, 0x0d, 0xb8, [15] = 1}}},
+        .identity_prefix_v6 = {{{0xfd, 1}}},
         .sal_port = 6090,
         .keepalive_interval_ms = 1000,
         .lease_ms = 6000,
@@ -65,6 +67,7 @@ test_round_trip(void)
 
     char *before = text_of(&a), *after = text_of(&b);
     CU_ASSERT_STRING_EQUAL(before, after);
+    CU_ASSERT_EQUAL(memcmp(&b.welcome, &a.welcome, sizeof a.welcome), 0);
     CU_ASSERT_EQUAL(b.commands.n, 3);
     CU_ASSERT_EQUAL(names_count(&b.names), 3);
     free(before);

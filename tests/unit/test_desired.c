@@ -3,6 +3,8 @@
 
 #include "agents/desired.h"
 
+#include <arpa/inet.h>
+
 static const uint8_t endpoint_id[SAL_ENDPOINT_ID_LEN] = {1, 2, 3};
 static const struct session_welcome welcome = {
     .identity_v4 = 0x64400001, .resolver_v4 = 0x0afffffe, .sal_port = 6090};
@@ -68,7 +70,7 @@ test_compute(void)
     want(&registrations, "web.shop.acme", 443, 8443);
 
     const struct desired_input input = {&welcome, endpoint_id, &names,
-                                        &registrations, NULL};
+                                        &registrations, NULL, false};
     desired_compute(&input, &tables);
     CU_ASSERT_EQUAL(tables.settings.identity_v4, welcome.identity_v4);
     CU_ASSERT_EQUAL(tables.settings.resolver_v4, welcome.resolver_v4);
@@ -109,7 +111,7 @@ test_catch_all(void)
     want(&registrations, "shop.acme", 80, 80);
 
     const struct desired_input input = {&welcome, endpoint_id, &names,
-                                        &registrations, NULL};
+                                        &registrations, NULL, false};
     desired_compute(&input, &tables);
     CU_ASSERT_EQUAL(action_of(&tables, "shop.acme"), SERVICE_DEMUX);
     CU_ASSERT_EQUAL(action_of(&tables, "cart.shop.acme"), SERVICE_DEMUX);
@@ -135,7 +137,7 @@ test_no_target(void)
     registrations_unwant(&registrations, &old);
 
     const struct desired_input input = {&welcome, endpoint_id, &names,
-                                        &registrations, NULL};
+                                        &registrations, NULL, false};
     desired_compute(&input, &tables);
     CU_ASSERT_EQUAL(tables.n_targets, 0);
     CU_ASSERT_EQUAL(tables.n_rules, 1);
@@ -177,7 +179,7 @@ test_random(void)
             }
         }
         const struct desired_input input = {&welcome, endpoint_id, &names,
-                                            &registrations, NULL};
+                                            &registrations, NULL, false};
         desired_compute(&input, &tables);
         for (size_t i = 0; i < N; i++) {
             int own_len = -1, known_len = -1;
@@ -199,5 +201,55 @@ test_random(void)
     }
 }
 
-UNIT_MAIN("desired", UNIT_TEST(test_compute), UNIT_TEST(test_catch_all),
+/* With the prefixes of Welcome each service has an IPv6 address, too. */
+static void
+test_ipv6(void)
+{
+    struct session_welcome v6 = welcome;
+    struct names names;
+    struct registrations registrations;
+    struct leases leases;
+    struct host_tables tables;
+    struct service_prefix prefix;
+    uint32_t gone;
+    bool new;
+    names_init(&names);
+    registrations_init(&registrations);
+    leases_init(&leases, 0xf0000000, 20);
+    put_name(&names, "web.shop.acme", 1);
+    put_name(&names, "nothing.acme", 0);
+    service_prefix_from_name("7.web.shop.acme", &prefix);
+    leases_get(&leases, &prefix.id, "7.web.shop.acme", 0, &new, &gone);
+    inet_pton(AF_INET6, "fd01:2:3::", &v6.identity_prefix_v6);
+    inet_pton(AF_INET6, "fd04:5:6::", &v6.service_prefix_v6);
+    inet_pton(AF_INET6, "2001:db8::1", &v6.resolver_v6);
+
+    const struct desired_input input = {&v6, endpoint_id, &names,
+                                        &registrations, &leases, true};
+    desired_compute(&input, &tables);
+    CU_ASSERT_EQUAL(memcmp(&tables.settings.resolver_v6, &v6.resolver_v6,
+                           16), 0);
+    CU_ASSERT_TRUE(tables.settings.prefer_v6);
+    struct in6_addr want;
+    inet_pton(AF_INET6, "fd01:2:3:102:300::", &want);
+    CU_ASSERT_EQUAL(memcmp(&tables.settings.identity_v6, &want, 16), 0);
+
+    /* One of each kind for web and the lease, IPv6 for what has no IPv4. */
+    CU_ASSERT_EQUAL(tables.n_addresses, 5);
+    struct in6_addr shard = desired_service_v6(&v6, &prefix);
+    CU_ASSERT_EQUAL(memcmp(&shard, &v6.service_prefix_v6, 6), 0);
+    bool found = false;
+    for (size_t i = 0; i < tables.n_addresses; i++) {
+        found |= !memcmp(&tables.addresses[i].address, &shard, 16)
+                 && !memcmp(&tables.addresses[i].id, &prefix.id,
+                            sizeof prefix.id);
+    }
+    CU_ASSERT_TRUE(found);
+    host_tables_destroy(&tables);
+    leases_destroy(&leases);
+    names_destroy(&names);
+    registrations_destroy(&registrations);
+}
+
+UNIT_MAIN("desired", UNIT_TEST(test_compute), UNIT_TEST(test_ipv6), UNIT_TEST(test_catch_all),
           UNIT_TEST(test_no_target), UNIT_TEST(test_random))

@@ -2,6 +2,21 @@
 #include "agents/host_tables.h"
 #include "tests/unit/unit.h"
 
+/* IPv4 and IPv6 in turn. */
+static struct in6_addr
+address_of(uint32_t number)
+{
+    struct in6_addr address;
+    memset(&address, 0, sizeof address);
+    if (number % 2) {
+        address.s6_addr[10] = address.s6_addr[11] = 0xff;
+    } else {
+        address.s6_addr[0] = 0xfd;
+    }
+    address.s6_addr[15] = number;
+    return address;
+}
+
 /* Small key spaces, so that random tables share keys. */
 static struct service_prefix
 random_prefix(void)
@@ -17,13 +32,13 @@ random_prefix(void)
 static void
 put_random(struct host_tables *tables)
 {
-    struct service_address address = {.address = unit_random_below(12)};
+    struct service_address address = {.address = address_of(unit_random_below(12))};
     struct service_rule rule = {.prefix = random_prefix(),
                                 .action = 1 + unit_random_below(4)};
     struct local_target target = {.prefix = random_prefix(),
                                   .protocol = unit_random_below(2) ? 6 : 17,
                                   .service_port = unit_random_below(3),
-                                  .address = unit_random_below(2),
+                                  .address = address_of(unit_random_below(2)),
                                   .port = unit_random_below(2)};
     address.id.bytes[0] = unit_random_below(2);
     switch (unit_random_below(3)) {
@@ -44,6 +59,9 @@ make_random(struct host_tables *tables)
     host_tables_init(tables);
     tables->settings.identity_v4 = unit_random_below(2);
     tables->settings.resolver_v4 = unit_random_below(2);
+    tables->settings.identity_v6.s6_addr[15] = unit_random_below(2);
+    tables->settings.resolver_v6.s6_addr[0] = unit_random_below(2);
+    tables->settings.prefer_v6 = unit_random_below(2);
     tables->settings.sal_port = unit_random_below(2);
     tables->settings.endpoint_id[15] = unit_random_below(2);
     for (unsigned int n = unit_random_below(40); n; n--) {
@@ -56,15 +74,16 @@ test_put_replaces_by_key(void)
 {
     struct host_tables tables;
     host_tables_init(&tables);
-    struct service_address a = {.address = 7}, b = {.address = 7};
+    struct in6_addr seven = address_of(7), eight = address_of(8);
+    struct service_address a = {.address = seven}, b = {.address = seven};
     b.id.bytes[0] = 1;
     host_tables_put_address(&tables, &a);
     host_tables_put_address(&tables, &b);
     CU_ASSERT_EQUAL(tables.n_addresses, 1);
     CU_ASSERT_EQUAL(tables.addresses[0].id.bytes[0], 1);
-    CU_ASSERT_FALSE(host_tables_remove_address(&tables, 8));
-    CU_ASSERT_TRUE(host_tables_remove_address(&tables, 7));
-    CU_ASSERT_FALSE(host_tables_remove_address(&tables, 7));
+    CU_ASSERT_FALSE(host_tables_remove_address(&tables, &eight));
+    CU_ASSERT_TRUE(host_tables_remove_address(&tables, &seven));
+    CU_ASSERT_FALSE(host_tables_remove_address(&tables, &seven));
 
     /* The target's address and port are value, the rest is key. */
     struct local_target t = {.protocol = 6, .service_port = 80, .port = 8080};
@@ -98,8 +117,8 @@ test_tables_stay_sorted(void)
     for (int round = 0; round < 200; round++) {
         put_random(&tables);
         for (size_t i = 1; i < tables.n_addresses; i++) {
-            CU_ASSERT_TRUE(tables.addresses[i - 1].address
-                           < tables.addresses[i].address);
+            CU_ASSERT_TRUE(memcmp(&tables.addresses[i - 1].address,
+                                  &tables.addresses[i].address, 16) < 0);
         }
         for (size_t i = 1; i < tables.n_rules; i++) {
             CU_ASSERT_TRUE(
@@ -115,16 +134,16 @@ test_copy_is_deep(void)
 {
     struct host_tables a, b;
     make_random(&a);
-    struct service_address address = {.address = 3};
+    struct service_address address = {.address = address_of(3)};
     host_tables_put_address(&a, &address);
     host_tables_copy(&b, &a);
     CU_ASSERT_TRUE(host_tables_equal(&a, &b));
-    host_tables_remove_address(&b, 3);
+    host_tables_remove_address(&b, &address.address);
     CU_ASSERT_FALSE(host_tables_equal(&a, &b));
     host_tables_destroy(&a);
     host_tables_put_address(&b, &address);
-    CU_ASSERT_EQUAL(b.addresses[b.n_addresses - 1].address
-                        >= b.addresses[0].address, 1);
+    CU_ASSERT_TRUE(memcmp(&b.addresses[b.n_addresses - 1].address,
+                          &b.addresses[0].address, 16) >= 0);
     host_tables_destroy(&b);
 }
 
@@ -172,14 +191,20 @@ test_equal_sees_all(void)
     host_tables_put_target(&a, &t);
     host_tables_put_rule(&a, &r);
     host_tables_copy(&b, &a);
-    b.targets[0].address = 1;
+    b.targets[0].address.s6_addr[15] = 1;
     CU_ASSERT_FALSE(host_tables_equal(&a, &b));
-    b.targets[0].address = 0;
+    b.targets[0].address.s6_addr[15] = 0;
     b.rules[0].action = SERVICE_DEMUX;
     CU_ASSERT_FALSE(host_tables_equal(&a, &b));
     b.rules[0].action = SERVICE_FORWARD;
     CU_ASSERT_TRUE(host_tables_equal(&a, &b));
     b.settings.endpoint_id[3] = 1;
+    CU_ASSERT_FALSE(host_tables_equal(&a, &b));
+    b.settings.endpoint_id[3] = 0;
+    b.settings.identity_v6.s6_addr[7] = 1;
+    CU_ASSERT_FALSE(host_tables_equal(&a, &b));
+    b.settings.identity_v6.s6_addr[7] = 0;
+    b.settings.prefer_v6 = true;
     CU_ASSERT_FALSE(host_tables_equal(&a, &b));
     host_tables_destroy(&a);
     host_tables_destroy(&b);
