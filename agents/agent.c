@@ -299,6 +299,9 @@ agent_reload(struct agent *agent)
     local_services_destroy(&agent->config->services);
     agent->config->services = fresh->services;
     local_services_init(&fresh->services);
+    agent->config->max_flows_per_client = fresh->max_flows_per_client;
+    agent->config->max_flows_per_service = fresh->max_flows_per_service;
+    agent->config->key_rotation_ms = fresh->key_rotation_ms;
     agent->config->keep_on_stop = fresh->keep_on_stop;
     agent->config->balance_interval_ms = fresh->balance_interval_ms;
     agent->config->prefer_ipv6 = fresh->prefer_ipv6;
@@ -312,6 +315,7 @@ agent_reload(struct agent *agent)
     local_services_destroy(&agent->masked);
     agent_update_services(agent);
     agent_apply_soon(agent);
+    agent_upkeep_reload(agent);
     VLOG_INFO("reloaded %s, %zu services", agent->config->path,
               agent->config->services.n);
 }
@@ -490,7 +494,7 @@ timer_at(struct agent *agent, size_t i)
     uv_timer_t *const timers[] = {
         &agent->session_timer, &agent->probe_timer,  &agent->apply_timer,
         &agent->save_timer,    &agent->waiter_timer, &agent->stop_timer,
-        &agent->drain_timer,   &agent->hold_timer,
+        &agent->drain_timer,   &agent->hold_timer,   &agent->upkeep_timer,
     };
     return i < ARRAY_SIZE(timers) ? timers[i] : NULL;
 }
@@ -573,6 +577,7 @@ agent_start(uv_loop_t *loop, struct agent_config *config,
         goto fail;
     }
     agent_migration_start(agent);
+    agent_upkeep_start(agent);
     agent_uplinks_changed(agent);
     restore_leases(agent);
     agent_update_services(agent);

@@ -111,15 +111,21 @@ waiter_timed_out(struct agent *agent, struct waiter *waiter)
                                  "be told");
         return;
     }
-    char *out = xasprintf(
-        control_wants_json(waiter->call)
-            ? "{\"name\":\"%s\",\"result\":\"requested\",\"confirmed\":false}"
-              "\n"
-            : "%s requested; the controller will be told when it is "
-              "connected\n",
-        waiter->service.name);
-    control_reply(waiter->call, out);
-    free(out);
+    struct ds out = DS_EMPTY_INITIALIZER;
+    if (control_wants_json(waiter->call)) {
+        struct json *json = json_object_create();
+        json_object_put_string(json, "name", waiter->service.name);
+        json_object_put_string(json, "result", "requested");
+        json_object_put(json, "confirmed", json_boolean_create(false));
+        json_to_ds(json, JSSF_SORT, &out);
+        ds_put_char(&out, '\n');
+        json_destroy(json);
+    } else {
+        ds_put_format(&out, "%s requested; the controller will be told when "
+                      "it is connected\n", waiter->service.name);
+    }
+    control_reply(waiter->call, ds_cstr(&out));
+    ds_destroy(&out);
     waiter_destroy(waiter);
 }
 
@@ -495,6 +501,21 @@ metrics(struct control_call *call, int argc, const char *const argv[],
     reply_ds(call, &out);
 }
 
+static void
+rotate_key(struct control_call *call, int argc, const char *const argv[],
+           void *agent)
+{
+    int error = agent_rotate_key(agent);
+
+    if (error) {
+        char *why = xasprintf("the key stays: %s", ovs_strerror(-error));
+        control_fail(call, why);
+        free(why);
+    } else {
+        control_reply(call, control_wants_json(call) ? "{}\n" : "done\n");
+    }
+}
+
 /* What resolve found: a name's own address, or a leased one. */
 struct resolved {
     char name[SERVICE_NAME_MAX + 1]; /* "" if asked for by ID. */
@@ -625,6 +646,8 @@ const struct control_command agent_commands[] = {
     {"show groups", "", "groups of flows that move together", 0, 0,
      agent_groups_command},
     {"metrics", "", "figures in Prometheus' format", 0, 0, metrics},
+    {"rotate-key", "", "a new key for flow IDs and nonces", 0, 0,
+     rotate_key},
     {"show counters", "", "counters", 0, 0, show_counters},
     {"show status", "", "same as status", 0, 0, show_status},
     {"show", "", "same as status", 0, 0, show_status},

@@ -314,6 +314,19 @@ read_paths(struct config_node *root, struct agent_config *config)
     }
 }
 
+static void
+read_limits(struct config_node *root, struct agent_config *config)
+{
+    struct config_node *limits = config_mapping(root, "limits");
+
+    if (limits) {
+        config->max_flows_per_client
+            = config_int(limits, "flows_per_client", 0, 16 << 20, 0);
+        config->max_flows_per_service
+            = config_int(limits, "flows_per_service", 0, 16 << 20, 0);
+    }
+}
+
 static struct agent_config *
 read_all(struct config_node *root)
 {
@@ -335,6 +348,10 @@ read_all(struct config_node *root)
     config->prefer_ipv6 = config_bool(root, "prefer_ipv6", false);
     config->max_flows
         = config_int(root, "max_flows", 1024, 16 << 20, DEFAULT_MAX_FLOWS);
+    read_limits(root, config);
+    config->key_rotation_ms = config_duration_ms(
+        root, "key_rotation", 0, 30 * 24 * 3600 * INT64_C(1000),
+        3600 * 1000);
     config->keep_on_stop = config_bool(root, "keep_on_stop", false);
     config->stop_timeout_ms
         = config_duration_ms(root, "stop_timeout", 0, 60 * 1000, 3000);

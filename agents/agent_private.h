@@ -71,6 +71,9 @@ struct agent {
     struct ovs_list walks;   /* Commands that look at flows; agent_flows.c. */
 
     uv_timer_t session_timer, probe_timer, apply_timer, save_timer;
+    uv_timer_t upkeep_timer;
+    int64_t key_rotated_ms;
+    uint64_t keys_rotated;
     uv_timer_t waiter_timer, stop_timer, drain_timer;
     bool stopping;
     bool draining;       /* Unregistered; open connections may end. */
@@ -156,6 +159,12 @@ void agent_top_command(struct control_call *, int argc,
 void agent_peer_command(struct control_call *, int argc,
                         const char *const argv[], void *agent);
 void agent_walks_fail_all(struct agent *);
+
+/* agent_upkeep.c: what is to be done now and then. */
+void agent_upkeep_start(struct agent *);
+/* The configuration changed. */
+void agent_upkeep_reload(struct agent *);
+int agent_rotate_key(struct agent *);
 
 /* agent_show.c. */
 void agent_show_services(struct agent *, bool json, struct ds *);

@@ -395,6 +395,7 @@ agent_counters_to_json(struct agent *agent)
     put_int(json, "sal_packets",
             agent->probe_socket ? probe_socket_received(agent->probe_socket)
                                 : 0);
+    put_int(json, "keys_rotated", agent->keys_rotated);
     put_int(json, "controller_sessions",
             controller_session_welcomes(agent->session));
     if (agent_migrator(agent)) {

@@ -14,6 +14,7 @@ AGENT_SRCS := \
     agents/agent_migration_commands.c \
     agents/agent_show.c \
     agents/agent_state.c \
+    agents/agent_upkeep.c \
     agents/agent_uplinks.c \
     agents/controller_session.c \
     agents/desired.c \

@@ -202,6 +202,40 @@ netns_cookie(void)
 }
 
 static int
+new_key(struct sal_settings *settings)
+{
+    return getrandom(settings->hash_key, sizeof settings->hash_key, 0)
+                   == sizeof settings->hash_key ? 0 : -EIO;
+}
+
+/* A program that reads the key while it is written gets halves of two: as
+ * unpredictable as either. */
+int
+datapath_rotate_key(struct datapath *dp)
+{
+    struct sal_settings settings;
+    int error = datapath_get_settings(dp, &settings);
+    if (!error) {
+        error = new_key(&settings);
+    }
+    return error ? error : datapath_put_settings(dp, &settings);
+}
+
+int
+datapath_set_limits(struct datapath *dp, uint32_t per_client,
+                    uint32_t per_service)
+{
+    struct sal_settings settings;
+    int error = datapath_get_settings(dp, &settings);
+    if (error) {
+        return error;
+    }
+    settings.max_flows_per_client = per_client;
+    settings.max_flows_per_service = per_service;
+    return datapath_put_settings(dp, &settings);
+}
+
+static int
 init_settings(struct datapath *dp)
 {
     struct sal_settings settings;
@@ -214,12 +248,10 @@ init_settings(struct datapath *dp)
     if (!settings.sal_port) {
         settings.sal_port = htons(SAL_UDP_PORT);
     }
-    if (!settings.hash_key[0] && !settings.hash_key[1]
-        && getrandom(settings.hash_key, sizeof settings.hash_key, 0)
-               != sizeof settings.hash_key) {
-        return -EIO;
+    if (!settings.hash_key[0] && !settings.hash_key[1]) {
+        error = new_key(&settings);
     }
-    return datapath_put_settings(dp, &settings);
+    return error ? error : datapath_put_settings(dp, &settings);
 }
 
 /* Explains why the kernel did not load the programs. */
@@ -272,6 +304,7 @@ datapath_load(const char *pin_path, uint32_t max_flows,
     if (max_flows) {
         bpf_map__set_max_entries(dp->skeleton->maps.sal_flows, max_flows);
         bpf_map__set_max_entries(dp->skeleton->maps.sal_tuples, max_flows);
+        bpf_map__set_max_entries(dp->skeleton->maps.sal_limits, max_flows);
     }
     if (pin_path) {
         reuse_maps(dp);

@@ -59,8 +59,14 @@ int datapath_installed(struct datapath *, struct host_tables *ret_tables);
 int datapath_apply(struct datapath *, const struct host_tables_diff *,
                    char **ret_error);
 
-/* Flows that are bound: connections that are open. */
+/* Flows in the table of bound ones: connections that are open. */
 uint64_t datapath_n_flows(const struct datapath *);
+
+/* A new key for flow IDs and nonces. */
+int datapath_rotate_key(struct datapath *);
+/* Of bound flows that we serve; 0: any number. */
+int datapath_set_limits(struct datapath *, uint32_t per_client,
+                        uint32_t per_service);
 
 /* State dumps for salctl. */
 void datapath_format_status(struct datapath *, bool json, struct ds *);

@@ -38,8 +38,9 @@ flow_cursor_open(const struct datapath *dp)
 {
     struct flow_cursor *cursor = xzalloc(sizeof *cursor);
 
-    cursor->maps[0] = bpf_map__fd(dp->skeleton->maps.sal_half_flows);
-    cursor->maps[1] = bpf_map__fd(dp->skeleton->maps.sal_flows);
+    /* The last comes first. */
+    cursor->maps[0] = bpf_map__fd(dp->skeleton->maps.sal_flows);
+    cursor->maps[1] = bpf_map__fd(dp->skeleton->maps.sal_half_flows);
     cursor->n_maps = ARRAY_SIZE(cursor->maps);
     set_size(cursor, CURSOR_BATCH);
     return cursor;
@@ -95,7 +96,7 @@ flow_cursor_next(struct flow_cursor *cursor, const struct sal_flow **flows)
 bool
 flow_cursor_in_bound(const struct flow_cursor *cursor)
 {
-    return cursor->read_from == 1;
+    return cursor->read_from == 0;
 }
 
 int

@@ -47,21 +47,27 @@ put_addr(struct json *object, const char *name, const struct sal_addr *addr)
 
 /* Counters. */
 
-static void
-read_counters(struct datapath *dp, uint64_t totals[SAL_N_COUNTERS])
+static uint64_t
+read_counter(const struct datapath *dp, uint32_t counter)
 {
-    int fd = bpf_map__fd(dp->skeleton->maps.sal_counters);
     int n_cpus = libbpf_num_possible_cpus();
-    uint64_t *values = xcalloc(MAX(n_cpus, 1), sizeof *values);
-    for (uint32_t i = 0; i < SAL_N_COUNTERS; i++) {
-        totals[i] = 0;
-        if (!bpf_map_lookup_elem(fd, &i, values)) {
-            for (int cpu = 0; cpu < n_cpus; cpu++) {
-                totals[i] += values[cpu];
-            }
+    uint64_t *values = xcalloc(MAX(n_cpus, 1), sizeof *values), total = 0;
+    if (!bpf_map_lookup_elem(bpf_map__fd(dp->skeleton->maps.sal_counters),
+                             &counter, values)) {
+        for (int cpu = 0; cpu < n_cpus; cpu++) {
+            total += values[cpu];
         }
     }
     free(values);
+    return total;
+}
+
+static void
+read_counters(struct datapath *dp, uint64_t totals[SAL_N_COUNTERS])
+{
+    for (uint32_t i = 0; i < SAL_N_COUNTERS; i++) {
+        totals[i] = read_counter(dp, i);
+    }
 }
 
 void
@@ -120,27 +126,30 @@ datapath_format_flows(struct datapath *dp, bool as_json, struct ds *out)
     }
 }
 
-/* How many flows there are, by table. */
-static void
-count_flows(const struct datapath *dp, uint64_t *ret_bound, uint64_t *ret_half)
-{
-    struct flow_cursor *cursor = flow_cursor_open(dp);
-    const struct sal_flow *flows;
-    size_t n;
-
-    *ret_bound = *ret_half = 0;
-    while ((n = flow_cursor_next(cursor, &flows))) {
-        *(flow_cursor_in_bound(cursor) ? ret_bound : ret_half) += n;
-    }
-    flow_cursor_close(cursor);
-}
-
+/* Counting them takes the longer the more there are. */
 uint64_t
 datapath_n_flows(const struct datapath *dp)
 {
-    uint64_t bound, half;
-    count_flows(dp, &bound, &half);
-    return bound;
+    uint64_t removed = read_counter(dp, SAL_COUNT_FLOW_REMOVED);
+    uint64_t entered = read_counter(dp, SAL_COUNT_FLOW_ENTERED);
+    return entered > removed ? entered - removed : 0;
+}
+
+/* That table is small. */
+static uint64_t
+n_half_flows(const struct datapath *dp)
+{
+    struct flow_cursor *cursor = flow_cursor_open(dp);
+    const struct sal_flow *flows;
+    uint64_t total = 0;
+    size_t n;
+
+    while ((n = flow_cursor_next(cursor, &flows))
+           && !flow_cursor_in_bound(cursor)) {
+        total += n;
+    }
+    flow_cursor_close(cursor);
+    return total;
 }
 
 /* Status. */
@@ -202,11 +211,11 @@ status_to_json(struct datapath *dp)
     json_object_put(status, "uplinks", uplinks_to_json(dp));
 
     const struct bpf_map *flows = dp->skeleton->maps.sal_flows;
-    uint64_t bound, half;
-    count_flows(dp, &bound, &half);
-    put_u64(status, "flows", bound);
+    put_u64(status, "flows", datapath_n_flows(dp));
     put_u64(status, "max_flows", bpf_map__max_entries(flows));
-    put_u64(status, "half_flows", half);
+    put_u64(status, "half_flows", n_half_flows(dp));
+    put_u64(status, "max_flows_per_client", settings.max_flows_per_client);
+    put_u64(status, "max_flows_per_service", settings.max_flows_per_service);
     return status;
 }
 

@@ -214,21 +214,30 @@ static void
 read_addresses(struct datapath *dp, struct host_tables *t)
 {
     int fd = bpf_map__fd(dp->skeleton->maps.sal_addresses);
+    struct service_address *addresses = NULL;
+    size_t n = 0, allocated = 0;
     struct sal_addr key, next;
     MAP_FOR_EACH (fd, &key, &next, WALK_LIMIT) {
         struct sal_service_value value;
         if (!bpf_map_lookup_elem(fd, &key, &value)) {
             struct service_address a = {.address = addr_to_in6(&key)};
             memcpy(a.id.bytes, value.service_id, sizeof a.id.bytes);
-            host_tables_put_address(t, &a);
+            if (n == allocated) {
+                addresses = x2nrealloc(addresses, &allocated, sizeof a);
+            }
+            addresses[n++] = a;
         }
     }
+    host_tables_put_addresses(t, addresses, n);
+    free(addresses);
 }
 
 static void
 read_rules(struct datapath *dp, struct host_tables *t)
 {
     int fd = bpf_map__fd(dp->skeleton->maps.sal_rules);
+    struct service_rule *rules = NULL;
+    size_t n = 0, allocated = 0;
     struct sal_rule_key key, next;
     MAP_FOR_EACH (fd, &key, &next, WALK_LIMIT) {
         struct sal_rule value;
@@ -239,9 +248,14 @@ read_rules(struct datapath *dp, struct host_tables *t)
             memcpy(r.prefix.id.bytes, key.service_id,
                    sizeof r.prefix.id.bytes);
             service_prefix_normalize(&r.prefix);
-            host_tables_put_rule(t, &r);
+            if (n == allocated) {
+                rules = x2nrealloc(rules, &allocated, sizeof r);
+            }
+            rules[n++] = r;
         }
     }
+    host_tables_put_rules(t, rules, n);
+    free(rules);
 }
 
 static void

@@ -2,6 +2,7 @@
 /* Pure: no I/O, no clock.  Sorted arrays; see host_tables.h. */
 #include "agents/host_tables.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include "util.h"
 
@@ -193,6 +194,33 @@ host_tables_put_rule(struct host_tables *tables,
                      const struct service_rule *rule)
 {
     put(tables, 1, rule);
+}
+
+static void
+put_all(struct host_tables *tables, int which, void *elements, size_t n)
+{
+    struct table table[N_TABLES];
+    tables_of(tables, table);
+    if (n) {
+        qsort(elements, n, table[which].size, table[which].compare);
+    }
+    for (size_t i = 0; i < n; i++) {
+        table_put(&table[which], (char *) elements + i * table[which].size);
+    }
+}
+
+void
+host_tables_put_addresses(struct host_tables *tables,
+                          struct service_address addresses[], size_t n)
+{
+    put_all(tables, 0, addresses, n);
+}
+
+void
+host_tables_put_rules(struct host_tables *tables, struct service_rule rules[],
+                      size_t n)
+{
+    put_all(tables, 1, rules, n);
 }
 
 void

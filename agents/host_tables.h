@@ -76,6 +76,12 @@ void host_tables_put_address(struct host_tables *,
                              const struct service_address *);
 void host_tables_put_rule(struct host_tables *, const struct service_rule *);
 void host_tables_put_target(struct host_tables *, const struct local_target *);
+/* Many at once: 'n' calls one by one would move the table's end 'n' times.
+ * Sorts the array. */
+void host_tables_put_addresses(struct host_tables *,
+                               struct service_address[], size_t n);
+void host_tables_put_rules(struct host_tables *, struct service_rule[],
+                           size_t n);
 /* Removes by key; false if there was none. */
 bool host_tables_remove_address(struct host_tables *,
                                 const struct in6_addr *);

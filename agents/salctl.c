@@ -97,6 +97,9 @@ static const struct command commands[] = {
     {"show groups", "",
      "peers and groups of flows that move together, state of migration\n"},
     {"metrics", "", "figures in Prometheus' text format\n"},
+    {"rotate-key", "",
+     "a new key for flow IDs and nonces\n\n"
+     "It is also replaced every key_rotation.  Flows do not notice.\n"},
     {"show counters", "", "counters of data plane and name server\n"},
     {"show status", "", "the same as status; also plain \"show\"\n"},
     {"show leases", "",

@@ -370,6 +370,10 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     } else if (!is_free) {
         return refuse(skb, scratch, control, SAL_COUNT_IN_TUPLE_TAKEN);
     } else {
+        int limit = limit_reached(settings, flow);
+        if (limit >= 0) {
+            return refuse(skb, scratch, control, limit);
+        }
         flow_prepare_rewrite(flow);
         if (half_flow_insert(settings, scratch)) {
             found = half_flow_by_id(flow->id);

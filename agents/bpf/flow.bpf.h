@@ -4,7 +4,7 @@
 #define SALIENT_FLOW_BPF_H 1
 
 #include "agents/bpf/hash.bpf.h"
-#include "agents/bpf/packet.bpf.h"
+#include "agents/bpf/limit.bpf.h"
 
 /* An entry may be deleted and its memory used for another flow while we look
  * at it, hence the second look at the key. */
@@ -150,16 +150,29 @@ half_flow_delete(struct sal_flow *flow)
 }
 
 /* Forgets a bound flow. */
-static __always_inline void
+static __noinline int
 flow_delete(struct sal_flow *flow)
 {
+    struct limit_who who;
+    if (!flow) {
+        return 0;
+    }
     __u32 id = flow->id;
+    int counted = flow->marks & SAL_FLOW_MARK_COUNTED;
+    limit_who(&who, flow);
     flow_notify(flow, SAL_FLOW_EVENT_CLOSED);
     __u32 *owner = bpf_map_lookup_elem(&sal_tuples, &flow->local);
     if (owner && *owner == id) {
         bpf_map_delete_elem(&sal_tuples, &flow->local);
     }
-    bpf_map_delete_elem(&sal_flows, &id);
+    /* Only once: two CPUs may be at it. */
+    if (!bpf_map_delete_elem(&sal_flows, &id)) {
+        if (counted) {
+            limit_change_both(&who, 0);
+        }
+        count_exactly(SAL_COUNT_FLOW_REMOVED);
+    }
+    return 0;
 }
 
 /* Moves half-open 'flow' to the table of bound flows, in place of an older
@@ -178,20 +191,24 @@ flow_bind(struct sal_flow *flow)
 
     __u32 id = flow->id;
     flow->state = SAL_FLOW_BOUND;
+    limit_add(flow);
     if (bpf_map_update_elem(&sal_flows, &id, flow, BPF_NOEXIST)) {
         flow->state = SAL_FLOW_HALF_OPEN;
+        limit_undo(flow);
         count(SAL_COUNT_FLOW_TABLE_FULL);
         return 0;
     }
     if (bpf_map_update_elem(&sal_tuples, &flow->local, &id, BPF_ANY)) {
         bpf_map_delete_elem(&sal_flows, &id);
         flow->state = SAL_FLOW_HALF_OPEN;
+        limit_undo(flow);
         count(SAL_COUNT_FLOW_TABLE_FULL);
         return 0;
     }
     flow_notify(flow, SAL_FLOW_EVENT_BOUND);
     half_flow_delete(flow);
     count(SAL_COUNT_FLOW_BOUND);
+    count_exactly(SAL_COUNT_FLOW_ENTERED);
     return 1;
 }
 

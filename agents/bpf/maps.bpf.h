@@ -86,6 +86,14 @@ struct {
 } sal_half_tuples SEC(".maps");
 
 struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 131072);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sal_limit_key);
+    __type(value, __u32);
+} sal_limits SEC(".maps");
+
+struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
     __uint(max_entries, SAL_N_COUNTERS);
     __type(key, __u32);
@@ -148,6 +156,18 @@ static __always_inline void
 count(enum sal_counter counter)
 {
     count_many(counter, 1);
+}
+
+/* As count(), but exact: what runs in a process may be interrupted by what
+ * runs for a packet. */
+static __always_inline void
+count_exactly(enum sal_counter counter)
+{
+    __u32 key = counter;
+    __u64 *value = bpf_map_lookup_elem(&sal_counters, &key);
+    if (value) {
+        __sync_fetch_and_add(value, 1);
+    }
 }
 
 static __always_inline struct sal_settings *

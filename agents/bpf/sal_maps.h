@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 8
+#define SAL_MAPS_LAYOUT 9
 
 struct sal_addr {
     sal_u32 w[4];
@@ -42,7 +42,8 @@ enum sal_flow_state {
 #define SAL_FLOW_LOCAL 0x40   /* Both ends are here, see egress.bpf.h. */
 #define SAL_FLOW_INNER6 0x80  /* Inner packets are IPv6: so are the tuples. */
 
-#define SAL_FLOW_MARK_HELD 0x01 /* The daemon holds datagrams of it. */
+#define SAL_FLOW_MARK_HELD 0x01    /* The daemon holds datagrams of it. */
+#define SAL_FLOW_MARK_COUNTED 0x02 /* Counts in sal_limits. */
 
 /* Bound TCP flows live in sal_flows (by flow ID) and sal_tuples (local tuple
  * to flow ID).  Half-open and closing ones, and all of UDP, which has no close
@@ -165,6 +166,8 @@ struct sal_settings {
     sal_u64 hash_key[2]; /* SipHash, for flow IDs and nonces. */
     sal_u64 netns_cookie;
     sal_u32 uplink_ifindex_v6; /* Where new flows over IPv6 leave. */
+    sal_u32 max_flows_per_client; /* Of bound flows that we serve; 0: no */
+    sal_u32 max_flows_per_service; /* limit. */
     sal_u32 pad2;
 };
 #define SAL_SETTINGS_SOCKOPS 0x01   /* Closes are reported by sockops. */
@@ -180,6 +183,17 @@ struct sal_uplink {
     struct sal_addr locator_v4, locator_v6; /* All zero: none. */
 };
 #define SAL_UPLINK_NAT 0x01 /* A NAT is in between. */
+
+/* sal_limits: bound flows that we serve, by client (its inner address, then
+ * zeros) and by service ID -> their number.  Kept while there is a limit. */
+enum sal_limit_kind {
+    SAL_LIMIT_CLIENT = 1,
+    SAL_LIMIT_SERVICE = 2,
+};
+struct sal_limit_key {
+    sal_u8 who[SAL_SERVICE_ID_LEN];
+    sal_u32 kind; /* enum sal_limit_kind. */
+};
 
 /* sal_locators: our own outer addresses -> the interface they are on. */
 
@@ -259,6 +273,8 @@ struct sal_target {
     X(FLOW_ID_EXHAUSTED, "flow_id_exhausted", "no free flow ID found")        \
     X(FLOW_TABLE_FULL, "flow_table_full", "the flow table is full")           \
     X(FLOW_BOUND, "flow_bound", "flows bound")                                \
+    X(FLOW_ENTERED, "flow_entered", "flows put into the table of bound ones") \
+    X(FLOW_REMOVED, "flow_removed", "flows taken from that table")            \
     X(FLOW_CLOSED, "flow_closed", "flows closed")                             \
     X(FLOW_REUSED, "flow_reused", "flows forgotten, their tuple was reused")  \
     X(FLOW_MOVED, "flow_moved", "flows given another path")                   \
@@ -304,6 +320,8 @@ struct sal_target {
     X(IN_TARGET_FAMILY, "in_target_family",                                   \
       "target has no address of the SYN's IP version")                        \
     X(IN_NO_IDENTITY, "in_no_identity", "SYN before we have an identity")     \
+    X(IN_CLIENT_LIMIT, "in_client_limit", "the client has too many flows")    \
+    X(IN_SERVICE_LIMIT, "in_service_limit", "the service has too many flows") \
     X(IN_TUPLE_TAKEN, "in_tuple_taken", "no free tuple to map the SYN to")    \
     X(IN_FAILED, "in_failed", "the kernel refused to decapsulate")
 
@@ -320,8 +338,9 @@ _Static_assert(sizeof(struct sal_flow) == 320, "sal_flow");
 _Static_assert(sizeof(struct sal_flow_event) == 32, "sal_flow_event");
 _Static_assert(sizeof(struct sal_held) == 48, "sal_held");
 _Static_assert(sizeof(struct sal_move) == 80 + 4 * SAL_MOVE_MAX, "sal_move");
-_Static_assert(sizeof(struct sal_settings) == 168, "sal_settings");
+_Static_assert(sizeof(struct sal_settings) == 176, "sal_settings");
 _Static_assert(sizeof(struct sal_uplink) == 40, "sal_uplink");
+_Static_assert(sizeof(struct sal_limit_key) == 36, "sal_limit_key");
 _Static_assert(sizeof(struct sal_service_value) == 32, "sal_service_value");
 _Static_assert(sizeof(struct sal_rule_key) == 36, "sal_rule_key");
 _Static_assert(sizeof(struct sal_rule) == 16, "sal_rule");

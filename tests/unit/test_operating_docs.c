@@ -77,7 +77,7 @@ check_keys(const char *text, const char *section)
         }
         /* Keys of other tables are explained in the row of the table. */
         if (!is_key || !strcmp(word, "tls") || !strcmp(word, "dns")
-            || !strcmp(word, "services")) {
+            || !strcmp(word, "services") || !strcmp(word, "limits")) {
             continue;
         }
         char *key = xasprintf("%s%s", *section == '-' ? "" : section, word);
@@ -85,7 +85,7 @@ check_keys(const char *text, const char *section)
         free(key);
         n++;
     }
-    CU_ASSERT_TRUE(n >= 4);
+    CU_ASSERT_TRUE(n >= 2);
     free(error);
 }
 
@@ -94,6 +94,7 @@ test_keys_are_documented(void)
 {
     check_keys(MINIMAL "no_such_key: 1\n", "");
     check_keys(MINIMAL "dns: {no_such_key: 1}\n", "dns.");
+    check_keys(MINIMAL "limits: {no_such_key: 1}\n", "limits.");
     check_keys(MINIMAL "services: [{name: a, port: 1, no_such_key: 1}]\n",
                "-");
 }
@@ -114,11 +115,11 @@ test_documented_keys_exist(void)
         char *dot = strchr(key, '.');
         /* A value of the wrong kind: whatever the complaint, it must not be
          * that the key is unknown. */
-        char *text = xasprintf(
-            service ? "%sservices: [{%s: {x: {}}}]\n"
-            : dot   ? "%sdns: {%s: {x: {}}}\n"
-                    : "%s%s: {x: {}}\n",
-            service || dot ? MINIMAL : "", dot ? dot + 1 : key);
+        char *text
+            = (service ? xasprintf(MINIMAL "services: [{%s: {x: {}}}]\n", key)
+               : dot   ? xasprintf(MINIMAL "%.*s: {%s: {x: {}}}\n",
+                                   (int) (dot - key), key, dot + 1)
+                       : xasprintf("%s: {x: {}}\n", key));
         char *error = complaint(text);
         if (strstr(error, "unknown key")) {
             fprintf(stderr, "%s: %s\n", key, error);
