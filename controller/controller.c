@@ -142,8 +142,15 @@ create_core(struct controller *c)
                                       config->agents.service_len);
     c->registry = registry_create(c->identities, c->services);
     c->topology = topology_create();
-    c->plan = plan_create(&config->rules, &config->routes, c->registry,
-                          c->topology);
+    for (size_t i = 0; i < config->n_costs; i++) {
+        topology_link_set_cost(c->topology, &config->costs[i].from,
+                               config->costs[i].cost);
+    }
+    if (config->classes.latency) {
+        topology_watch_latency(c->topology);
+    }
+    c->plan = plan_create(&config->rules, &config->routes, &config->classes,
+                          c->registry, c->topology);
     randombytes_buf(discovery.link_key, sizeof discovery.link_key);
     c->discovery = discovery_create(&discovery, &controller_discovery_ops, c,
                                     c->topology);

@@ -134,36 +134,21 @@ controller_ask_for_probes(struct controller *c)
 
 /* Requests that wait for the switches. */
 
-static bool
-is_routed(const struct controller *c, const struct registry_key *key)
-{
-    const struct service_routes *routes
-        = routes_of(plan_routes(c->plan), &key->prefix);
-
-    for (size_t i = 0; routes && i < routes->n_routes; i++) {
-        const struct route *route = routes->routes[i];
-
-        for (size_t j = 0;
-             route->protocol == key->protocol && j < route->n_targets; j++) {
-            if (endpoint_id_equal(&route->targets[j].endpoint,
-                                  &key->endpoint)) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-/* A registration is in the plan once the network knows where the endpoint is;
- * one with weight 0, and its removal, at once. */
+/* A registration is in the plan once the network knows where the endpoint is
+ * (which does not mean that its policy uses it); one with weight 0, and its
+ * removal, at once. */
 static bool
 is_planned(const struct controller *c, const struct agent_wait *wait)
 {
     const struct registry_instance *instance
         = registry_instance(c->registry, &wait->key);
 
+    if (!c->hold.over || registry_has_changes(c->registry)
+        || topology_has_changes(c->topology)) {
+        return false;
+    }
     return wait->unregister || !instance || !instance->offer.weight
-           || is_routed(c, &wait->key);
+           || topology_attachment_of(c->topology, &wait->key.endpoint);
 }
 
 static void

@@ -2,6 +2,7 @@
 #include "controller/controller_config.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include "controller/addresses.h"
 #include "ofp-ext/service_id.h"
@@ -96,6 +97,7 @@ controller_config_destroy(struct controller_config *config)
             free(config->services[i].name);
         }
         free(config->services);
+        free(config->costs);
         free(config->control);
         free(config);
     }
@@ -377,6 +379,147 @@ read_limits(struct config_node *node, struct controller_config *config)
                                    config->reset_pps);
 }
 
+/* Path classes and links. */
+
+static bool
+read_dpid(struct config_node *node, const char *key, const char *text,
+          uint64_t *ret_dpid)
+{
+    size_t len = strspn(text, "0123456789abcdef");
+
+    if (!len || len > 16 || text[len]) {
+        char *what = xasprintf("'%s' is no datapath ID", text);
+        config_error_key(node, key, what, "write 16 hexadecimal digits, as "
+                         "'show switches' does: \"0000000000000001\"");
+        free(what);
+        return false;
+    }
+    *ret_dpid = strtoull(text, NULL, 16);
+    return true;
+}
+
+static void
+read_end(struct config_node *node, struct topology_end *ret_end)
+{
+    read_dpid(node, "switch", config_string_required(node, "switch"),
+              &ret_end->dpid);
+    ret_end->port = config_int(node, "port", 1, UINT16_MAX, 0);
+    if (!ret_end->port) {
+        config_error_key(node, "port", "is missing",
+                         "write the OpenFlow number of the port");
+    }
+}
+
+static void
+read_costs(struct config_node *root, struct controller_config *config)
+{
+    struct config_node *list = config_sequence(root, "links");
+    size_t n = list ? config_sequence_length(list) : 0;
+
+    config->costs = xcalloc(n ? n : 1, sizeof *config->costs);
+    for (size_t i = 0; i < n; i++) {
+        struct config_node *node = config_sequence_mapping(list, i);
+        struct config_cost *cost = &config->costs[config->n_costs++];
+        read_end(node, &cost->from);
+        cost->cost = config_int(node, "cost", 1, UINT16_MAX, 1);
+    }
+}
+
+static void
+read_avoid(struct config_node *node, struct path_class *class)
+{
+    struct config_node *switches = config_sequence(node, "switches");
+    struct config_node *links = config_sequence(node, "links");
+
+    class->n_switches = switches ? config_sequence_length(switches) : 0;
+    class->n_links = links ? config_sequence_length(links) : 0;
+    if (class->n_switches > PATH_CLASS_AVOID_MAX
+        || class->n_links > PATH_CLASS_AVOID_MAX) {
+        config_error(node, "avoids too much",
+                     "name at most 32 switches and 32 links");
+        class->n_switches = class->n_links = 0;
+    } else if (!class->n_switches && !class->n_links) {
+        config_error(node, "avoids nothing", "give it switches or links");
+    }
+    for (size_t i = 0; i < class->n_switches; i++) {
+        read_dpid(node, "switches", config_sequence_string(switches, i),
+                  &class->switches[i]);
+    }
+    for (size_t i = 0; i < class->n_links; i++) {
+        read_end(config_sequence_mapping(links, i), &class->links[i]);
+    }
+}
+
+static void
+read_class(struct config_node *node, struct path_classes *classes)
+{
+    const char *name = config_string_required(node, "name");
+    const char *kind = config_string_required(node, "kind");
+    int number = config_int(node, "number", 1, PATH_CLASSES_MAX, 1);
+    struct path_class *class = &classes->classes[number];
+
+    if (class->kind != PATH_CLASS_NONE) {
+        config_error_key(node, "number", "another class has this number",
+                         "use another of 1 to 15");
+        return;
+    }
+    if (strlen(name) > PATH_CLASS_NAME_MAX) {
+        config_error_key(node, "name", "is too long",
+                         "use at most 63 characters");
+        return;
+    }
+    ovs_strlcpy(class->name, name, sizeof class->name);
+    if (!strcmp(kind, "lowest-latency")) {
+        class->kind = PATH_CLASS_LOWEST_LATENCY;
+        classes->latency = true;
+    } else if (!strcmp(kind, "avoid")) {
+        class->kind = PATH_CLASS_AVOID;
+        read_avoid(node, class);
+    } else if (!strcmp(kind, "waypoint")) {
+        class->kind = PATH_CLASS_WAYPOINT;
+        read_dpid(node, "waypoint", config_string_required(node, "waypoint"),
+                  &class->waypoint);
+    } else {
+        char *what = xasprintf("there is no kind '%s'", kind);
+        config_error_key(node, "kind", what,
+                         "write lowest-latency, avoid or waypoint");
+        free(what);
+    }
+    classes->n++;
+}
+
+static void
+read_classes(struct config_node *root, struct controller_config *config)
+{
+    struct config_node *list = config_sequence(root, "path_classes");
+    size_t n = list ? config_sequence_length(list) : 0;
+
+    for (size_t i = 0; i < n; i++) {
+        read_class(config_sequence_mapping(list, i), &config->classes);
+    }
+}
+
+/* The number of the class that 'node' names, 0 if none. */
+static uint8_t
+read_class_name(struct config_node *node, const struct path_classes *classes)
+{
+    const char *name = config_string(node, "path_class", NULL);
+
+    for (int i = 1; name && i <= PATH_CLASSES_MAX; i++) {
+        if (classes->classes[i].kind != PATH_CLASS_NONE
+            && !strcmp(classes->classes[i].name, name)) {
+            return i;
+        }
+    }
+    if (name) {
+        char *what = xasprintf("there is no path class '%s'", name);
+        config_error_key(node, "path_class", what,
+                         "name one of path_classes");
+        free(what);
+    }
+    return 0;
+}
+
 static enum route_policy
 read_policy_name(struct config_node *node, enum route_policy def)
 {
@@ -395,6 +538,7 @@ static void
 read_policy(struct config_node *root, struct controller_config *config)
 {
     config->routes.policy = read_policy_name(root, config->routes.policy);
+    config->classes.latency |= config->routes.policy == ROUTE_NEAREST_LATENCY;
     config->routes.tolerance_permille
         = config_int(root, "weight_tolerance_permille", 0, 1000,
                      config->routes.tolerance_permille);
@@ -421,6 +565,10 @@ read_service(struct config_node *list, size_t i,
             service.definition.policy = read_policy_name(node, ROUTE_DEFAULT);
             service.definition.datagram = config_bool(node, "datagram",
                                                       false);
+            service.definition.path_class
+                = read_class_name(node, &config->classes);
+            config->classes.latency |= service.definition.policy
+                                       == ROUTE_NEAREST_LATENCY;
         }
         service.name = xstrdup(name);
         config->services[config->n_services++] = service;
@@ -481,6 +629,8 @@ read_file(struct config_file *file, struct controller_config **ret_config,
     read_timers(root, config);
     read_metrics(root, config);
     read_policy(root, config);
+    read_costs(root, config);
+    read_classes(root, config);
     read_services(root, config);
 
     const char *error = config_file_finish(file);

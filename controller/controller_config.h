@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "controller/agent_session.h"
+#include "controller/path_class.h"
 #include "controller/routes.h"
 #include "controller/rules.h"
 #include "controller/switch_session.h"
@@ -42,6 +43,12 @@ struct controller_config {
     uint16_t metrics_port;       /* 0: no metrics. */
     struct rules_config rules;
     struct routes_config routes;
+    struct path_classes classes;
+    struct config_cost {
+        struct topology_end from;
+        uint32_t cost;
+    } *costs;                    /* Of links. */
+    size_t n_costs;
     struct config_service {
         char *name;
         struct service_definition definition;

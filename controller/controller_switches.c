@@ -327,7 +327,14 @@ resolves_soon(const struct topology_end *at,
     return is_served(c, &id, header->control.base.proto);
 }
 
+static long long
+now_us(void *c_)
+{
+    return controller_now_us();
+}
+
 const struct discovery_ops controller_discovery_ops = {
+    .now_us = now_us,
     .send = send_frame,
     .session_key = session_key,
     .attached = host_attached,

@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include "controller/latency.h"
+#include "flow.h"
 #include "hash.h"
+#include "openflow/openflow.h"
 #include "openvswitch/vlog.h"
 #include "util.h"
 
@@ -21,6 +24,16 @@ struct probed_port {
     long long due;
     uint32_t delay;
     bool up;
+    struct latency latency;     /* Of what arrives here, from */
+    struct topology_end sender; /* there. */
+};
+
+/* The way to a switch and back. */
+struct probed_switch {
+    struct hmap_node node; /* By datapath ID. */
+    uint64_t dpid;
+    struct latency round_trip;
+    long long due;
 };
 
 struct discovery {
@@ -29,6 +42,7 @@ struct discovery {
     void *aux;
     struct topology *topology;
     struct hmap ports;
+    struct hmap switches; /* struct probed_switch. */
     struct discovery_stats stats;
     long long next_due; /* Not later than the earliest 'due'. */
     /* Token bucket of RESETs, in thousandths of a packet. */
@@ -50,6 +64,7 @@ discovery_create(const struct discovery_config *config,
     d->next_due = LLONG_MAX;
     d->tokens = config->reset_pps * 1000ULL;
     hmap_init(&d->ports);
+    hmap_init(&d->switches);
     return d;
 }
 
@@ -73,8 +88,41 @@ discovery_destroy(struct discovery *d)
             free(port);
         }
         hmap_destroy(&d->ports);
+        struct probed_switch *sw;
+        HMAP_FOR_EACH_POP (sw, node, &d->switches) {
+            free(sw);
+        }
+        hmap_destroy(&d->switches);
         free(d);
     }
+}
+
+/* Switches. */
+
+static struct probed_switch *
+find_switch(const struct discovery *d, uint64_t dpid)
+{
+    struct probed_switch *sw;
+
+    HMAP_FOR_EACH_WITH_HASH (sw, node, hash_uint64(dpid), &d->switches) {
+        if (sw->dpid == dpid) {
+            return sw;
+        }
+    }
+    return NULL;
+}
+
+static struct probed_switch *
+get_switch(struct discovery *d, uint64_t dpid)
+{
+    struct probed_switch *sw = find_switch(d, dpid);
+
+    if (!sw) {
+        sw = xzalloc(sizeof *sw);
+        sw->dpid = dpid;
+        hmap_insert(&d->switches, &sw->node, hash_uint64(dpid));
+    }
+    return sw;
 }
 
 /* Ports. */
@@ -151,6 +199,11 @@ discovery_switch_gone(struct discovery *d, uint64_t dpid)
             remove_port(d, port);
         }
     }
+    struct probed_switch *sw = find_switch(d, dpid);
+    if (sw) {
+        hmap_remove(&d->switches, &sw->node);
+        free(sw);
+    }
 }
 
 /* Both ends have heard each other.  To have heard is not enough: our own probe
@@ -182,17 +235,46 @@ discovery_switch_ready(struct discovery *d, uint64_t dpid, long long now)
 
 /* Sending link probes. */
 
+static long long
+clock_us(const struct discovery *d, long long now)
+{
+    return d->ops->now_us ? d->ops->now_us(d->aux) : now * 1000;
+}
+
+/* To the switch and straight back: what of a link probe's time is not the
+ * link's. */
+static void
+probe_switch(struct discovery *d, uint64_t dpid, long long now)
+{
+    static const struct eth_addr nobody;
+    struct probed_switch *sw = get_switch(d, dpid);
+    struct packet_link_probe probe
+        = {.from = {dpid, ofp_to_u16(OFPP_CONTROLLER)}};
+    uint8_t frame[PACKET_BUFFER_LEN];
+
+    if (!d->ops->now_us || now < sw->due) {
+        return;
+    }
+    sw->due = now + d->config.link_probe_interval_ms;
+    probe.stamp = clock_us(d, now);
+    size_t len = packet_build_link_probe(d->config.link_key, &probe, &nobody,
+                                         frame);
+    d->ops->send(dpid, 0, probe.from.port, frame, len, d->aux);
+}
+
 static void
 send_probe(struct discovery *d, struct probed_port *port, long long now)
 {
     const struct topology_port *tp
         = topology_port(d->topology, port->end.dpid, port->end.port);
-    struct packet_link_probe probe = {.from = port->end, .stamp = now};
+    struct packet_link_probe probe = {.from = port->end};
     uint8_t frame[PACKET_BUFFER_LEN];
 
     if (!tp) {
         return;
     }
+    probe_switch(d, port->end.dpid, now);
+    probe.stamp = clock_us(d, now);
     size_t len = packet_build_link_probe(d->config.link_key, &probe, &tp->mac,
                                          frame);
     d->ops->send(port->end.dpid, 0, port->end.port, frame, len, d->aux);
@@ -241,13 +323,45 @@ discovery_wakeup(const struct discovery *d)
 /* Receiving. */
 
 static void
+measure(struct discovery *d, const struct topology_end *at,
+        const struct packet_link_probe *probe, long long age_us)
+{
+    const struct probed_switch *near = find_switch(d, at->dpid);
+    const struct probed_switch *far = find_switch(d, probe->from.dpid);
+    struct probed_port *port = find_port(d, at->dpid, at->port);
+
+    if (!d->ops->now_us || !near || !far || !near->round_trip.n
+        || !far->round_trip.n || !port) {
+        return;
+    }
+    if (port->sender.dpid != probe->from.dpid
+        || port->sender.port != probe->from.port) {
+        memset(&port->latency, 0, sizeof port->latency);
+        port->sender = probe->from;
+    }
+    long long rest = ((long long) latency_least(&near->round_trip)
+                      + latency_least(&far->round_trip)) / 2;
+    if (latency_add(&port->latency, MAX(age_us - rest, 0))) {
+        d->stats.latencies_changed++;
+        topology_link_set_latency(d->topology, &probe->from,
+                                  port->latency.value);
+    }
+}
+
+static void
 take_link_probe(struct discovery *d, const struct topology_end *at,
                 const struct packet_link_probe *probe, long long now)
 {
-    long long age = now - (long long) probe->stamp;
+    long long age = clock_us(d, now) - (long long) probe->stamp;
 
-    if (age < 0 || age > d->config.link_timeout_ms) {
+    if (age < 0 || age > d->config.link_timeout_ms * 1000LL) {
         d->stats.link_probes_late++; /* Or recorded and played back. */
+        return;
+    }
+    if (probe->from.port == ofp_to_u16(OFPP_CONTROLLER)) {
+        if (probe->from.dpid == at->dpid) {
+            latency_add(&get_switch(d, at->dpid)->round_trip, age);
+        }
         return;
     }
     if (topology_link_seen(d->topology, &probe->from, at,
@@ -255,6 +369,7 @@ take_link_probe(struct discovery *d, const struct topology_end *at,
         return;
     }
     d->stats.link_probes_seen++;
+    measure(d, at, probe, age);
 
     struct probed_port *port = find_port(d, at->dpid, at->port);
     if (port && port->up && !has_link(d, at)) {

@@ -8,6 +8,12 @@
  * answers at once, so both halves of a link are known one round trip after
  * the first.
  *
+ * A link probe also measures the link's latency: the time from packet-out to
+ * packet-in, less half of what a probe to each of the two switches and straight
+ * back takes.  The least of some measurements counts (the rest is waiting, in
+ * us or in a switch), in coarse steps, and is replaced only after several in a
+ * row that differ clearly: routes follow latency and must not follow noise.
+ *
  * Everything in a packet-in is hostile until its MAC says otherwise.
  *
  * Pure: what is to be sent goes out through 'send', 'now' is passed in.  One
@@ -33,6 +39,9 @@ struct discovery_config {
 };
 
 struct discovery_ops {
+    /* Microseconds, of the same clock as 'now'; NULL: 'now' is as good as it
+     * gets, and latencies are not measured. */
+    long long (*now_us)(void *aux);
     /* Sends a frame out of 'port' of switch 'dpid'; from outside ('in_port'
      * 0) or as an answer to where 'in_port' says. */
     void (*send)(uint64_t dpid, uint32_t in_port, uint32_t port,
@@ -58,6 +67,7 @@ struct discovery_stats {
         host_probes_stale, host_probes_refused;
     uint64_t resets_sent, resets_limited, left_to_retry;
     uint64_t unrecognised;
+    uint64_t latencies_changed;
 };
 
 struct discovery *discovery_create(const struct discovery_config *,

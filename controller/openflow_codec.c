@@ -488,7 +488,9 @@ openflow_packet_out(uint8_t version, uint32_t in_port, uint32_t port,
     struct ofpbuf ofpacts;
 
     ofpbuf_use_stub(&ofpacts, stub, sizeof stub);
-    ofpact_put_OUTPUT(&ofpacts)->port = u16_to_ofp(port);
+    struct ofpact_output *output = ofpact_put_OUTPUT(&ofpacts);
+    output->port = u16_to_ofp(port);
+    output->max_len = UINT16_MAX; /* All of it, should it come back to us. */
     match_init_catchall(&po.flow_metadata);
     match_set_in_port(&po.flow_metadata, u16_to_ofp(in_port));
     po.ofpacts = ofpacts.data;

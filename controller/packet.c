@@ -453,6 +453,20 @@ build_reset_v6(const struct layers *syn, uint8_t *ip, size_t udp_len)
     return IPV6_HEADER_LEN;
 }
 
+/* Over IPv6 a UDP checksum of 0 is for those only who have agreed on it (RFC
+ * 6935), and this one is cheap. */
+static void
+put_checksum_v6(uint8_t *udp, const uint8_t *ip, size_t udp_len)
+{
+    uint32_t sum = IPPROTO_UDP + udp_len;
+    for (int i = 8; i < IPV6_HEADER_LEN; i += 2) {
+        sum += read_be16(ip + i);
+    }
+    uint16_t checksum = packet_checksum(udp, udp_len, sum);
+    checksum = checksum ? checksum : 0xffff;
+    memcpy(udp + 6, &checksum, sizeof checksum);
+}
+
 static void
 build_reset_sal(const struct layers *syn, uint8_t *sal)
 {
@@ -496,14 +510,16 @@ packet_build_reset(const void *syn, size_t syn_len, uint16_t sal_port,
     p += layers.is_v6 ? build_reset_v6(&layers, p, udp_len)
                       : build_reset_v4(&layers, p, udp_len);
 
-    /* From the flow's own source port, so that it takes the flow's way; the
-     * UDP checksum is 0 (RFC 6935). */
+    /* From the flow's own source port, so that it takes the flow's way. */
     memcpy(p, layers.udp, 2);
     p[2] = sal_port >> 8;
     p[3] = sal_port;
     p[4] = udp_len >> 8;
     p[5] = udp_len;
     build_reset_sal(&layers, p + UDP_HEADER_LEN);
+    if (layers.is_v6) {
+        put_checksum_v6(p, buf + ETH_HEADER_LEN, udp_len);
+    }
     *ret_len = p + udp_len - buf;
     return 0;
 }

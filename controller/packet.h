@@ -33,7 +33,7 @@
 
 struct packet_link_probe {
     struct topology_end from; /* Where it was sent out. */
-    uint64_t stamp;           /* The sender's; milliseconds. */
+    uint64_t stamp;           /* The sender's; microseconds. */
 };
 
 /* Returns the length of the frame. */

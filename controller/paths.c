@@ -28,6 +28,12 @@ struct paths {
     uint32_t n;
     uint32_t *distances; /* n * n, row: from. */
     uint32_t *nearest_sal;
+    struct class_paths {
+        enum path_class_kind kind;
+        struct paths *paths;
+        uint32_t waypoint; /* Index, or PATHS_NO_SWITCH. */
+    } classes[PATH_CLASSES_MAX + 1]; /* By number. */
+    struct paths *latency; /* NULL: nobody asks. */
 };
 
 /* The graph. */
@@ -46,9 +52,63 @@ compare_edges(const void *a_, const void *b_)
     return a->port < b->port ? -1 : a->port > b->port;
 }
 
+/* Which graph is wanted.  Both NULL and false: that of link costs. */
+struct graph {
+    const struct path_class *class;
+    bool latency;
+};
+
+/* A link whose latency is not known yet. */
+#define LATENCY_UNKNOWN_US 1000
+
+static uint32_t
+cost_of(const struct graph *graph, const struct topology_port *port)
+{
+    if (!graph->latency) {
+        return port->cost;
+    }
+    return port->latency_us ? port->latency_us : LATENCY_UNKNOWN_US;
+}
+
+static bool
+is_in(const struct path_class *class, uint64_t dpid, uint32_t port)
+{
+    for (size_t i = 0; i < class->n_links; i++) {
+        if (class->links[i].dpid == dpid && class->links[i].port == port) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Does the class have no use for the link? */
+static bool
+is_avoided(const struct graph *graph, const struct topology_switch *sw,
+           const struct topology_port *port)
+{
+    const struct path_class *class = graph->class;
+
+    if (!class) {
+        return false;
+    }
+    if (!sw->has_sal) {
+        return true;
+    }
+    if (class->kind != PATH_CLASS_AVOID) {
+        return false;
+    }
+    for (size_t i = 0; i < class->n_switches; i++) {
+        if (class->switches[i] == sw->dpid) {
+            return true;
+        }
+    }
+    return is_in(class, sw->dpid, port->number)
+           || is_in(class, port->peer_dpid, port->peer_port);
+}
+
 static void
 read_edges(struct paths *paths, const struct topology *topology,
-           struct node *node)
+           const struct graph *graph, struct node *node)
 {
     const struct topology_switch *sw = topology_switch(topology, node->dpid);
     const struct topology_port *port;
@@ -58,9 +118,10 @@ read_edges(struct paths *paths, const struct topology *topology,
         struct topology_end far;
         /* A cable from a switch to itself leads nowhere. */
         if (topology_port_link(topology, sw, port, &far)
-            && far.dpid != node->dpid) {
+            && far.dpid != node->dpid && !is_avoided(graph, sw, port)) {
             node->edges[node->n_edges++] = (struct edge) {
-                port->number, port->cost, paths_index(paths, far.dpid)};
+                port->number, cost_of(graph, port),
+                paths_index(paths, far.dpid)};
         }
     }
     qsort(node->edges, node->n_edges, sizeof *node->edges, compare_edges);
@@ -97,7 +158,8 @@ number_groups(struct paths *paths)
 }
 
 static void
-read_graph(struct paths *paths, const struct topology *topology)
+read_graph(struct paths *paths, const struct topology *topology,
+           const struct graph *graph)
 {
     const struct topology_switch *sw;
 
@@ -112,7 +174,7 @@ read_graph(struct paths *paths, const struct topology *topology)
     qsort(paths->nodes, paths->n, sizeof *paths->nodes, compare_nodes);
     number_groups(paths);
     for (uint32_t i = 0; i < paths->n; i++) {
-        read_edges(paths, topology, &paths->nodes[i]);
+        read_edges(paths, topology, graph, &paths->nodes[i]);
     }
 }
 
@@ -221,19 +283,58 @@ find_nearest_sal(const struct paths *paths, uint32_t from)
     return best;
 }
 
-struct paths *
-paths_compute(const struct topology *topology)
+static struct paths *
+compute_graph(const struct topology *topology, const struct graph *graph)
 {
     struct paths *paths = xzalloc(sizeof *paths);
     struct heap heap = {NULL, 0, 0};
 
-    read_graph(paths, topology);
+    read_graph(paths, topology, graph);
     paths->distances = xmalloc(((size_t) paths->n * paths->n + 1)
                                * sizeof *paths->distances);
     for (uint32_t i = 0; i < paths->n; i++) {
         compute_from(paths, i, &heap);
     }
     free(heap.entries);
+    return paths;
+}
+
+static void
+compute_class(struct paths *paths, const struct topology *topology,
+              const struct path_class *class, uint8_t number)
+{
+    struct class_paths *result = &paths->classes[number];
+    const struct graph graph
+        = {class, class->kind == PATH_CLASS_LOWEST_LATENCY};
+
+    result->kind = class->kind;
+    result->waypoint = PATHS_NO_SWITCH;
+    if (class->kind == PATH_CLASS_WAYPOINT) {
+        uint32_t index = paths_index(paths, class->waypoint);
+        /* A stock switch would mark nothing. */
+        if (index != PATHS_NO_SWITCH && paths->nodes[index].has_sal) {
+            result->waypoint = index;
+        }
+    }
+    result->paths = compute_graph(topology, &graph);
+}
+
+struct paths *
+paths_compute(const struct topology *topology,
+              const struct path_classes *classes)
+{
+    static const struct graph costs;
+    static const struct graph latencies = {.latency = true};
+    struct paths *paths = compute_graph(topology, &costs);
+
+    for (int i = 1; classes && i <= PATH_CLASSES_MAX; i++) {
+        if (classes->classes[i].kind != PATH_CLASS_NONE) {
+            compute_class(paths, topology, &classes->classes[i], i);
+        }
+    }
+    if (classes && classes->latency) {
+        paths->latency = compute_graph(topology, &latencies);
+    }
 
     paths->nearest_sal = xmalloc((paths->n + 1) * sizeof *paths->nearest_sal);
     for (uint32_t i = 0; i < paths->n; i++) {
@@ -255,6 +356,10 @@ paths_destroy(struct paths *paths)
     for (uint32_t i = 0; i < paths->n; i++) {
         free(paths->nodes[i].edges);
     }
+    for (int i = 0; i <= PATH_CLASSES_MAX; i++) {
+        paths_destroy(paths->classes[i].paths);
+    }
+    paths_destroy(paths->latency);
     free(paths->nodes);
     free(paths->distances);
     free(paths->nearest_sal);
@@ -307,6 +412,46 @@ uint32_t
 paths_distance(const struct paths *paths, uint32_t from, uint32_t to)
 {
     return paths->distances[(size_t) from * paths->n + to];
+}
+
+uint32_t
+paths_latency(const struct paths *paths, uint32_t from, uint32_t to)
+{
+    return paths_distance(paths->latency ? paths->latency : paths, from, to);
+}
+
+enum path_class_kind
+paths_class_kind(const struct paths *paths, uint8_t class)
+{
+    return paths->classes[class].kind;
+}
+
+struct paths_way
+paths_way(const struct paths *paths, uint8_t class, bool marked,
+          uint32_t from, uint32_t to)
+{
+    const struct class_paths *own = &paths->classes[class];
+    struct paths_way way = {paths, to, false};
+
+    if (own->kind == PATH_CLASS_NONE || !paths->nodes[from].has_sal) {
+        return way;
+    }
+    if (own->kind == PATH_CLASS_WAYPOINT && !marked
+        && own->waypoint != PATHS_NO_SWITCH) {
+        if (from != own->waypoint) {
+            if (paths_distance(own->paths, from, own->waypoint)
+                != PATHS_UNREACHABLE) {
+                way.paths = own->paths;
+                way.to = own->waypoint;
+            }
+            return way;
+        }
+        way.mark = true;
+    }
+    if (paths_distance(own->paths, from, to) != PATHS_UNREACHABLE) {
+        way.paths = own->paths;
+    }
+    return way;
 }
 
 /* Distance to 'to' by way of 'edge'. */

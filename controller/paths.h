@@ -14,15 +14,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-struct topology;
+#include "controller/path_class.h"
 
 #define PATHS_UNREACHABLE UINT32_MAX
 #define PATHS_NO_SWITCH UINT32_MAX
 
 struct paths;
 
-struct paths *paths_compute(const struct topology *);
+/* 'classes' may be NULL. */
+struct paths *paths_compute(const struct topology *,
+                            const struct path_classes *classes);
 void paths_destroy(struct paths *);
 
 /* Switches are numbered 0..n-1 in order of datapath ID. */
@@ -56,6 +57,32 @@ bool paths_resolves(const struct paths *, uint32_t index);
 
 /* Sum of link costs, PATHS_UNREACHABLE if there is no way. */
 uint32_t paths_distance(const struct paths *, uint32_t from, uint32_t to);
+
+/* The same, where the cost of a link is its latency. */
+uint32_t paths_latency(const struct paths *, uint32_t from, uint32_t to);
+
+/* Path classes.  Each has a graph of its own, from which that is missing which
+ * it avoids, and in which nothing leads through a stock switch: that would
+ * not know the class and send the packet back.  A switch from which the
+ * destination cannot be reached in the class's graph uses the default way.
+ * So no packet loops: in the class's graph it comes nearer with each hop and
+ * never leaves the switches that have a way there; outside of them it comes
+ * nearer on the default way until it meets one of them, or is there.
+ *
+ * To pass a waypoint, a packet first goes to the waypoint by the class's
+ * graph, whatever its destination, and is marked there (by its Ethernet
+ * source); a marked packet goes to its destination by the class's graph.  Each
+ * stage by itself has no loops, and there is no way back to the first. */
+struct paths_way {
+    const struct paths *paths; /* The graph to go by. */
+    uint32_t to;               /* The switch to go to; the destination, or the
+                                * waypoint. */
+    bool mark;                 /* This is the waypoint. */
+};
+/* The way from 'from' to 'to' of 'class' (0 = default). */
+struct paths_way paths_way(const struct paths *, uint8_t class, bool marked,
+                           uint32_t from, uint32_t to);
+enum path_class_kind paths_class_kind(const struct paths *, uint8_t class);
 
 /* The port of 'from' towards 'to': the lowest of the equal ones, 0 if 'to' is
  * unreachable or 'from' itself. */

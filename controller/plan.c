@@ -45,6 +45,7 @@ struct memory {
 struct plan {
     struct rules_config rules_config;
     struct routes_config routes_config;
+    const struct path_classes *classes;
     struct registry *registry;
     struct topology *topology;
     struct paths *paths;
@@ -65,14 +66,16 @@ struct plan {
 struct plan *
 plan_create(const struct rules_config *rules_config,
             const struct routes_config *routes_config,
-            struct registry *registry, struct topology *topology)
+            const struct path_classes *classes, struct registry *registry,
+            struct topology *topology)
 {
     struct plan *plan = xzalloc(sizeof *plan);
     plan->rules_config = *rules_config;
     plan->routes_config = *routes_config;
+    plan->classes = classes;
     plan->registry = registry;
     plan->topology = topology;
-    plan->paths = paths_compute(topology);
+    plan->paths = paths_compute(topology, classes);
     plan->zones = zones_compute(registry, topology, plan->paths);
     plan->routes = routes_create(routes_config);
     routes_set_zones(plan->routes, plan->zones);
@@ -604,9 +607,10 @@ static bool
 update_graph(struct plan *plan)
 {
     struct paths *old = plan->paths;
-    plan->paths = paths_compute(plan->topology);
+    plan->paths = paths_compute(plan->topology, plan->classes);
 
     bool mended = plan->started && plan->rules_config.groups
+                  && !(plan->classes && plan->classes->n)
                   && paths_same_shape(old, plan->paths)
                   && !routes_depend_on_ways(plan);
     if (mended) {
@@ -777,7 +781,7 @@ check_switch(const struct rule_table *fresh, const struct plan_switch *sw,
 bool
 plan_check(const struct plan *plan, struct ds *why)
 {
-    struct paths *paths = paths_compute(plan->topology);
+    struct paths *paths = paths_compute(plan->topology, plan->classes);
     struct routes *routes = recompute_routes(plan, paths);
     const struct topology_switch *known;
     bool same = true;

@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "controller/path_class.h"
 #include "controller/registry.h"
 #include "controller/routes.h"
 #include "controller/rule_table.h"
@@ -29,8 +30,11 @@ struct ds;
 struct paths;
 struct plan;
 
+/* 'classes' stays the caller's and must outlive the plan; NULL if there are
+ * none. */
 struct plan *plan_create(const struct rules_config *,
-                         const struct routes_config *, struct registry *,
+                         const struct routes_config *,
+                         const struct path_classes *, struct registry *,
                          struct topology *);
 void plan_destroy(struct plan *);
 

@@ -300,7 +300,9 @@ choose(struct choice *choice, uint32_t from)
     for (size_t i = 0; i < choice->n; i++) {
         const struct candidate *candidate = &choice->candidates[i];
         choice->instances[i] = (struct policy_instance) {
-            .distance = paths_distance(choice->paths, from, candidate->at),
+            .distance = choice->policy == ROUTE_NEAREST_LATENCY
+                        ? paths_latency(choice->paths, from, candidate->at)
+                        : paths_distance(choice->paths, from, candidate->at),
             .weight = candidate->target.weight,
             .priority = candidate->priority,
             .capacity = candidate->capacity,
@@ -500,7 +502,7 @@ bool
 service_routes_equal(const struct service_routes *a,
                      const struct service_routes *b)
 {
-    if (a->n_routes != b->n_routes) {
+    if (a->n_routes != b->n_routes || a->path_class != b->path_class) {
         return false;
     }
     for (size_t i = 0; i < a->n_routes; i++) {
@@ -523,6 +525,7 @@ compute_service(const struct routes *routes,
     size_t n;
 
     new->prefix = service->prefix;
+    new->path_class = service->definition.path_class;
     struct candidate *candidates = find_candidates(service, topology, paths,
                                                    &n);
     for (size_t i = 0, end; i < n; i = end) {

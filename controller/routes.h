@@ -74,6 +74,7 @@ struct route {
 struct service_routes {
     struct hmap_node node;        /* In the routes, by 'prefix'. */
     struct service_prefix prefix;
+    uint8_t path_class;           /* How SYNs are to travel. */
     struct route **routes;        /* By protocol, IPv4 before IPv6, then
                                    * lowest dpid. */
     size_t n_routes;

@@ -107,8 +107,12 @@ rule_priority(const struct rule *rule)
     if (!is_kind(rule)) {
         return rule->kind == RULE_FOREIGN ? rule->foreign.priority : 0;
     }
-    return rule_has_target(rule) ? SAL_PRIORITY_SERVICE(rule->prefix_len)
-                                 : kinds[rule->kind].priority;
+    if (rule_has_target(rule)) {
+        return SAL_PRIORITY_SERVICE(rule->prefix_len);
+    }
+    return rule->path_class & RULE_MARKED_CLASS ? SAL_PRIORITY_HOST_MARKED
+           : rule->path_class ? SAL_PRIORITY_HOST_CLASS
+           : kinds[rule->kind].priority;
 }
 
 uint64_t
@@ -194,27 +198,45 @@ uses_groups(const struct rules_config *config, const struct paths *paths,
     return config->groups && paths_has_sal(paths, index);
 }
 
-/* Directs the rule to what is attached to 'port' of 'dpid'.  False if there is
- * no way. */
+/* Where a rule is to send to, and how. */
+struct destination {
+    struct topology_end at;
+    uint32_t salt;  /* Spreads over equal ways. */
+    uint8_t class;  /* Of the path. */
+    bool marked;    /* Its waypoint is behind us. */
+};
+
+static struct destination
+to_host(const struct topology_attachment *host)
+{
+    return (struct destination) {.at = {host->dpid, host->port},
+                                 .salt = locator_salt(&host->locator)};
+}
+
+/* Directs the rule to what is attached to a port.  False if there is no way. */
 static bool
 send_towards(const struct rules_config *config, const struct paths *paths,
-             uint32_t from, const struct topology_end *at, uint32_t salt,
-             struct rule *rule)
+             uint32_t from, const struct destination *d, struct rule *rule)
 {
-    uint32_t to = paths_index(paths, at->dpid);
+    uint32_t to = paths_index(paths, d->at.dpid);
     uint16_t hop;
 
-    if (to == from) {
-        rule->port = at->port;
-    } else if (to == PATHS_NO_SWITCH
-               || paths_distance(paths, from, to) == PATHS_UNREACHABLE) {
+    if (to == PATHS_NO_SWITCH
+        || paths_distance(paths, from, to) == PATHS_UNREACHABLE) {
         return false;
-    } else if (uses_groups(config, paths, from)
-               && paths_has_hosts(paths, to)) {
-        rule->port = paths_group(paths, to) + mix(salt, 0)
-                                              % PATHS_GROUP_VARIANTS;
-        rule->flags = RULE_VIA_GROUP;
-    } else if (preferred_hops(paths, from, to, salt, &hop, 1)) {
+    }
+    struct paths_way way = paths_way(paths, d->class, d->marked, from, to);
+    if (way.mark) {
+        rule->flags |= RULE_MARK | d->class << RULE_MARK_CLASS_SHIFT;
+    }
+    if (way.to == from) {
+        rule->port = d->at.port;
+    } else if (way.paths == paths && uses_groups(config, paths, from)
+               && paths_has_hosts(paths, way.to)) {
+        rule->port = paths_group(paths, way.to) + mix(d->salt, 0)
+                                                  % PATHS_GROUP_VARIANTS;
+        rule->flags |= RULE_VIA_GROUP;
+    } else if (preferred_hops(way.paths, from, way.to, d->salt, &hop, 1)) {
         rule->port = hop;
     }
     return rule->port != 0;
@@ -307,6 +329,33 @@ compute_admission(const struct rules_config *config,
     }
 }
 
+/* The routes of the path classes, where they differ from the default one.  Of a
+ * waypoint's two, the one for marked packets must not hide behind the other. */
+static void
+put_classes(const struct rules_config *config, const struct paths *paths,
+            uint32_t from, const struct rule *by_default,
+            struct destination d, struct rule_table *table)
+{
+    for (int i = 1; i <= PATH_CLASSES_MAX && paths_has_sal(paths, from); i++) {
+        enum path_class_kind kind = paths_class_kind(paths, i);
+        bool two = kind == PATH_CLASS_WAYPOINT;
+
+        d.class = i;
+        for (int marked = 0; kind != PATH_CLASS_NONE && marked <= two;
+             marked++) {
+            struct rule rule = RULE_INIT(by_default->kind);
+            rule.address = by_default->address;
+            rule.path_class = i | (marked ? RULE_MARKED_CLASS : 0);
+            d.marked = marked;
+            if (send_towards(config, paths, from, &d, &rule)
+                && (two || rule.port != by_default->port
+                    || rule.flags != by_default->flags)) {
+                rule_table_put(table, &rule);
+            }
+        }
+    }
+}
+
 void
 rules_compute_host(const struct rules_config *config,
                    const struct paths *paths,
@@ -320,14 +369,14 @@ rules_compute_host(const struct rules_config *config,
         || ipv6_addr_equals(&host->locator, &config->resolver_v6)) {
         return;
     }
-    struct topology_end at = {host->dpid, host->port};
+    struct destination d = to_host(host);
     struct rule rule = RULE_INIT(v4 ? RULE_HOST : RULE_HOST6);
-    if (!send_towards(config, paths, from, &at, locator_salt(&host->locator),
-                      &rule)) {
+    if (!send_towards(config, paths, from, &d, &rule)) {
         return;
     }
     rule.address = host->locator;
     rule_table_put(table, &rule);
+    put_classes(config, paths, from, &rule, d, table);
     put_neighbour(table, &host->locator, &host->mac);
     if (config->anti_spoofing && host->dpid == dpid) {
         admit_host(host, table);
@@ -411,23 +460,29 @@ rules_compute_forwarding(const struct rules_config *config,
 
 static void
 compute_route(const struct rules_config *config, const struct paths *paths,
-              uint32_t from, const struct route *route, struct rule template,
-              struct rule_table *table)
+              uint32_t from, const struct route *route,
+              const struct service_routes *service, struct rule_table *table)
 {
-    template.kind = route->v6 ? RULE_SERVICE6 : RULE_SERVICE;
+    struct rule template = RULE_INIT(route->v6 ? RULE_SERVICE6
+                                               : RULE_SERVICE);
+    template.prefix_len = service->prefix.len;
+    template.service = service->prefix.id;
     template.protocol = route->protocol;
     for (size_t i = 0; i < route->tiling.n; i++) {
         const struct tile *tile = &route->tiling.tiles[i];
         const struct route_target *target = route_target(route, tile->key);
-        const struct topology_end at = {target->dpid, target->port};
+        const struct destination d = {
+            .at = {target->dpid, target->port},
+            .salt = locator_salt(&target->locator),
+            .class = service->path_class,
+        };
         struct rule rule = template;
 
         rule.tile_bits = tile->bits;
         rule.tile_value = tile->value;
         rule.target = target->locator;
         rule.mac = target->mac;
-        if (send_towards(config, paths, from, &at,
-                         locator_salt(&target->locator), &rule)) {
+        if (send_towards(config, paths, from, &d, &rule)) {
             rule_table_put(table, &rule);
         }
     }
@@ -443,13 +498,10 @@ rules_compute_service(const struct rules_config *config,
     if (from == PATHS_NO_SWITCH || !paths_resolves(paths, from)) {
         return;
     }
-    struct rule template = RULE_INIT(RULE_SERVICE);
-    template.prefix_len = service->prefix.len;
-    template.service = service->prefix.id;
     for (size_t i = 0; i < service->n_routes; i++) {
         const struct route *route = service->routes[i];
         if (route_is_at(route, dpid)) {
-            compute_route(config, paths, from, route, template, table);
+            compute_route(config, paths, from, route, service, table);
         }
     }
 }
@@ -466,7 +518,7 @@ rules_compute_endpoint(const struct rules_config *config,
     }
     bool v6 = !IN6_IS_ADDR_V4MAPPED(&host->locator);
     struct rule rule = RULE_INIT(v6 ? RULE_ENDPOINT6 : RULE_ENDPOINT);
-    struct topology_end at = {host->dpid, host->port};
+    struct destination d = to_host(host);
     struct service_prefix prefix;
 
     service_prefix_of_endpoint(host->endpoint.bytes, &prefix);
@@ -474,8 +526,7 @@ rules_compute_endpoint(const struct rules_config *config,
     rule.prefix_len = prefix.len;
     rule.target = host->locator;
     rule.mac = host->mac;
-    if (send_towards(config, paths, from, &at, locator_salt(&host->locator),
-                     &rule)) {
+    if (send_towards(config, paths, from, &d, &rule)) {
         rule_table_put(table, &rule);
     }
 }
@@ -519,6 +570,12 @@ rule_format(const struct rule *rule, struct ds *s)
     case RULE_HOST6:
         ds_put_char(s, ' ');
         format_address(rule, s);
+        if (rule->path_class) {
+            ds_put_format(s, " path class %d%s",
+                          rule->path_class & SAL_PATH_CLASS_MASK,
+                          rule->path_class & RULE_MARKED_CLASS
+                          ? " behind its waypoint" : "");
+        }
         break;
     case RULE_ADMIT_ARP:
     case RULE_ADMIT_HOST:
@@ -549,6 +606,9 @@ rule_format(const struct rule *rule, struct ds *s)
         ds_put_format(s, " group %#"PRIx32, rule->port);
     } else if (rule->port) {
         ds_put_format(s, " port %"PRIu32, rule->port);
+    }
+    if (rule->kind != RULE_GROUP && rule->flags & RULE_MARK) {
+        ds_put_cstr(s, ", the waypoint");
     }
     if (rule->flags & RULE_STALE) {
         ds_put_cstr(s, " (stale)");

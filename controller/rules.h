@@ -140,7 +140,7 @@ enum rule_kind {
 struct rule {
     uint8_t kind;           /* enum rule_kind. */
     uint8_t protocol;       /* RULE_SERVICE*: IANA; 0 = any. */
-    uint8_t path_class;     /* RULE_HOST*: 0 = all. */
+    uint8_t path_class;     /* RULE_HOST*: 0 = all; RULE_MARKED_CLASS. */
     uint8_t tile_bits;
     uint16_t tile_value;
     uint16_t prefix_len;
@@ -167,7 +167,7 @@ struct rule {
             struct in6_addr target; /* RULE_SERVICE*, RULE_ENDPOINT*: new
                                      * destination; IPv4 as 'address'. */
             struct eth_addr mac;
-            uint16_t flags;     /* RULE_STALE, RULE_VIA_GROUP. */
+            uint16_t flags;     /* RULE_STALE, RULE_VIA_GROUP, RULE_MARK. */
             uint32_t padding;   /* 0, as rules are compared by memcmp(). */
         };
         uint16_t ports[RULE_GROUP_PORTS_MAX]; /* RULE_GROUP; 0 = none.  Ends
@@ -179,6 +179,12 @@ _Static_assert(offsetof(struct rule, ports) + 2 * RULE_GROUP_PORTS_MAX
 
 #define RULE_STALE 1     /* Read from a switch, where it does something else. */
 #define RULE_VIA_GROUP 2
+/* This is the waypoint of the path class in the flags' high byte: the packet is
+ * marked by an Ethernet source of its own and matches the class's rules with
+ * RULE_MARKED_CLASS from here on. */
+#define RULE_MARK 4
+#define RULE_MARK_CLASS_SHIFT 8
+#define RULE_MARKED_CLASS 0x10 /* In 'path_class': what is marked. */
 
 #define RULE_KEY_LEN offsetof(struct rule, port)
 #define RULE_INIT(KIND) ((struct rule) {.kind = (KIND)})
@@ -257,8 +263,9 @@ void rules_compute_base(const struct rules_config *, const struct paths *,
 /* Adds the groups towards other switches, if the configuration has groups. */
 void rules_compute_groups(const struct rules_config *, const struct paths *,
                           uint64_t dpid, struct rule_table *table);
-/* Adds ARP or ND and the route of one host, if it can be reached; where it is
- * attached, also what admits it. */
+/* Adds ARP or ND and the routes of one host, if it can be reached: the default
+ * one and those of the path classes that differ; where it is attached, also
+ * what admits it. */
 void rules_compute_host(const struct rules_config *, const struct paths *,
                         const struct topology_attachment *, uint64_t dpid,
                         struct rule_table *table);

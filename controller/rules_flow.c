@@ -21,6 +21,7 @@
 /* The SAL fields, by name: a libopenvswitch without our patches lacks them. */
 static struct {
     const struct mf_field *type;
+    const struct mf_field *flags;
     const struct mf_field *proto;
     const struct mf_field *service;
 } sal_fields;
@@ -31,11 +32,13 @@ rules_sal_supported(void)
     static struct ovsthread_once once = OVSTHREAD_ONCE_INITIALIZER;
     if (ovsthread_once_start(&once)) {
         sal_fields.type = mf_from_name("sal_type");
+        sal_fields.flags = mf_from_name("sal_flags");
         sal_fields.proto = mf_from_name("sal_proto");
         sal_fields.service = mf_from_name("sal_service");
         ovsthread_once_done(&once);
     }
-    return sal_fields.type && sal_fields.proto && sal_fields.service;
+    return sal_fields.type && sal_fields.flags && sal_fields.proto
+           && sal_fields.service;
 }
 
 /* Matches. */
@@ -136,6 +139,30 @@ match_sal(struct match *match, const struct rules_config *config,
     match_sal_u8(match, sal_fields.type, type, type_mask);
 }
 
+static struct eth_addr
+waypoint_mac(uint8_t class)
+{
+    struct eth_addr mac = {{SAL_WAYPOINT_MAC}};
+    mac.ea[5] = class;
+    return mac;
+}
+
+static void
+match_path_class(struct match *match, const struct rules_config *config,
+                 const struct rule *rule)
+{
+    uint8_t class = rule->path_class & SAL_PATH_CLASS_MASK;
+
+    if (class) {
+        match_set_nw_proto(match, IPPROTO_UDP);
+        match_set_tp_dst(match, htons(config->sal_port));
+        match_sal_u8(match, sal_fields.flags, class, SAL_PATH_CLASS_MASK);
+    }
+    if (rule->path_class & RULE_MARKED_CLASS) {
+        match_set_dl_src(match, waypoint_mac(class));
+    }
+}
+
 static void
 match_service(struct match *match, const struct rules_config *config,
               const struct rule *rule)
@@ -161,7 +188,7 @@ needs_sal(const struct rule *rule)
 {
     return rule->kind == RULE_HOST_PROBE || rule->kind == RULE_HOST_PROBE6
            || rule->kind == RULE_RESOLVE || rule->kind == RULE_RESOLVE6
-           || rule_has_target(rule);
+           || rule_has_target(rule) || rule->path_class;
 }
 
 /* 'match' is a catch-all to begin with. */
@@ -263,10 +290,12 @@ build_match(const struct rule *rule, const struct rules_config *config,
     case RULE_HOST:
         match_set_dl_type(match, htons(ETH_TYPE_IP));
         match_set_nw_dst(match, in6_addr_get_mapped_ipv4(&rule->address));
+        match_path_class(match, config, rule);
         return 0;
     case RULE_HOST6:
         match_set_dl_type(match, htons(ETH_TYPE_IPV6));
         match_set_ipv6_dst(match, &rule->address);
+        match_path_class(match, config, rule);
         return 0;
     case RULE_ADMIT_ALL:
     case RULE_DEFAULT:
@@ -316,9 +345,27 @@ output(struct ofpbuf *ofpacts, ofp_port_t port)
     action->max_len = port == OFPP_CONTROLLER ? UINT16_MAX : 0;
 }
 
+/* A switch sends nothing back to the port it came from, but what it is for may
+ * well be there: make it forget. */
+static void
+forget_in_port(struct ofpbuf *ofpacts)
+{
+    const ovs_be16 no_port = htons(ofp_to_u16(OFPP_NONE));
+
+    set_field(ofpacts, MFF_IN_PORT, &no_port);
+}
+
 static void
 output_rule(struct ofpbuf *ofpacts, const struct rule *rule)
 {
+    if (rule->flags & RULE_MARK) {
+        const struct eth_addr mac
+            = waypoint_mac(rule->flags >> RULE_MARK_CLASS_SHIFT);
+        set_field(ofpacts, MFF_ETH_SRC, &mac);
+        if (!rule_has_target(rule)) {
+            forget_in_port(ofpacts);
+        }
+    }
     if (rule->flags & RULE_VIA_GROUP) {
         ofpact_put_GROUP(ofpacts)->group_id = rule->port;
     } else {
@@ -388,8 +435,6 @@ answer_nd(struct ofpbuf *ofpacts, const struct rule *rule)
 static void
 deliver(struct ofpbuf *ofpacts, const struct rule *rule)
 {
-    const ovs_be16 no_port = htons(ofp_to_u16(OFPP_NONE));
-
     set_field(ofpacts, MFF_ETH_DST, &rule->mac);
     if (is_v6(rule)) {
         set_field(ofpacts, MFF_IPV6_DST, &rule->target);
@@ -397,9 +442,7 @@ deliver(struct ofpbuf *ofpacts, const struct rule *rule)
         const ovs_be32 address = in6_addr_get_mapped_ipv4(&rule->target);
         set_field(ofpacts, MFF_IPV4_DST, &address);
     }
-    /* A switch sends nothing back to the port it came from, but the instance
-     * may well be there: make it forget. */
-    set_field(ofpacts, MFF_IN_PORT, &no_port);
+    forget_in_port(ofpacts);
     output_rule(ofpacts, rule);
 }
 
@@ -597,6 +640,21 @@ read_prefix_len(const uint8_t mask[SAL_SERVICE_ID_LEN], uint16_t *ret_len)
     return !memcmp(prefix.id.bytes, mask, SAL_SERVICE_ID_LEN);
 }
 
+static void
+read_path_class(const struct match *match, struct rule *rule)
+{
+    union mf_value value, mask;
+
+    if (!rules_sal_supported()) {
+        return;
+    }
+    mf_get(sal_fields.flags, match, &value, &mask);
+    rule->path_class = value.u8 & SAL_PATH_CLASS_MASK;
+    if (rule->path_class && !eth_addr_is_zero(match->wc.masks.dl_src)) {
+        rule->path_class |= RULE_MARKED_CLASS;
+    }
+}
+
 /* Reads what a kind's match leaves open.  Whether the rest of the match is as
  * it should be is found out by building it again. */
 static void
@@ -604,8 +662,11 @@ read_key(const struct match *match, struct rule *rule)
 {
     switch (rule->kind) {
     case RULE_ARP:
+        rule->address = in6_addr_mapped_ipv4(match->flow.nw_dst);
+        break;
     case RULE_HOST:
         rule->address = in6_addr_mapped_ipv4(match->flow.nw_dst);
+        read_path_class(match, rule);
         break;
     case RULE_ND:
     case RULE_ND_ANSWER:
@@ -613,6 +674,7 @@ read_key(const struct match *match, struct rule *rule)
         break;
     case RULE_HOST6:
         rule->address = match->flow.ipv6_dst;
+        read_path_class(match, rule);
         break;
     case RULE_ADMIT_ARP:
     case RULE_ADMIT_HOST:
@@ -649,6 +711,13 @@ read_key(const struct match *match, struct rule *rule)
     }
 }
 
+static bool
+may_mark(const struct rule *rule)
+{
+    return rule->kind == RULE_HOST || rule->kind == RULE_HOST6
+           || rule_has_target(rule);
+}
+
 static void
 read_actions(const struct ofpact *ofpacts, size_t len, struct rule *rule)
 {
@@ -668,7 +737,10 @@ read_actions(const struct ofpact *ofpacts, size_t len, struct rule *rule)
             rule->flags |= RULE_VIA_GROUP;
         } else if (a->type == OFPACT_SET_FIELD) {
             const struct ofpact_set_field *set = ofpact_get_SET_FIELD(a);
-            if (set->field->id == mac_field) {
+            if (set->field->id == MFF_ETH_SRC && may_mark(rule)) {
+                rule->flags |= RULE_MARK | set->value->mac.ea[5]
+                                           << RULE_MARK_CLASS_SHIFT;
+            } else if (set->field->id == mac_field) {
                 rule->mac = set->value->mac;
             } else if (set->field->id == MFF_IPV4_DST
                        && rule_has_target(rule)) {

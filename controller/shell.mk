@@ -6,7 +6,7 @@ LIBCONTROLLER_SHELL := $(BUILD)/lib/libcontroller-shell.a
 # What decides: bytes or messages in, bytes and events out.
 SHELL_PURE := controller/openflow_codec.c controller/openflow_error.c \
     controller/switch_session.c controller/put.c controller/put_queue.c \
-    controller/discovery.c \
+    controller/discovery.c controller/latency.c \
     controller/agent_session.c controller/agent_push.c controller/event_log.c
 # What talks.
 SHELL_IO := controller/openflow_server.c controller/openflow_connection.c \
@@ -27,7 +27,7 @@ $(BUILD)/bin/salient-controller: $(BUILD)/obj/controller/main.o \
 	$(link)
 
 SHELL_TESTS := $(addprefix test_,switch_session put put_queue agent_session event_log \
-    controller_config discovery)
+    controller_config discovery latency)
 UNIT_TESTS += $(SHELL_TESTS)
 $(SHELL_TESTS:%=$(BUILD)/tests/%): $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER)
 
@@ -44,8 +44,12 @@ check-sessions: $(BUILD)/bin/salient-controller $(BUILD)/tests/test_agent ## TLS
 	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
 	    $(PYTHON) -B tests/controller/check_sessions.py
 
-.PHONY: check-controller check-sessions
-CHECKS += check-controller check-sessions
+check-routing: $(BUILD)/bin/salient-controller $(BUILD)/tests/test_agent ## IPv6, policies, path classes in real switches (ONLY=name)
+	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
+	    $(PYTHON) -B tests/controller/check_routing.py
+
+.PHONY: check-controller check-routing check-sessions
+CHECKS += check-controller check-routing check-sessions
 FUZZ_TARGETS += openflow agent_session
 FUZZ_SRCS_agent_session := controller/agent_session.c controller/agent_push.c \
     controller/registry.c controller/registry_show.c controller/addresses.c \

@@ -11,11 +11,38 @@
 #include "openflow/openflow-1.1.h"
 #include "util.h"
 
+/* What configuration says of a port, there or not. */
+struct link_cost {
+    struct hmap_node node; /* By both. */
+    struct topology_end from;
+    uint32_t cost;
+};
+
+static uint32_t
+hash_end(uint64_t dpid, uint32_t port)
+{
+    return hash_uint64_basis(dpid, port);
+}
+
+static struct link_cost *
+find_cost(const struct topology *topology, uint64_t dpid, uint32_t port)
+{
+    struct link_cost *cost;
+    HMAP_FOR_EACH_WITH_HASH (cost, node, hash_end(dpid, port),
+                             &topology->costs) {
+        if (cost->from.dpid == dpid && cost->from.port == port) {
+            return cost;
+        }
+    }
+    return NULL;
+}
+
 struct topology *
 topology_create(void)
 {
     struct topology *topology = xzalloc(sizeof *topology);
     hmap_init(&topology->switches);
+    hmap_init(&topology->costs);
     topology->next_deadline = LLONG_MAX;
     topology_hosts_init(topology);
     return topology;
@@ -44,6 +71,11 @@ topology_destroy(struct topology *topology)
         free_switch(sw);
     }
     hmap_destroy(&topology->switches);
+    struct link_cost *cost;
+    HMAP_FOR_EACH_POP (cost, node, &topology->costs) {
+        free(cost);
+    }
+    hmap_destroy(&topology->costs);
     free(topology);
 }
 
@@ -183,6 +215,7 @@ set_peer(struct topology *topology, uint64_t dpid, struct topology_port *port,
         return;
     }
     bool was = is_link(topology, dpid, port);
+    port->latency_us = 0;
     port->peer_dpid = peer->dpid;
     port->peer_port = peer->port;
     if (was || is_link(topology, dpid, port)) {
@@ -284,7 +317,8 @@ topology_port_set(struct topology *topology, uint64_t dpid, uint32_t number,
     if (!port) {
         port = xzalloc(sizeof *port);
         port->number = number;
-        port->cost = TOPOLOGY_COST_DEFAULT;
+        const struct link_cost *cost = find_cost(topology, dpid, number);
+        port->cost = cost ? cost->cost : TOPOLOGY_COST_DEFAULT;
         ovs_list_init(&port->attachments);
         hmap_insert(&sw->ports, &port->node, hash_int(number, 0));
     }
@@ -356,21 +390,53 @@ int
 topology_link_set_cost(struct topology *topology,
                        const struct topology_end *from, uint32_t cost)
 {
-    struct topology_port *port = topology_find_port(topology, from->dpid,
-                                                    from->port);
-    if (!port) {
-        return -ENOENT;
-    }
     if (!cost) {
         return -EINVAL;
     }
-    if (port->cost != cost) {
+    struct link_cost *known = find_cost(topology, from->dpid, from->port);
+    if (!known) {
+        known = xmalloc(sizeof *known);
+        known->from = *from;
+        hmap_insert(&topology->costs, &known->node,
+                    hash_end(from->dpid, from->port));
+    }
+    known->cost = cost;
+
+    struct topology_port *port = topology_find_port(topology, from->dpid,
+                                                    from->port);
+    if (port && port->cost != cost) {
         port->cost = cost;
         if (is_link(topology, from->dpid, port)) {
             topology_note_graph(topology);
         }
     }
     return 0;
+}
+
+int
+topology_link_set_latency(struct topology *topology,
+                          const struct topology_end *from,
+                          uint32_t latency_us)
+{
+    struct topology_port *port = topology_find_port(topology, from->dpid,
+                                                    from->port);
+    if (!port) {
+        return -ENOENT;
+    }
+    if (port->latency_us != latency_us) {
+        port->latency_us = latency_us;
+        if (topology->watches_latency
+            && is_link(topology, from->dpid, port)) {
+            topology_note_graph(topology);
+        }
+    }
+    return 0;
+}
+
+void
+topology_watch_latency(struct topology *topology)
+{
+    topology->watches_latency = true;
 }
 
 long long int

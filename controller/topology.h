@@ -46,6 +46,7 @@ struct topology_port {
     uint64_t peer_dpid;
     uint32_t peer_port;
     uint32_t cost;             /* Of sending out here; >= 1. */
+    uint32_t latency_us;       /* Of the link, from here; 0 = not known. */
     long long int link_deadline;
 
     struct ovs_list attachments; /* topology_attachment.port_node. */
@@ -109,9 +110,17 @@ struct topology_end {
  * are one and the same port. */
 int topology_link_seen(struct topology *, const struct topology_end *from,
                        const struct topology_end *to, long long int deadline);
-/* Configuration: cost of a link as seen from 'from' (>= 1). */
+/* Configuration: cost of a link as seen from 'from' (>= 1); the port may be yet
+ * to come.  -EINVAL for 0. */
 int topology_link_set_cost(struct topology *, const struct topology_end *from,
                            uint32_t cost);
+/* What was measured; whoever calls sees to it that noise does not.  A change
+ * is one of the graph only after topology_watch_latency().  -ENOENT if there
+ * is no such port. */
+int topology_link_set_latency(struct topology *,
+                              const struct topology_end *from,
+                              uint32_t latency_us);
+void topology_watch_latency(struct topology *);
 
 /* What a verified PROBE said. */
 struct topology_probe {

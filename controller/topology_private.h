@@ -12,6 +12,8 @@ struct topology {
     struct hmap by_endpoint;  /* struct topology_attachment. */
     struct hmap sequences;    /* struct sequence, by endpoint. */
     struct hmap host_changes; /* struct host_change, by locator. */
+    struct hmap costs;        /* struct link_cost. */
+    bool watches_latency;
     bool graph_changed;
     uint64_t generation;
     long long int next_deadline;

@@ -96,6 +96,9 @@ format_port(const struct topology *topology, const struct topology_switch *sw,
     if (topology_port_link(topology, sw, port, &far)) {
         ds_put_format(s, " link to %016"PRIx64" port %"PRIu32" cost %"PRIu32,
                       far.dpid, far.port, port->cost);
+        if (port->latency_us) {
+            ds_put_format(s, " latency %"PRIu32" us", port->latency_us);
+        }
     } else if (port->peer_dpid) {
         ds_put_format(s, " hears %016"PRIx64" port %"PRIu32, port->peer_dpid,
                       port->peer_port);
@@ -161,6 +164,8 @@ port_to_json(const struct topology *topology, const struct topology_switch *sw,
         json_object_put(link, "dpid", json_dpid(far.dpid));
         json_object_put(link, "port", json_integer_create(far.port));
         json_object_put(link, "cost", json_integer_create(port->cost));
+        json_object_put(link, "latency_us",
+                        json_integer_create(port->latency_us));
         json_object_put(json, "link", link);
     }
     return json;

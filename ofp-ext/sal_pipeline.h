@@ -41,8 +41,13 @@
 #define SAL_PRIORITY_ND 1000
 
 /* Priorities of SAL_TABLE_FORWARD. */
+#define SAL_PRIORITY_HOST_MARKED 3000 /* The same behind the waypoint. */
 #define SAL_PRIORITY_HOST_CLASS 2000 /* Host route of one path class. */
 #define SAL_PRIORITY_HOST 1000       /* Host route. */
+
+/* Ethernet source, but for its last byte, the path class, of what has passed
+ * the waypoint of its class.  Anti-spoofing keeps hosts from using it. */
+#define SAL_WAYPOINT_MAC {0x02, 0x53, 0x41, 0x4c, 0x02, 0x00}
 
 /* Our flows are told from others' by their cookie:
  *     63..40 "SAL" | 39..32 enum sal_cookie_kind | 31..0 detail of the kind */

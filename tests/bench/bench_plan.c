@@ -277,7 +277,8 @@ main(int argc, char *argv[])
     }
     registry = registry_create(identities, services);
     topology = topology_create();
-    plan = plan_create(&rules_config, &routes_config, registry, topology);
+    plan = plan_create(&rules_config, &routes_config, NULL, registry,
+                       topology);
 
     bench_cold();
     bench_register();

@@ -6,6 +6,7 @@ import os
 import queue
 import re
 import subprocess
+import sys
 import threading
 
 from topologies.daemon import BUILD, OVS_PREFIX, RUN, Daemon, sh, write
@@ -22,7 +23,7 @@ openflow:
 api:
   listen: ["{API}"]
 control: {CONTROL}
-link_probe_interval: 1s
+link_probe_interval: 500ms
 link_timeout: 4s
 """ + os.environ.get("EXTRA", "").replace(";", "\n")  # "a: b;c: d;"
 
@@ -30,12 +31,12 @@ link_timeout: 4s
 class Agent:
     """A test_agent; its lines are read by a thread."""
 
-    def __init__(self, name, namespace, locator, api=API):
+    def __init__(self, name, namespace, locator, api=API, more=()):
         self.name, self.lines, self._new = name, [], queue.Queue()
         self.process = subprocess.Popen(
             ["nsenter", f"--net=/run/netns/{namespace}",
              f"{BUILD}/tests/test_agent", api, name, locator,
-             f"{RUN}/{name}.key"],
+             f"{RUN}/{name}.key", *more],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -91,6 +92,7 @@ class Network:
         self.ovs = OpenVSwitch(OVS_PREFIX, f"{RUN}/ovs", self.log_dir)
         self.ovs.start()
         self.daemon, self.agents, self._links = None, [], 0
+        self._processes = []
 
     def add_switch(self, number, protocols="OpenFlow15", dpid=None):
         name = f"s{number}"
@@ -114,6 +116,24 @@ class Network:
             self.ovs.vsctl("add-port", switch, end)
         return ends
 
+    def add_slow_link(self, a, b, delay_ms):
+        """A link with a latency; returns the process that is the cable."""
+        self._links += 1
+        inner = []
+        for switch in (a, b):
+            end = f"{switch}-l{self._links}"
+            inner.append(end + "c")
+            sh("ip", "link", "add", end, "type", "veth", "peer", "name",
+               end + "c")
+            for device in (end, end + "c"):
+                sh("ip", "link", "set", device, "up")
+            self.ovs.vsctl("add-port", switch, end)
+        process = subprocess.Popen(
+            [sys.executable, f"{os.path.dirname(__file__)}/delay.py", *inner,
+             str(delay_ms)])
+        self._processes.append(process)
+        return process
+
     def add_host(self, name, switch, locator):
         """A host's end of the link is NAME-eth0, the switch's NAME."""
         sh("ip", "netns", "add", name)
@@ -127,12 +147,19 @@ class Network:
         self.inside(name, "ip", "route", "add", "default", "dev", "eth0")
         self.ovs.vsctl("add-port", switch, name)
 
+    def add_v6(self, name, locator):
+        """A second locator; the resolver is on the link."""
+        self.inside(name, "ip", "-6", "address", "add", f"{locator}/64",
+                    "dev", "eth0", "nodad")
+        self.inside(name, "ip", "-6", "route", "add", "fd53:414c::/48", "dev",
+                    "eth0")
+
     @staticmethod
     def inside(namespace, *command):
         return sh("nsenter", f"--net=/run/netns/{namespace}", *command)
 
-    def add_agent(self, name, locator, api=API):
-        agent = Agent(name, name, locator, api)
+    def add_agent(self, name, locator, api=API, locator6="", zone=""):
+        agent = Agent(name, name, locator, api, (locator6, zone))
         self.agents.append(agent)
         return agent
 
@@ -184,6 +211,9 @@ class Network:
     def down(self):
         for agent in self.agents:
             agent.stop()
+        for process in self._processes:
+            process.kill()
+            process.wait()
         status = self.daemon.stop() if self.daemon else 0
         self.ovs.stop()
         return status

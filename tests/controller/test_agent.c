@@ -3,14 +3,18 @@
  * registration API, sends PROBEs and SYNs from the network namespace it runs
  * in, and says in lines what it hears.
  *
- *     test_agent CONTROLLER NAME LOCATOR KEY
+ *     test_agent CONTROLLER NAME LOCATOR KEY [LOCATOR6 [ZONE]]
  *
  * KEY is the file of its secret key, made if there is none.
  *
  * Commands on stdin:
  *     register NAME PORT WEIGHT [wait]    unregister NAME PORT [wait]
- *     probe                               syn NAME SOURCE-PORT
- *     quiet (no PROBE when asked)         quit */
+ *     offer NAME PORT WEIGHT PRIORITY CAPACITY
+ *     probe                               syn NAME SOURCE-PORT [CLASS]
+ *     quiet (no PROBE when asked)         syn6 NAME SOURCE-PORT [CLASS]
+ *     send LOCATOR CLASS (an ACK)         quit
+ *
+ * NAME may also be 0xID/LEN. */
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -33,14 +37,19 @@ static struct {
     struct channel *channel;
     struct identity identity;
     const char *name;
-    struct sockaddr_in locator, resolver;
+    const char *zone;
+    struct side {            /* IPv4, IPv6. */
+        bool used;
+        struct sockaddr_storage locator, resolver;
+        uv_udp_t sal;        /* Bound to the SAL port. */
+        uv_udp_t client;     /* Bound to the source port of the last SYN. */
+        bool client_open;
+    } sides[2];
+    uint8_t endpoint_id[SAL_ENDPOINT_ID_LEN];
     uint8_t key[IDENTITY_SESSION_KEY_LEN];
     bool up, quiet;
     uint64_t request_id;
     uint32_t seq;
-    uv_udp_t sal;        /* Bound to the SAL port. */
-    uv_udp_t client;     /* Bound to the source port of the last SYN. */
-    bool client_open;
     uv_pipe_t input;
     uv_timer_t keepalive;
     char line[4096];
@@ -83,30 +92,66 @@ request(Salient__V1__Envelope__BodyCase body_case, void *body)
 /* Packets. */
 
 static void
-udp_send(uv_udp_t *udp, const void *data, size_t len)
+udp_send(uv_udp_t *udp, const struct sockaddr_storage *to, const void *data,
+         size_t len)
 {
     uv_buf_t buf = uv_buf_init(CONST_CAST(char *, data), len);
 
-    uv_udp_try_send(udp, &buf, 1, (struct sockaddr *) &agent.resolver);
+    uv_udp_try_send(udp, &buf, 1, (const struct sockaddr *) to);
+}
+
+static uint16_t checksum(const uint8_t *data, size_t len);
+
+/* The same without the option that names an IPv4 locator: over IPv6, the
+ * source of the packet says it all. */
+static void
+hide_locator(uint8_t packet[PROBE_LEN])
+{
+    uint8_t *option = packet + SAL_OFS_OPTIONS, *mac = NULL;
+
+    while (option < packet + PROBE_LEN) {
+        if (option[0] == SAL_OPTION_LOCATOR4) {
+            option[0] = 0x7f;
+        } else if (option[0] == SAL_OPTION_MAC) {
+            mac = option + 2;
+        }
+        option += ROUND_UP(option[1], 4);
+    }
+    memset(packet + SAL_OFS_CHECKSUM, 0, 2);
+    memset(mac, 0, IDENTITY_MAC_LEN);
+    uint8_t result[IDENTITY_MAC_LEN];
+    identity_mac(agent.key, packet, PROBE_LEN, result);
+    memcpy(mac, result, sizeof result);
+    uint16_t sum = checksum(packet, PROBE_LEN);
+    memcpy(packet + SAL_OFS_CHECKSUM, &sum, sizeof sum);
 }
 
 static void
 send_probe(void)
 {
+    const struct sockaddr_in *v4 = (const void *) &agent.sides[0].locator;
     struct probe probe = {
-        .locator_v4 = ntohl(agent.locator.sin_addr.s_addr),
+        .locator_v4 = ntohl(v4->sin_addr.s_addr),
     };
     uint8_t packet[PROBE_LEN];
-    uv_timeval64_t now;
 
-    uv_gettimeofday(&now);
-    agent.seq = probe_next_seq(agent.seq,
-                               now.tv_sec * 1000 + now.tv_usec / 1000);
-    probe.seq = agent.seq;
-    memcpy(probe.endpoint_id, agent.identity.endpoint_id,
-           sizeof probe.endpoint_id);
-    probe_build(&probe, agent.key, packet);
-    udp_send(&agent.sal, packet, sizeof packet);
+    memcpy(probe.endpoint_id, agent.endpoint_id, sizeof probe.endpoint_id);
+    for (int v6 = 0; v6 < 2; v6++) {
+        struct side *side = &agent.sides[v6];
+        uv_timeval64_t now;
+
+        uv_gettimeofday(&now);
+        agent.seq = probe_next_seq(agent.seq,
+                                   now.tv_sec * 1000 + now.tv_usec / 1000);
+        probe.seq = agent.seq;
+        probe_build(&probe, agent.key, packet);
+        if (v6) {
+            hide_locator(packet);
+        }
+        if (side->used) {
+            udp_send(&side->sal, &side->resolver, packet, sizeof packet);
+        }
+    }
 }
 
 static void
@@ -122,25 +167,26 @@ packet_received(uv_udp_t *udp, ssize_t n, const uv_buf_t *buf,
                 const struct sockaddr *from, unsigned int flags)
 {
     const struct sal_control_header *sal = (const void *) buf->base;
-    char ip[INET_ADDRSTRLEN];
+    char ip[INET6_ADDRSTRLEN];
 
     if (n < (ssize_t) sizeof *sal || !from) {
         return;
     }
-    uv_ip4_name((const struct sockaddr_in *) from, ip, sizeof ip);
+    uv_ip_name(from, ip, sizeof ip);
     say("packet type=%#x src_flow=%u dst_flow=%u nonce=%" PRIx64 " from=%s",
         sal->base.type, ntohl(sal->base.src_flow), ntohl(sal->base.dst_flow),
         ntohll(sal->nonce), ip);
 }
 
 static void
-open_udp(uv_udp_t *udp, uint16_t port)
+open_udp(uv_udp_t *udp, const struct sockaddr_storage *locator, uint16_t port)
 {
-    struct sockaddr_in sin = agent.locator;
+    struct sockaddr_storage at = *locator;
 
-    sin.sin_port = htons(port);
+    /* The port stands at one place in both kinds of address. */
+    ((struct sockaddr_in *) &at)->sin_port = htons(port);
     uv_udp_init(agent.loop, udp);
-    if (uv_udp_bind(udp, (struct sockaddr *) &sin, UV_UDP_REUSEADDR)
+    if (uv_udp_bind(udp, (struct sockaddr *) &at, UV_UDP_REUSEADDR)
         || uv_udp_recv_start(udp, packet_allocate, packet_received)) {
         fprintf(stderr, "cannot use UDP port %u\n", port);
         exit(EXIT_FAILURE);
@@ -161,8 +207,39 @@ checksum(const uint8_t *data, size_t len)
     return htons(~sum);
 }
 
+static bool
+parse_service(const char *name, struct service_prefix *prefix)
+{
+    return !(name[0] == '0' && name[1] == 'x'
+             ? service_prefix_from_string(name, prefix)
+             : service_prefix_from_name(name, prefix));
+}
+
 static void
-send_syn(const char *name, uint16_t source_port)
+send_ack(const char *locator, uint8_t class)
+{
+    struct sal_control_header ack = {
+        .base = {
+            .version = SAL_VERSION << 4,
+            .header_len = sizeof ack / 4,
+            .type = SAL_TYPE_ACK,
+            .flags_class = class,
+            .inner = SAL_INNER_NONE,
+        },
+    };
+    bool v6 = strchr(locator, ':') != NULL;
+    struct sockaddr_storage to = agent.sides[v6].resolver;
+
+    inet_pton(v6 ? AF_INET6 : AF_INET, locator,
+              v6 ? (void *) &((struct sockaddr_in6 *) &to)->sin6_addr
+                 : (void *) &((struct sockaddr_in *) &to)->sin_addr);
+    ack.base.checksum = checksum((uint8_t *) &ack, sizeof ack);
+    udp_send(&agent.sides[v6].sal, &to, &ack, sizeof ack);
+}
+
+static void
+send_syn(struct side *side, const char *name, uint16_t source_port,
+         uint8_t class)
 {
     struct sal_service_header syn = {
         .control.base = {
@@ -171,25 +248,26 @@ send_syn(const char *name, uint16_t source_port)
             .type = SAL_TYPE_SYN,
             .proto = IPPROTO_TCP,
             .src_flow = htonl(0x10000 + source_port),
+            .flags_class = class,
             .inner = SAL_INNER_NONE,
         },
         .control.nonce = htonll(0x1122334400000000ULL + source_port),
     };
     struct service_prefix prefix;
 
-    if (service_prefix_from_name(name, &prefix)) {
+    if (!parse_service(name, &prefix)) {
         say("bad name");
         return;
     }
     memcpy(syn.service_id, prefix.id.bytes, sizeof syn.service_id);
     syn.control.base.checksum = checksum((uint8_t *) &syn, sizeof syn);
-    if (agent.client_open) {
-        uv_close((uv_handle_t *) &agent.client, NULL);
+    if (side->client_open) {
+        uv_close((uv_handle_t *) &side->client, NULL);
         uv_run(agent.loop, UV_RUN_NOWAIT);
     }
-    open_udp(&agent.client, source_port);
-    agent.client_open = true;
-    udp_send(&agent.client, &syn, sizeof syn);
+    open_udp(&side->client, &side->locator, source_port);
+    side->client_open = true;
+    udp_send(&side->client, &side->resolver, &syn, sizeof syn);
 }
 
 /* The session. */
@@ -216,14 +294,32 @@ static void do_register(const char *, int port, int weight, bool wait);
 static void
 take_welcome(const Salient__V1__Welcome *welcome)
 {
-    agent.resolver.sin_family = AF_INET;
-    agent.resolver.sin_addr.s_addr = htonl(welcome->resolver_v4);
-    agent.resolver.sin_port = htons(welcome->sal_port);
-    if (!agent.up) {
-        open_udp(&agent.sal, welcome->sal_port);
-        agent.up = true;
+    struct sockaddr_in *v4 = (void *) &agent.sides[0].resolver;
+    struct sockaddr_in6 *v6 = (void *) &agent.sides[1].resolver;
+
+    v4->sin_family = AF_INET;
+    v4->sin_addr.s_addr = htonl(welcome->resolver_v4);
+    v4->sin_port = htons(welcome->sal_port);
+    if (welcome->resolver_v6.len == sizeof v6->sin6_addr) {
+        v6->sin6_family = AF_INET6;
+        memcpy(&v6->sin6_addr, welcome->resolver_v6.data,
+               sizeof v6->sin6_addr);
+        v6->sin6_port = htons(welcome->sal_port);
     }
-    say("welcome %08x", welcome->identity_v4);
+    memcpy(agent.endpoint_id, welcome->endpoint_id.data,
+           sizeof agent.endpoint_id);
+    for (int i = 0; i < 2 && !agent.up; i++) {
+        if (agent.sides[i].used) {
+            open_udp(&agent.sides[i].sal, &agent.sides[i].locator,
+                     welcome->sal_port);
+        }
+    }
+    agent.up = true;
+    struct service_prefix own;
+    char text[SERVICE_PREFIX_STRLEN];
+    service_prefix_of_endpoint(agent.endpoint_id, &own);
+    say("welcome %08x endpoint %s", welcome->identity_v4,
+        service_prefix_format(&own, text));
     for (size_t i = 0; i < agent.n_wanted; i++) {
         do_register(agent.wanted[i].name, agent.wanted[i].port,
                     agent.wanted[i].weight, false);
@@ -236,8 +332,11 @@ take_services(const Salient__V1__ServiceTable *table)
     say("table complete=%d services=%zu removed=%zu", table->complete,
         table->n_services, table->n_removed);
     for (size_t i = 0; i < table->n_services; i++) {
-        say("service %s %08x", table->services[i]->name,
-            table->services[i]->service_v4);
+        const Salient__V1__Service *service = table->services[i];
+
+        say("service %s %08x class %u ports %zu hops %zu", service->name,
+            service->service_v4, service->path_class, service->n_ports,
+            service->n_hops);
     }
 }
 
@@ -265,9 +364,9 @@ receive(struct channel *channel, const Salient__V1__Envelope *e, void *aux)
             e->error->message);
         break;
     case SALIENT__V1__ENVELOPE__BODY_ATTACHMENT:
-        say("attachment attached=%d dpid=%" PRIx64 " port=%u",
-            e->attachment->attached, e->attachment->datapath,
-            e->attachment->port);
+        say("attachment%s attached=%d dpid=%" PRIx64 " port=%u",
+            e->attachment->locator_v6.len ? "6" : "", e->attachment->attached,
+            e->attachment->datapath, e->attachment->port);
         break;
     case SALIENT__V1__ENVELOPE__BODY_SERVICE_TABLE:
         take_services(e->service_table);
@@ -288,6 +387,7 @@ opened(struct channel *channel, void *aux)
     hello.api_version = 1;
     hello.name = CONST_CAST(char *, agent.name);
     hello.software = CONST_CAST(char *, "test_agent");
+    hello.zone = CONST_CAST(char *, agent.zone);
     hello.public_key.data = agent.identity.public_key;
     hello.public_key.len = sizeof agent.identity.public_key;
     request(SALIENT__V1__ENVELOPE__BODY_HELLO, &hello);
@@ -331,6 +431,22 @@ try_to_connect(uv_timer_t *timer)
 }
 
 /* Commands. */
+
+static void
+do_offer(const char *name, int port, int weight, int priority, int capacity)
+{
+    Salient__V1__Register m = SALIENT__V1__REGISTER__INIT;
+
+    m.which_case = SALIENT__V1__REGISTER__WHICH_NAME;
+    m.name = CONST_CAST(char *, name);
+    m.protocol = IPPROTO_TCP;
+    m.service_port = port;
+    m.weight = weight;
+    m.priority = priority;
+    m.capacity = capacity;
+    m.wait = true;
+    request(SALIENT__V1__ENVELOPE__BODY_REGISTER, &m);
+}
 
 static void
 do_register(const char *name, int port, int weight, bool wait)
@@ -389,7 +505,7 @@ static void
 command(const char *line)
 {
     char name[300], wait[10] = "";
-    int port, weight;
+    int port, weight, priority, capacity, class = 0;
 
     if (sscanf(line, "register %299s %d %d %9s", name, &port, &weight, wait)
         >= 3) {
@@ -399,8 +515,15 @@ command(const char *line)
                >= 2) {
         do_unregister(name, port, !strcmp(wait, "wait"));
         forget(name, port);
-    } else if (sscanf(line, "syn %299s %d", name, &port) == 2) {
-        send_syn(name, port);
+    } else if (sscanf(line, "offer %299s %d %d %d %d", name, &port, &weight,
+                      &priority, &capacity) == 5) {
+        do_offer(name, port, weight, priority, capacity);
+    } else if (sscanf(line, "syn6 %299s %d %d", name, &port, &class) >= 2) {
+        send_syn(&agent.sides[1], name, port, class);
+    } else if (sscanf(line, "syn %299s %d %d", name, &port, &class) >= 2) {
+        send_syn(&agent.sides[0], name, port, class);
+    } else if (sscanf(line, "send %299s %d", name, &class) == 2) {
+        send_ack(name, class);
     } else if (!strcmp(line, "probe")) {
         send_probe();
     } else if (!strcmp(line, "quiet")) {
@@ -439,15 +562,23 @@ input_received(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 int
 main(int argc, char *argv[])
 {
-    if (argc != 5 || identity_load(argv[4], &agent.identity)) {
-        fprintf(stderr, "usage: test_agent CONTROLLER NAME LOCATOR KEY\n");
+    if (argc < 5 || argc > 7 || identity_load(argv[4], &agent.identity)) {
+        fprintf(stderr, "usage: test_agent CONTROLLER NAME LOCATOR KEY "
+                        "[LOCATOR6 [ZONE]]\n");
         return 2;
     }
     vlog_set_levels(NULL, VLF_ANY_DESTINATION, VLL_OFF);
     controller = argv[1];
     agent.loop = uv_default_loop();
     agent.name = argv[2];
-    uv_ip4_addr(argv[3], 0, &agent.locator);
+    uv_ip4_addr(argv[3], 0, (struct sockaddr_in *) &agent.sides[0].locator);
+    agent.sides[0].used = true;
+    if (argc > 5 && argv[5][0]) {
+        uv_ip6_addr(argv[5], 0,
+                    (struct sockaddr_in6 *) &agent.sides[1].locator);
+        agent.sides[1].used = true;
+    }
+    agent.zone = argc > 6 ? argv[6] : "";
     uv_timer_init(agent.loop, &agent.keepalive);
     uv_pipe_init(agent.loop, &agent.input, 0);
     uv_pipe_open(&agent.input, STDIN_FILENO);

@@ -105,7 +105,13 @@ test_values(void)
         "policy: nearest\n"
         "hold_time: 0s\n"
         "limits: {registrations: 5, reset_pps: 7}\n"
+        "links: [{switch: 'ab', port: 3, cost: 7}]\n"
+        "path_classes:\n"
+        "  - {name: fast, number: 2, kind: lowest-latency}\n"
+        "  - {name: clean, number: 4, kind: avoid, switches: ['3'],\n"
+        "     links: [{switch: '1', port: 2}]}\n"
         "services:\n"
+        "  - {name: db, path_class: clean}\n"
         "  - web.shop.acme\n"
         "  - {name: acme, policy: local-first, datagram: true}\n");
 
@@ -130,13 +136,20 @@ test_values(void)
     CU_ASSERT_EQUAL(config->hold_ms, 0);
     CU_ASSERT_EQUAL(config->agents.max_instances, 5);
     CU_ASSERT_EQUAL(config->reset_pps, 7);
-    CU_ASSERT_EQUAL(config->n_services, 2);
-    CU_ASSERT_STRING_EQUAL(config->services[0].name, "web.shop.acme");
-    CU_ASSERT_EQUAL(config->services[0].definition.policy, ROUTE_DEFAULT);
-    CU_ASSERT_STRING_EQUAL(config->services[1].name, "acme");
-    CU_ASSERT_EQUAL(config->services[1].definition.policy,
+    CU_ASSERT_EQUAL_FATAL(config->n_services, 3);
+    CU_ASSERT_EQUAL(config->services[0].definition.path_class, 4);
+    CU_ASSERT_EQUAL(config->costs[0].from.dpid, 0xab);
+    CU_ASSERT_EQUAL(config->costs[0].cost, 7);
+    CU_ASSERT(config->classes.latency);
+    CU_ASSERT_EQUAL(config->classes.n, 2);
+    CU_ASSERT_EQUAL(config->classes.classes[4].switches[0], 3);
+    CU_ASSERT_EQUAL(config->classes.classes[4].links[0].port, 2);
+    CU_ASSERT_STRING_EQUAL(config->services[1].name, "web.shop.acme");
+    CU_ASSERT_EQUAL(config->services[1].definition.policy, ROUTE_DEFAULT);
+    CU_ASSERT_STRING_EQUAL(config->services[2].name, "acme");
+    CU_ASSERT_EQUAL(config->services[2].definition.policy,
                     ROUTE_LOCAL_FIRST);
-    CU_ASSERT(config->services[1].definition.datagram);
+    CU_ASSERT(config->services[2].definition.datagram);
     controller_config_destroy(config);
 }
 
@@ -165,6 +178,15 @@ test_what_is_wrong(void)
     bad("policy: best\n", "write spread, nearest");
     bad("services: [Web]\n", "'Web' is no service name");
     bad("services: [{policy: spread}]\n", "\"name\" is missing");
+    bad("services: [{name: a, path_class: x}]\n", "no path class 'x'");
+    bad("path_classes: [{name: a, kind: avoid}]\n", "avoids nothing");
+    bad("path_classes: [{name: a, kind: x}]\n", "no kind 'x'");
+    bad("path_classes: [{name: a, kind: waypoint, waypoint: s1}]\n",
+        "'s1' is no datapath ID");
+    bad("path_classes: [{name: a, kind: lowest-latency},\n"
+        "               {name: b, kind: lowest-latency}]\n",
+        "another class has this number");
+    bad("links: [{switch: '1', cost: 2}]\n", "port");
     bad("services: [{name: a, policy: x}]\n", "there is no policy 'x'");
     bad("services: [{name: a, wieght: 1}]\n", "wieght");
     bad("services: web\n", "services");

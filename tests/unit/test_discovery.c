@@ -71,8 +71,12 @@ resolves_soon(const struct topology_end *at,
     return ((struct bench *) b_)->soon;
 }
 
-static const struct discovery_ops ops = {on_send, session_key, on_attached,
-                                         resolves_soon};
+static const struct discovery_ops ops = {
+    .send = on_send,
+    .session_key = session_key,
+    .attached = on_attached,
+    .resolves_soon = resolves_soon,
+};
 
 static void
 bench_start(struct bench *b)

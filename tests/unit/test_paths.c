@@ -29,7 +29,7 @@ static void
 test_diamond(void)
 {
     struct topology *topology = diamond();
-    struct paths *paths = paths_compute(topology);
+    struct paths *paths = paths_compute(topology, NULL);
     uint32_t ports[4];
 
     CU_ASSERT_EQUAL(paths_n_switches(paths), 5);
@@ -70,7 +70,7 @@ test_resolves(void)
     build_link(topology, 1, 2, 2, 1);
     build_link(topology, 2, 2, 3, 1);
     build_link(topology, 3, 2, 4, 1);
-    struct paths *paths = paths_compute(topology);
+    struct paths *paths = paths_compute(topology, NULL);
     CU_ASSERT(!paths_resolves(paths, 0));
     CU_ASSERT(paths_resolves(paths, 1));
     CU_ASSERT(!paths_resolves(paths, 2));
@@ -78,7 +78,7 @@ test_resolves(void)
     paths_destroy(paths);
 
     build_port(topology, 1, 1, false);
-    paths = paths_compute(topology);
+    paths = paths_compute(topology, NULL);
     CU_ASSERT(!paths_resolves(paths, 1));
     paths_destroy(paths);
     topology_destroy(topology);
@@ -90,7 +90,7 @@ test_costs(void)
     struct topology *topology = diamond();
     struct topology_end end = {1, 1};
     CU_ASSERT_EQUAL(topology_link_set_cost(topology, &end, 10), 0);
-    struct paths *paths = paths_compute(topology);
+    struct paths *paths = paths_compute(topology, NULL);
     CU_ASSERT_EQUAL(paths_next_hop(paths, 0, 3), 2);
     CU_ASSERT_EQUAL(paths_next_hop(paths, 0, 1), 2);
     CU_ASSERT_EQUAL(paths_distance(paths, 0, 1), 3);
@@ -101,7 +101,7 @@ test_costs(void)
     CU_ASSERT_EQUAL(topology_link_set_cost(topology, &end, UINT32_MAX), 0);
     end.port = 2;
     CU_ASSERT_EQUAL(topology_link_set_cost(topology, &end, UINT32_MAX), 0);
-    paths = paths_compute(topology);
+    paths = paths_compute(topology, NULL);
     CU_ASSERT_NOT_EQUAL(paths_distance(paths, 0, 4), PATHS_UNREACHABLE);
     paths_destroy(paths);
     topology_destroy(topology);
@@ -111,14 +111,14 @@ static void
 test_empty(void)
 {
     struct topology *topology = topology_create();
-    struct paths *paths = paths_compute(topology);
+    struct paths *paths = paths_compute(topology, NULL);
     CU_ASSERT_EQUAL(paths_n_switches(paths), 0);
     CU_ASSERT_EQUAL(paths_index(paths, 1), PATHS_NO_SWITCH);
     paths_destroy(paths);
     paths_destroy(NULL);
 
     build_switch(topology, 7, 1, false);
-    paths = paths_compute(topology);
+    paths = paths_compute(topology, NULL);
     CU_ASSERT_EQUAL(paths_nearest_sal(paths, 0), PATHS_NO_SWITCH);
     paths_destroy(paths);
     topology_destroy(topology);
@@ -265,7 +265,7 @@ test_random(void)
         }
         floyd_warshall(d);
 
-        struct paths *paths = paths_compute(topology);
+        struct paths *paths = paths_compute(topology, NULL);
         for (int i = 0; i < N; i++) {
             uint32_t sal = paths_nearest_sal(paths, i);
             uint64_t least = FAR;

@@ -26,6 +26,29 @@ static bool reconnected[SWITCHES]; /* The next diff must be a full one. */
 static uint32_t seq;
 static bool groups; /* Fast-failover groups in use. */
 static bool anti_spoofing;
+static bool use_classes;
+
+static struct path_classes classes;
+
+/* 1: lowest latency; 2: not through switch 2 nor over one link; 3: by way of
+ * switch 4; 4: by way of the stock switch, which cannot be. */
+static void
+build_classes(void)
+{
+    memset(&classes, 0, sizeof classes);
+    classes.n = 4;
+    classes.latency = true;
+    classes.classes[1].kind = PATH_CLASS_LOWEST_LATENCY;
+    classes.classes[2].kind = PATH_CLASS_AVOID;
+    classes.classes[2].switches[classes.classes[2].n_switches++] = 2;
+    classes.classes[2].links[classes.classes[2].n_links++]
+        = (struct topology_end) {3, 1};
+    classes.classes[3].kind = PATH_CLASS_WAYPOINT;
+    classes.classes[3].waypoint = 4;
+    classes.classes[4].kind = PATH_CLASS_WAYPOINT;
+    classes.classes[4].waypoint = 5;
+    topology_watch_latency(topology);
+}
 
 static void
 start_plan(void)
@@ -34,7 +57,8 @@ start_plan(void)
     rules_config.groups = groups;
     rules_config.anti_spoofing = anti_spoofing;
     const struct routes_config routes_config = ROUTES_CONFIG_DEFAULT;
-    plan = plan_create(&rules_config, &routes_config, registry, topology);
+    plan = plan_create(&rules_config, &routes_config, &classes, registry,
+                       topology);
 }
 
 static void
@@ -44,6 +68,10 @@ start(void)
     services = address_pool_create(ADDRESS_SERVICE_NETWORK, 15);
     registry = registry_create(identities, services);
     topology = topology_create();
+    memset(&classes, 0, sizeof classes);
+    if (use_classes) {
+        build_classes();
+    }
     start_plan();
     for (int i = 0; i < SWITCHES; i++) {
         installed[i] = rule_table_create();
@@ -191,33 +219,93 @@ out_port(uint64_t dpid, const struct rule *rule)
     return 0;
 }
 
-/* Follows a packet to 'address' from 'dpid'.  Returns where it comes out:
- * dpid * 1000 + port, 0 if it is dropped or loops. */
-static uint32_t
-follow_host(uint64_t dpid, uint32_t in, const struct in6_addr *address)
+/* A packet on its way. */
+struct packet {
+    uint64_t at;
+    uint32_t in;  /* Port; 0 = none. */
+    struct in6_addr to;
+    uint8_t class;
+    bool marked;
+    bool visited[SWITCHES + 1];
+    bool avoided; /* Used what class 2 avoids, where it could not help it. */
+};
+
+/* The rule of the forwarding table that matches. */
+static const struct rule *
+match_packet(const struct packet *packet)
 {
-    for (int hops = 0; hops < 2 * SWITCHES; hops++) {
-        struct rule key = RULE_INIT(IN6_IS_ADDR_V4MAPPED(address)
-                                    ? RULE_HOST : RULE_HOST6);
-        struct topology_end far;
-        key.address = *address;
-        const struct rule *rule = rule_table_find(installed[dpid - 1], &key);
+    const struct rule_table *table = installed[packet->at - 1];
+    struct rule key = RULE_INIT(IN6_IS_ADDR_V4MAPPED(&packet->to)
+                                ? RULE_HOST : RULE_HOST6);
+    const struct rule *rule = NULL;
+    key.address = packet->to;
+    if (packet->class && packet->marked) {
+        key.path_class = packet->class | RULE_MARKED_CLASS;
+        rule = rule_table_find(table, &key);
+    }
+    if (!rule && packet->class) {
+        key.path_class = packet->class;
+        rule = rule_table_find(table, &key);
+    }
+    if (!rule) {
+        key.path_class = 0;
+        rule = rule_table_find(table, &key);
+    }
+    return rule;
+}
+
+/* Sends the packet by 'rule'.  Returns where it comes out: dpid * 1000 + port,
+ * 0 if it is dropped, 1 if it is at another switch. */
+static uint32_t
+send_packet(struct packet *packet, const struct rule *rule, bool any_port)
+{
+    uint64_t dpid = packet->at;
+    const struct topology_switch *sw = topology_switch(topology, dpid);
+    uint32_t out = out_port(dpid, rule);
+    const struct topology_port *port = topology_port(topology, dpid, out);
+    struct topology_end far;
+
+    if (rule->flags & RULE_MARK) {
+        CU_ASSERT_EQUAL(rule->flags >> RULE_MARK_CLASS_SHIFT, packet->class);
+        packet->marked = true;
+        any_port = true;
+    }
+    if (!out || (packet->in && out == packet->in && !any_port)) {
+        return 0; /* A switch sends nothing back. */
+    }
+    if (!port || !topology_port_link(topology, sw, port, &far)) {
+        return dpid * 1000 + out;
+    }
+    packet->avoided |= dpid == 3 && out == 1;
+    packet->avoided |= far.dpid == 3 && far.port == 1;
+    packet->at = far.dpid;
+    packet->in = far.port;
+    return 1;
+}
+
+/* Follows it to where it comes out; 0 if it is dropped or loops. */
+static uint32_t
+follow_packet(struct packet *packet)
+{
+    for (int hops = 0; hops < 4 * SWITCHES; hops++) {
+        packet->visited[packet->at] = true;
+        const struct rule *rule = match_packet(packet);
         if (!rule) {
             return 0;
         }
-        const struct topology_switch *sw = topology_switch(topology, dpid);
-        uint32_t out = out_port(dpid, rule);
-        const struct topology_port *port = topology_port(topology, dpid, out);
-        if (!out || (in && out == in)) {
-            return 0; /* A switch sends nothing back. */
+        uint32_t end = send_packet(packet, rule, false);
+        if (end != 1) {
+            return end;
         }
-        if (!port || !topology_port_link(topology, sw, port, &far)) {
-            return dpid * 1000 + out;
-        }
-        dpid = far.dpid;
-        in = far.port;
     }
     return 0;
+}
+
+static uint32_t
+follow_host(uint64_t dpid, const struct in6_addr *address)
+{
+    struct packet packet = {.at = dpid, .to = *address};
+    return follow_packet(&packet);
 }
 
 /* The SAL switch that 'dpid' hands SYNs on to, itself if it is one; 0 if there
@@ -254,6 +342,16 @@ resolves(const struct rule *r, const struct service_id *id, bool v6,
            && !((source_port ^ r->tile_value) & ((1u << r->tile_bits) - 1));
 }
 
+/* The path class that hosts put into the SYN of the service. */
+static uint8_t
+class_of(const struct rule *rule)
+{
+    struct service_prefix prefix = {rule->service, rule->prefix_len};
+    const struct registry_service *service = registry_service(registry,
+                                                              &prefix);
+    return service ? service->definition.path_class : 0;
+}
+
 /* Follows a SYN: to the first SAL switch, through its service table by longest
  * prefix, on to the instance.  Stores the locator it was resolved to (:: if
  * nobody serves). */
@@ -284,14 +382,11 @@ follow_syn_over(bool v6, uint64_t dpid, const struct service_id *id,
         return 0;
     }
     *ret_locator = best->target;
-    struct topology_end far;
-    const struct topology_switch *sw = topology_switch(topology, dpid);
-    uint32_t out = out_port(dpid, best);
-    const struct topology_port *port = topology_port(topology, dpid, out);
-    if (!port || !topology_port_link(topology, sw, port, &far)) {
-        return out ? dpid * 1000 + out : 0;
-    }
-    return follow_host(far.dpid, far.port, &best->target);
+    struct packet packet = {.at = dpid, .to = best->target,
+                            .class = class_of(best)};
+    packet.visited[dpid] = true;
+    uint32_t end = send_packet(&packet, best, true);
+    return end == 1 ? follow_packet(&packet) : end;
 }
 
 static uint32_t
@@ -321,6 +416,75 @@ flood(uint64_t from, bool reached[SWITCHES + 1])
     }
 }
 
+static uint32_t where_attached(const struct in6_addr *,
+                               const bool reached[SWITCHES + 1]);
+
+/* Oracle: is there a way over SAL switches alone, without what class 2 avoids
+ * if 'avoiding'?  Whatever 'to' is, it is only arrived at. */
+static bool
+is_way(uint64_t from, uint64_t to, bool avoiding, bool seen[SWITCHES + 1])
+{
+    if (from == to) {
+        return true;
+    }
+    const struct topology_switch *sw = topology_switch(topology, from);
+    if (!sw->has_sal || seen[from] || (avoiding && from == 2)) {
+        return false;
+    }
+    seen[from] = true;
+    for (uint32_t p = 1; p <= PORTS; p++) {
+        struct topology_end far;
+        const struct topology_port *port = topology_port(topology, from, p);
+        if (port && topology_port_link(topology, sw, port, &far)
+            && far.dpid != from
+            && !(avoiding && ((from == 3 && p == 1)
+                              || (far.dpid == 3 && far.port == 1)))
+            && is_way(far.dpid, to, avoiding, seen)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+has_way(uint64_t from, uint64_t to, bool avoiding)
+{
+    bool seen[SWITCHES + 1] = {false};
+    return is_way(from, to, avoiding, seen);
+}
+
+static bool
+is_sal(uint64_t dpid)
+{
+    const struct topology_switch *sw = topology_switch(topology, dpid);
+    return sw && sw->has_sal;
+}
+
+/* Whatever the class, packets arrive; and the way is what the class asks for,
+ * where that can be. */
+static void
+check_classes(uint64_t from, const bool reached[SWITCHES + 1])
+{
+    for (int class = 1; use_classes && class <= 4; class++) {
+        struct in6_addr locator = locator_of(unit_random_below(HOSTS),
+                                             unit_random_below(2));
+        uint32_t expected = where_attached(&locator, reached);
+        struct packet packet = {.at = from, .to = locator, .class = class};
+        CU_ASSERT_EQUAL(follow_packet(&packet), expected);
+        uint64_t to = expected / 1000;
+        if (!expected || !is_sal(from)) {
+            continue;
+        }
+        if (class == 2 && has_way(from, to, true)) {
+            CU_ASSERT(!packet.avoided);
+            CU_ASSERT(!packet.visited[2] || from == 2 || to == 2);
+        }
+        if (class == 3 && is_sal(4) && has_way(from, 4, false)) {
+            CU_ASSERT(packet.visited[4] && packet.marked);
+        }
+    }
+}
+
 static uint32_t
 where_attached(const struct in6_addr *locator,
                const bool reached[SWITCHES + 1])
@@ -335,7 +499,7 @@ check_hosts(uint64_t from, const bool reached[SWITCHES + 1])
 {
     for (int i = 0; i < 2 * HOSTS; i++) {
         struct in6_addr locator = locator_of(i / 2, i % 2);
-        CU_ASSERT_EQUAL(follow_host(from, 0, &locator),
+        CU_ASSERT_EQUAL(follow_host(from, &locator),
                         where_attached(&locator, reached));
     }
 }
@@ -514,6 +678,7 @@ check_delivery(void)
         bool reached[SWITCHES + 1] = {false};
         flood(from, reached);
         check_hosts(from, reached);
+        check_classes(from, reached);
         check_admission(from);
         /* Where no host may be, nothing is resolved. */
         if (topology_switch(topology, from)->n_host_ports
@@ -653,7 +818,7 @@ fail_each_link(int *ret_concerned)
             for (uint64_t from = 1; from <= SWITCHES; from++) {
                 for (int i = 0; i < HOSTS; i++) {
                     struct in6_addr locator = locator_of(i, false);
-                    before[from][i] = follow_host(from, 0, &locator);
+                    before[from][i] = follow_host(from, &locator);
                 }
             }
             const struct topology_port *port = topology_port(topology, dpid,
@@ -676,7 +841,7 @@ fail_each_link(int *ret_concerned)
                 /* Where there is another port, it must do. */
                 concerned++;
                 bypassed += g->ports[1] != 0;
-                CU_ASSERT_EQUAL(follow_host(dpid, 0, &key.address),
+                CU_ASSERT_EQUAL(follow_host(dpid, &key.address),
                                 g->ports[1] ? before[dpid][i] : 0);
             }
             build_port(topology, dpid, p, true);
@@ -807,6 +972,7 @@ random_topology_event(void)
     case 4: {
         struct topology_end a = {dpid, 1 + port % 3};
         topology_link_set_cost(topology, &a, 1 + unit_random_below(3));
+        topology_link_set_latency(topology, &a, unit_random_below(5));
         break;
     }
     default: {
@@ -822,7 +988,8 @@ static void
 random_definition(int s)
 {
     struct service_definition definition = {
-        .policy = unit_random_below(ROUTE_LOCAL_FIRST + 1)};
+        .policy = unit_random_below(ROUTE_LOCAL_FIRST + 1),
+        .path_class = unit_random_below(5)};
     if (unit_random_below(3)) {
         registry_define(registry, names[s], &definition);
     } else {
@@ -921,9 +1088,12 @@ test_with_options(void)
     test_fast_failover();
     test_restart();
     test_random();
+    use_classes = true;
+    test_restart();
+    test_random();
     groups = false;
     test_random();
-    anti_spoofing = false;
+    anti_spoofing = use_classes = false;
 }
 
 UNIT_MAIN("plan", UNIT_TEST(test_quickstart), UNIT_TEST(test_flap),

@@ -165,7 +165,8 @@ bench_start(struct bench *b, uint32_t versions)
                                       ADDRESS_SERVICE_LEN);
     b->registry = registry_create(b->identities, b->services);
     b->topology = topology_create();
-    b->plan = plan_create(&config, &routes, b->registry, b->topology);
+    b->plan = plan_create(&config, &routes, NULL, b->registry,
+                          b->topology);
     b->held = rule_table_create();
     b->staged = rule_table_create();
     switch_session_init(&b->session, &switch_session_defaults, hear, b, 0);

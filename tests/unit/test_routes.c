@@ -31,7 +31,7 @@ start(enum route_policy policy)
     }
     build_link(topology, 1, 1, 2, 1);
     build_link(topology, 2, 2, 3, 1);
-    paths = paths_compute(topology);
+    paths = paths_compute(topology, NULL);
     routes = routes_create(&config);
 }
 
@@ -217,7 +217,7 @@ test_partition(void)
 
     build_port(topology, 2, 2, false);
     paths_destroy(paths);
-    paths = paths_compute(topology);
+    paths = paths_compute(topology, NULL);
     CU_ASSERT(update("web"));
     CU_ASSERT_EQUAL(share(at(1, "web", 6), 1), TILES_MAX);
     CU_ASSERT_PTR_EQUAL(at(1, "web", 6), at(2, "web", 6));
@@ -226,7 +226,7 @@ test_partition(void)
     build_port(topology, 2, 2, true);
     build_link(topology, 2, 2, 3, 1);
     paths_destroy(paths);
-    paths = paths_compute(topology);
+    paths = paths_compute(topology, NULL);
     CU_ASSERT(update("web"));
     CU_ASSERT_PTR_EQUAL(at(1, "web", 6), at(3, "web", 6));
     CU_ASSERT_EQUAL(share(at(1, "web", 6), 1), TILES_MAX / 2);

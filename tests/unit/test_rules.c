@@ -126,10 +126,19 @@ random_rule(void)
     case RULE_HOST6:
     case RULE_UPLINK:
     case RULE_UPLINK6:
+        if (rule.kind != RULE_UPLINK && rule.kind != RULE_UPLINK6) {
+            rule.path_class = unit_random_below(16);
+            if (rule.path_class && unit_random_below(2)) {
+                rule.path_class |= RULE_MARKED_CLASS;
+            }
+        }
         rule.port = 1 + unit_random_below(0xfeff);
         if (unit_random_below(2)) {
             rule.port = PATHS_GROUP_BASE | unit_random_below(1 << 24);
             rule.flags = RULE_VIA_GROUP;
+        }
+        if (rule.path_class && unit_random_below(2)) {
+            rule.flags |= RULE_MARK | 7 << RULE_MARK_CLASS_SHIFT;
         }
         break;
     case RULE_SERVICE:
@@ -151,6 +160,9 @@ random_rule(void)
         if (kind == RULE_SERVICE6 || kind == RULE_ENDPOINT6) {
             rule.target.s6_addr[0] = 0xfd;
         }
+        if (unit_random_below(2)) {
+            rule.flags |= RULE_MARK | 7 << RULE_MARK_CLASS_SHIFT;
+        }
         return rule;
     }
     }
@@ -169,7 +181,8 @@ static bool
 can_express(const struct rule *rule)
 {
     return rules_sal_supported()
-           || (!rule_has_target(rule) && rule->kind != RULE_RESOLVE
+           || (!rule_has_target(rule) && !rule->path_class
+               && rule->kind != RULE_RESOLVE
                && rule->kind != RULE_RESOLVE6
                && rule->kind != RULE_HOST_PROBE
                && rule->kind != RULE_HOST_PROBE6);
@@ -346,6 +359,20 @@ test_text(void)
     rule = RULE_INIT(RULE_HOST_PROBE6);
     check_text(&rule, "0 priority=50000,udp6,ipv6_dst=fd53:414c::1,"
                       "tp_dst=6090,sal_type=0x15 meter:1,CONTROLLER:65535");
+    rule = RULE_INIT(RULE_HOST);
+    rule.address = locator_from_v4(0x0a000002);
+    rule.port = 7;
+    rule.path_class = 3;
+    rule.flags = RULE_MARK | 3 << RULE_MARK_CLASS_SHIFT;
+    check_text(&rule, "20 priority=2000,udp,nw_dst=10.0.0.2,tp_dst=6090,"
+                      "sal_flags=0x3/0xf "
+                      "set_field:02:53:41:4c:02:03->eth_src,"
+                      "set_field:ANY->in_port,output:7");
+    rule.path_class |= RULE_MARKED_CLASS;
+    rule.flags = 0;
+    check_text(&rule, "20 priority=3000,udp,dl_src=02:53:41:4c:02:03,"
+                      "nw_dst=10.0.0.2,tp_dst=6090,sal_flags=0x3/0xf "
+                      "output:7");
     rule = RULE_INIT(RULE_RESOLVE6);
     check_text(&rule, "1 priority=30000,udp6,ipv6_dst=fd53:414c::1,"
                       "tp_dst=6090,sal_type=0x10/0x10 "
@@ -481,7 +508,7 @@ test_forwarding(void)
     probe = build_probe(7, 2, 4, 1);
     probe.locator = locator_from_v4(config.resolver_v4);
     CU_ASSERT_EQUAL(topology_attach(topology, &probe, BUILDER_NEVER), 1);
-    struct paths *paths = paths_compute(topology);
+    struct paths *paths = paths_compute(topology, NULL);
 
     struct rule_table *table = rule_table_create();
     rules_compute_forwarding(&config, topology, paths, 1, table);
@@ -514,7 +541,7 @@ test_forwarding(void)
     /* Cut off: no route, no ARP. */
     paths_destroy(paths);
     build_port(topology, 1, 1, false);
-    paths = paths_compute(topology);
+    paths = paths_compute(topology, NULL);
     rules_compute_forwarding(&config, topology, paths, 1, table);
     CU_ASSERT(has(table, RULE_HOST, 0x0a000005, 4));
     CU_ASSERT(!has(table, RULE_ARP, 0x0a000006, 0));

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How packets are routed, in real switches of the private Open vSwitch.
+
+              s2
+            /    \\
+    h1 -- s1      s4 -- w1, w2      the lower way has a cable that takes 15 ms
+            \\    /
+              s3 -- w3
+
+Each step needs what the ones before it left.  ONLY=name runs up to the step
+of that name."""
+
+import os
+import re
+import subprocess
+import sys
+import traceback
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
+    os.path.abspath(__file__))))
+sys.path.insert(0, ROOT)
+
+# pylint: disable=wrong-import-position
+from topologies import sandbox
+from topologies.daemon import sh
+from topologies.wait import until
+from tests.controller.network import Network
+
+SERVICE = "web.shop.acme"
+STANDBY = "db.shop.acme"
+LOCAL = "cache.shop.acme"
+SLOW = "slow.shop.acme"
+SEEN = "seen.shop.acme"
+HOSTS = (("h1", "s1", ""), ("w1", "s4", "east"), ("w2", "s4", "east"),
+         ("w3", "s3", "west"))
+ADDRESS = {name: f"10.0.0.{i}" for i, (name, _, _) in enumerate(HOSTS, 1)}
+ADDRESS6 = {name: f"fd00::{i}" for i, (name, _, _) in enumerate(HOSTS, 1)}
+CONFIG = f"""
+path_classes:
+  - {{name: fast, number: 1, kind: lowest-latency}}
+  - {{name: clean, number: 2, kind: avoid, switches: ["0000000000000002"]}}
+  - {{name: inspected, number: 3, kind: waypoint, waypoint: "3"}}
+services:
+  - {{name: {STANDBY}, policy: failover}}
+  - {{name: {LOCAL}, policy: local-first}}
+  - {{name: {SLOW}, path_class: clean}}
+  - {{name: {SEEN}, path_class: inspected}}
+"""
+
+
+def expect(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+def counted(net, switch, *patterns):
+    """Packets that the flows with all patterns have seen."""
+    out = net.ovs.ofctl("--no-names", "dump-flows", switch)
+    return sum(int(re.search(r"n_packets=(\d+)", line)[1])
+               for line in out.splitlines()
+               if all(p in line for p in patterns))
+
+
+def check_recompute(net):
+    answer = net.ask("recompute", "--check")
+    expect(answer and answer["equal"], "a full recompute differs")
+
+
+def register(net, name, service, weight=1, priority=0, capacity=0):
+    heard = net.hosts[name].ask(
+        f"offer {service} 80 {weight} {priority} {capacity}",
+        r"registered confirmed=1|error")
+    expect("registered" in heard.string, heard.string)
+
+
+def syn(net, service, port, kind="syn", path_class=0):
+    """Whom a SYN of h1 reaches; None: it was refused."""
+    for name, agent in net.hosts.items():
+        agent.forget()
+    net.hosts["h1"].say(f"{kind} {service} {port} {path_class}")
+    found = []
+
+    def look():
+        for name, agent in net.hosts.items():
+            if re.search(f"src_flow={0x10000 + port} ", take(agent)):
+                found.append(name)
+        if f"dst_flow={0x10000 + port} " in take(net.hosts["h1"]):
+            found.append(None)
+        return found
+    until(look, f"a SYN for {service} gets anywhere", 5)
+    return found[0]
+
+
+def take(agent):
+    """What was heard since, as one text; stays to be heard."""
+    while not agent._new.empty():  # pylint: disable=protected-access
+        agent.lines.append(agent._new.get())  # pylint: disable=W0212
+    return "\n".join(agent.lines[-20:])
+
+
+# The steps.
+
+
+def switches_and_hosts(net):
+    for number in range(1, 5):
+        net.add_switch(number)
+    net.add_link("s1", "s2")
+    net.add_link("s2", "s4")
+    net.add_link("s3", "s4")
+    net.slow = net.add_slow_link("s1", "s3", 15)
+    for name, switch, _ in HOSTS:
+        net.add_host(name, switch, ADDRESS[name])
+        net.add_v6(name, ADDRESS6[name])
+    net.start_controller(CONFIG)
+    net.wait_in_sync(4, links=4)
+    net.hosts = {}
+    for name, _, zone in HOSTS:
+        net.hosts[name] = net.add_agent(name, ADDRESS[name],
+                                        locator6=ADDRESS6[name], zone=zone)
+        net.hosts[name].hear("welcome")
+    for agent in net.hosts.values():
+        until(lambda a=agent: "attachment attached=1" in take(a)
+              and "attachment6 attached=1" in take(a),
+              f"{agent.name} is attached by both locators", 10)
+    net.wait_in_sync(4)
+    check_recompute(net)
+
+
+def hosts_reach_each_other(net):
+    """ARP and ND are answered in the switches."""
+    for name in ("w1", "w3"):
+        net.inside("h1", "ping", "-c1", "-W2", ADDRESS[name])
+        net.inside("h1", "ping", "-6", "-c1", "-W2", ADDRESS6[name])
+    return net.inside("h1", "ip", "-6", "neighbour").splitlines()[0]
+
+
+def services_over_ipv6(net):
+    register(net, "w1", SERVICE)
+    for port in (50000, 50001):
+        expect(syn(net, SERVICE, port) == "w1", "IPv4: not w1")
+        expect(syn(net, SERVICE, port, "syn6") == "w1", "IPv6: not w1")
+    expect(syn(net, "nobody.shop.acme", 50002, "syn6") is None,
+           "a SYN over IPv6 that nobody serves is not refused")
+
+
+def nobody_is_somebody_else(net):
+    """A foreign locator does not come through, over IPv6 either."""
+    net.inside("h1", "ip", "-6", "address", "add", "fd00::77/64", "dev",
+               "eth0", "nodad")
+    answer = subprocess.run(
+        ["nsenter", "--net=/run/netns/h1", "ping", "-6", "-c2", "-W1", "-I",
+         "fd00::77", ADDRESS6["w1"]], capture_output=True, check=False)
+    expect(answer.returncode != 0, "a foreign IPv6 locator came through")
+    net.inside("h1", "ip", "-6", "address", "del", "fd00::77/64", "dev",
+               "eth0")
+
+
+def endpoints_are_services(net):
+    """By the endpoint's ID, whatever it has registered; and at once where it
+    is after a move."""
+    prefix = re.search(r"endpoint (0x[0-9a-f]+/192)",
+                       "\n".join(net.hosts["w3"].lines))[1]
+    expect(syn(net, prefix, 50010) == "w3", "not w3")
+    expect(syn(net, prefix, 50011, "syn6") == "w3", "IPv6: not w3")
+    net.ovs.vsctl("del-port", "s3", "w3")
+    net.ovs.vsctl("add-port", "s2", "w3")
+    net.hosts["w3"].hear("attachment attached=1 dpid=2")
+    net.wait_in_sync(4)
+    expect(syn(net, prefix, 50012) == "w3", "w3 was not found after its move")
+    net.ovs.vsctl("del-port", "s2", "w3")
+    net.ovs.vsctl("add-port", "s3", "w3")
+    net.hosts["w3"].hear("attachment attached=1 dpid=3")
+    net.wait_in_sync(4)
+    shown = net.ask("show", "services")
+    expect(not any(prefix[:20] in str(s) for s in shown["services"]),
+           "endpoints are shown as services")
+    check_recompute(net)
+
+
+def failover(net):
+    register(net, "w1", STANDBY, priority=1)
+    register(net, "w2", STANDBY, priority=2)
+    for port in range(50020, 50024):
+        expect(syn(net, STANDBY, port) == "w1", "not the first")
+    net.hosts["w1"].ask(f"register {STANDBY} 80 0 wait", "registered")
+    for port in range(50024, 50028):
+        expect(syn(net, STANDBY, port) == "w2", "not the second")
+
+
+def local_first(net):
+    """At s4 (east) the local instance has it all, until it has a capacity."""
+    register(net, "w1", LOCAL, weight=4)
+    register(net, "w3", LOCAL, weight=4)
+    net.wait_in_sync(4)
+
+    def shares(switch):
+        got = {}
+        for flow in net.flows(switch, 10):
+            target = re.search(r"set_field:([0-9.]+)->ip_dst", flow)
+            if target and "cookie=0x53414c03" in flow and net.prefix in flow:
+                mask = re.search(r"tp_src=0x[0-9a-f]+/0x([0-9a-f]+)", flow)
+                bits = bin(int(mask[1], 16)).count("1") if mask else 0
+                got[target[1]] = got.get(target[1], 0) + (16384 >> bits)
+        return got
+    net.prefix = next(s["prefix"] for s in net.ask("show", "services")[
+        "services"] if s.get("name") == LOCAL).split("/")[0].rstrip("0")
+    expect(shares("s4") == {ADDRESS["w1"]: 16384}, f"s4: {shares('s4')}")
+    expect(shares("s3") == {ADDRESS["w3"]: 16384}, f"s3: {shares('s3')}")
+    register(net, "w1", LOCAL, weight=4, capacity=1)
+    net.wait_in_sync(4)
+    expect(shares("s4") == {ADDRESS["w1"]: 4096, ADDRESS["w3"]: 12288},
+           f"s4: {shares('s4')}")
+    check_recompute(net)
+
+
+def latency_is_measured(net):
+    """The slow cable is known as such, the others are not, and it stays."""
+    def slow(number, far):
+        for switch in net.ask("show", "topology")["switches"]:
+            for port in switch["ports"]:
+                link = port.get("link")
+                if switch["dpid"] == f"{number:016x}" and link \
+                        and link["dpid"] == f"{far:016x}":
+                    return link["latency_us"]
+        return 0
+    until(lambda: 14000 <= slow(1, 3) <= 40000 and 14000 <= slow(3, 1) <= 40000
+          and 0 < slow(1, 2) < 8000 and 0 < slow(2, 4) < 8000
+          and 0 < slow(3, 4) < 8000,
+          f"latencies are as they should be", 60)
+    return (f"s1-s3 {slow(1, 3)} us (a cable of 15 ms), "
+            f"s1-s2 {slow(1, 2)} us")
+
+
+def path_classes(net):
+    """Class 1 takes the upper way, 2 the lower, 3 the lower and is marked;
+    all arrive."""
+    net.wait_in_sync(4)
+    to = f"nw_dst={ADDRESS['w1']}"
+    for number in (0, 1, 2, 3):
+        net.hosts["w1"].forget()
+        before = [counted(net, s, "table=20", to) for s in ("s2", "s3")]
+        net.hosts["h1"].say(f"send {ADDRESS['w1']} {number}")
+        net.hosts["w1"].hear("packet type=0x2 ")
+        # The datapath's counts arrive a second later.
+        until(lambda: sum(counted(net, s, "table=20", to)
+                          for s in ("s2", "s3")) > sum(before),
+              f"class {number} is counted", 5)
+        after = [counted(net, s, "table=20", to) for s in ("s2", "s3")]
+        upper, lower = (a > b for a, b in zip(after, before))
+        if number:
+            expect((upper, lower) == (number == 1, number != 1),
+                   f"class {number}: upper {upper}, lower {lower}")
+    expect(counted(net, "s4", "table=20", to, "dl_src=02:53:41:4c:02:03")
+           + counted(net, "s3", "table=20", to, "sal_flags=0x3/0xf") > 0,
+           "nothing was marked")
+    # To a host before the waypoint: there and back again.
+    net.hosts["h1"].forget()
+    net.hosts["w1"].say(f"send {ADDRESS['h1']} 3")
+    net.hosts["h1"].hear("packet type=0x2 ")
+    check_recompute(net)
+
+
+def services_have_classes(net):
+    """The switch sends SYNs on their class's way, agents are told it."""
+    to = f"nw_dst={ADDRESS['w2']}"
+    before = [counted(net, s, "table=20", to) for s in ("s2", "s3")]
+    for service, wanted in ((SLOW, 2), (SEEN, 3)):
+        register(net, "w2", service)
+        heard = "\n".join(net.hosts["h1"].lines) + take(net.hosts["h1"])
+        expect(f"service {service}" in heard
+               and f"class {wanted} ports" in heard, heard)
+        expect(syn(net, service, 50040 + wanted, "syn", wanted) == "w2",
+               f"{service}: not w2")
+    until(lambda: counted(net, "s3", "table=20", to) >= before[1] + 2,
+          "the SYNs went by way of s3", 5)
+    expect(counted(net, "s2", "table=20", to) == before[0],
+           "a SYN went through s2")
+
+
+STEPS = (switches_and_hosts, hosts_reach_each_other, services_over_ipv6,
+         nobody_is_somebody_else, endpoints_are_services, failover,
+         local_first, latency_is_measured, path_classes,
+         services_have_classes)
+
+
+def run_steps(net):
+    """(passed, failed, skipped); a failure ends it."""
+    only = os.environ.get("ONLY")
+    for passed, step in enumerate(STEPS):
+        try:
+            said = step(net)
+        except BaseException as error:  # pylint: disable=broad-except
+            traceback.print_exc()
+            print(f"  FAIL    {step.__name__}: {error}", flush=True)
+            print(f"          log: {net.daemon.log if net.daemon else ''}")
+            return passed, 1, len(STEPS) - passed - 1
+        print(f"  PASS    {step.__name__.replace('_', ' ')}"
+              f"{': ' + said if said else ''}", flush=True)
+        if only == step.__name__:
+            return passed + 1, 0, len(STEPS) - passed - 1
+    return len(STEPS), 0, 0
+
+
+def inside():
+    net = Network("check-routing")
+    passed, failed, skipped = run_steps(net)
+    status = net.down()
+    if status != 0:
+        print(f"  FAIL    the controller's exit status was {status}")
+        failed += 1
+    print(f"routing: {passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(sandbox.run(inside))
