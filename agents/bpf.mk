@@ -55,6 +55,10 @@ CHECKS += check-bpf
 check-bpf: $(BPF_TEST_PROGRAMS) $(DPCTL) ## eBPF programs byte by byte, then between namespaces
 	@tests/bpf/run-bpf.sh $(BUILD) $(BPF_TEST_PROGRAMS)
 
+.PHONY: check-ipv6
+check-ipv6: $(DPCTL) ## IPv6 inside and outside: each offload, XDP, old kernels' ways (3 min)
+	@/usr/bin/python3 tests/bpf/test_ipv6.py $(BUILD) thorough
+
 # The programs as ordinary code, for the fuzzer.
 FUZZ_TARGETS += bpf
 FUZZ_SRCS_bpf :=

@@ -30,6 +30,10 @@ def wait_for(condition, what, seconds=10):
         time.sleep(0.02)
 
 
+def family_of(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 class Namespace:
     """A network namespace, held by a process that waits for its stdin."""
 
@@ -81,11 +85,12 @@ class Host(Namespace):
     """A namespace with one uplink, eth0, and a data plane.  Without a locator
     the caller makes the uplink."""
 
-    def __init__(self, lab, name, locator, mtu=1500):
+    def __init__(self, lab, name, locator, mtu=1500, locator6=None):
         super().__init__()
         self.lab = lab
         self.name = name
         self.locator = locator
+        self.locator6 = locator6
         self.pins = f"{lab.bpffs}/{name}"
         self.env = {}
         if not locator:
@@ -105,19 +110,30 @@ class Host(Namespace):
             return  # The second host brings the cable.
         self.run("ip", "link", "set", "eth0", "mtu", mtu, "up")
         self.run("ip", "addr", "add", f"{locator}/24", "dev", "eth0")
+        if locator6:
+            self.run("ip", "addr", "add", f"{locator6}/64", "dev", "eth0",
+                     "nodad")
 
     def dpctl(self, *args):
         return self.run(self.lab.dpctl, self.pins, "sal0", *args,
                         env=self.env)
 
-    def start(self, identity, *args):
+    def start(self, identity, *args, identity6=None):
         """Loads the data plane and routes the pools to it."""
         self.identity = identity
+        self.identity6 = identity6
         self.dpctl("attach", "eth0", "identity", identity, *args)
         self.run("ip", "addr", "add", f"{identity}/32", "dev", "sal0")
         for pool in "198.18.0.0/15", "100.64.0.0/10":
             self.run("ip", "route", "add", pool, "dev", "sal0", "src",
                      identity)
+        if identity6:
+            self.dpctl("identity", identity6)
+            self.run("ip", "addr", "add", f"{identity6}/128", "dev", "sal0",
+                     "nodad")
+            for pool in "fd5a::/48", "fd64::/48":
+                self.run("ip", "route", "add", pool, "dev", "sal0", "src",
+                         identity6)
 
     def dump(self, what):
         return json.loads(self.dpctl(what))
@@ -127,7 +143,7 @@ class Host(Namespace):
                 and f["inner"]["protocol"] == protocol]
 
     def listen(self, port, address="0.0.0.0"):
-        s = self.socket()
+        s = self.socket(family_of(address))
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         s.bind((address, port))
         s.listen(1024)
@@ -135,7 +151,7 @@ class Host(Namespace):
         return s
 
     def connect(self, address, port, timeout=5):
-        s = self.socket()
+        s = self.socket(family_of(address))
         s.settimeout(timeout)
         try:
             s.connect((address, port))

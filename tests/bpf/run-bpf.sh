@@ -27,5 +27,6 @@ done
 run namespaces /usr/bin/python3 "$(dirname "$0")/test_namespaces.py" "$build"
 run actions /usr/bin/python3 "$(dirname "$0")/test_actions.py" "$build"
 run nat /usr/bin/python3 "$(dirname "$0")/test_nat.py" "$build"
+run ipv6 /usr/bin/python3 "$(dirname "$0")/test_ipv6.py" "$build"
 echo "bpf: $passed passed, $failed failed"
 [ $failed = 0 ]

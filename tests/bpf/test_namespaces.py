@@ -22,7 +22,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from netlab import Lab, wait_for  # noqa: E402
+from netlab import Lab, family_of, wait_for  # noqa: E402
 
 WEB, SHADOW, NOBODY, UNKNOWN = ("198.18.0.1", "198.18.0.2", "198.18.0.3",
                                 "198.18.0.4")
@@ -104,14 +104,16 @@ def block(number):
     return struct.pack("<Q", number) * 8192
 
 
-def transfer(client, server, blocks, during=None, peer_is=None):
+def transfer(client, server, blocks, during=None, peer_is=None, address=WEB):
     """Sends at least 'blocks' blocks each way at once, and goes on until
     during() returns; verifies every word."""
-    listener = server.listen(9000)
-    a = client.connect(WEB, 90)
+    v6 = ":" in address
+    listener = server.listen(9000, "::" if v6 else "0.0.0.0")
+    a = client.connect(address, 90)
     b, peer = listener.accept()
     listener.close()
-    assert peer[0] == (peer_is or client.identity), peer
+    identity = client.identity6 if v6 else client.identity
+    assert peer[0] == (peer_is or identity), peer
     errors, sent, busy = [], {}, threading.Event()
 
     def send(s, first):
@@ -165,9 +167,10 @@ def no_flows(client, server):
         wait_for(lambda h=host: not h.flows(), f"{host.name}: flows end")
 
 
-def many_connections(client, server, n):
+def many_connections(client, server, n, services=(WEB, SHADOW)):
     step(f"{n} connections, each answered, none left over")
-    listener = server.listen(8080)
+    v6 = ":" in services[0]
+    listener = server.listen(8080, "::" if v6 else "0.0.0.0")
     done = []
 
     def serve():
@@ -180,7 +183,7 @@ def many_connections(client, server, n):
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
     for i in range(n):
-        s = client.connect(WEB if i % 2 else SHADOW, 80)
+        s = client.connect(services[i % 2], 80)
         word = struct.pack("<Q", i)
         s.sendall(word)
         assert s.recv(16) == word
@@ -191,14 +194,15 @@ def many_connections(client, server, n):
     no_flows(client, server)
 
 
-def same_port_twice(client, server):
+def same_port_twice(client, server, services=(WEB, SHADOW)):
     step("one client port, two services, one target: two connections")
-    listener = server.listen(8080)
+    v6 = ":" in services[0]
+    listener = server.listen(8080, "::" if v6 else "0.0.0.0")
     pairs = []
-    for address in WEB, SHADOW:
-        s = client.socket()
+    for address in services:
+        s = client.socket(family_of(address))
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        s.bind((client.identity, 45678))
+        s.bind((client.identity6 if v6 else client.identity, 45678))
         s.settimeout(5)
         s.connect((address, 80))
         pairs.append((s, listener.accept()[0]))
@@ -281,7 +285,7 @@ def replaced_under_load(client, server):
     no_flows(client, server)
 
 
-def offloads(client, server):
+def offloads(client, server, addresses=(WEB,)):
     for off in ("", "tx", "tso gso", "gro", "tx tso gso gro sg"):
         step(f"every word verified, 2 x 32 MiB, without: {off or 'nothing'}")
         for state in "off", "on":
@@ -291,7 +295,8 @@ def offloads(client, server):
                 for host in client, server:
                     host.run("ethtool", "-K", "eth0", feature, state)
             if state == "off":
-                transfer(client, server, 512)
+                for address in addresses:
+                    transfer(client, server, 512, address=address)
 
 
 def bulk(client, server):
@@ -320,40 +325,45 @@ def all_steps(lab):
     under_attack(client, server, stranger)
 
 
-def udp(client, server):
+def udp(client, server, services=(WEB, NOBODY, UNKNOWN)):
     step("UDP: request and answer, bursts, UDP_SEGMENT, refused at once")
-    echo = server.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    echo.bind(("0.0.0.0", 9953))
+    web, nobody, unknown = services
+    family = family_of(web)
+    v6 = family == socket.AF_INET6
+    identity = client.identity6 if v6 else client.identity
+    echo = server.socket(family, socket.SOCK_DGRAM)
+    echo.bind(("::" if v6 else "0.0.0.0", 9953))
     echo.settimeout(10)
-    s = client.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s = client.socket(family, socket.SOCK_DGRAM)
     s.settimeout(10)
     for i in range(200):
         ask = struct.pack("<Q", i) * (1 + i % 150)
-        s.sendto(ask, (WEB, 53))
+        s.sendto(ask, (web, 53))
         got, peer = echo.recvfrom(2000)
-        assert got == ask and peer[0] == client.identity, (peer, i)
+        assert got == ask and peer[0] == identity, (peer, i)
         echo.sendto(got[::-1], peer)
         got, peer = s.recvfrom(2000)
-        assert got == ask[::-1] and peer == (WEB, 53), peer
-    full = bytes(range(256)) * 5 + bytes(1428 - 1280)
-    s.sendto(full, (WEB, 53))
+        assert got == ask[::-1] and peer[:2] == (web, 53), peer
+    mtu = client.dump("status")["mtu"]
+    full = bytes(i % 256 for i in range(mtu - (48 if v6 else 28)))
+    s.sendto(full, (web, 53))
     assert echo.recv(2000) == full
     s.setsockopt(socket.IPPROTO_UDP, 103, 1000)  # UDP_SEGMENT.
     parts = [bytes([i]) * 1000 for i in range(20)]
-    s.sendto(b"".join(parts), (WEB, 53))
+    s.sendto(b"".join(parts), (web, 53))
     assert [echo.recv(2000) for _ in parts] == parts
     s.close()
 
-    burst = client.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    burst = client.socket(family, socket.SOCK_DGRAM)
     for i in range(50):
-        burst.sendto(b"%d" % i, (WEB, 53))
+        burst.sendto(b"%d" % i, (web, 53))
     assert [echo.recv(100) for _ in range(50)] == [b"%d" % i
                                                    for i in range(50)]
     burst.close()
     echo.close()
 
-    for address, port in ((WEB, 54), (NOBODY, 53), (UNKNOWN, 53)):
-        s = client.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for address, port in ((web, 54), (nobody, 53), (unknown, 53)):
+        s = client.socket(family, socket.SOCK_DGRAM)
         s.settimeout(5)
         s.connect((address, port))
         s.send(b"anybody?")
@@ -365,12 +375,12 @@ def udp(client, server):
         s.close()
 
 
-def own_service(server):
+def own_service(server, address=WEB):
     step("a server calls its own service, and its own closed port")
-    server.dpctl("address", WEB, "web.shop.acme")
-    transfer(server, server, 512, peer_is=WEB)
-    refused(server, WEB, 91)
-    refused(server, WEB, 81)
+    server.dpctl("address", address, "web.shop.acme")
+    transfer(server, server, 512, peer_is=address, address=address)
+    refused(server, address, 91)
+    refused(server, address, 81)
     no_flows(server, server)
 
 
