@@ -228,10 +228,24 @@ agent_update_services(struct agent *agent)
 
     local_services_merge(&agent->config->services, &agent->masked,
                          &agent->state.commands, &wanted);
+    health_prober_set(agent->health, &wanted,
+                      agent->state.welcome.identity_v4);
+    for (size_t i = 0; i < wanted.n; i++) {
+        if (!health_is_good(health_prober_health(agent->health),
+                            &wanted.items[i])) {
+            wanted.items[i].weight = 0;
+        }
+    }
     controller_session_set_services(agent->session, &wanted,
                                     agent_now(agent));
     local_services_destroy(&wanted);
     agent_session_changed(agent);
+}
+
+static void
+health_changed(void *agent)
+{
+    agent_update_services(agent);
 }
 
 /* Addresses that a predecessor leased are still in use. */
@@ -411,6 +425,7 @@ create_session(struct agent *agent)
     const struct session_config config = {
         .name = agent->config->name,
         .software = "sald " SALIENT_VERSION,
+        .zone = agent->config->zone,
         .identity = &agent->identity,
         .n_endpoints = agent->config->n_controllers,
         .seed = randombytes_random(),
@@ -516,6 +531,7 @@ create(uv_loop_t *loop, struct agent_config *config)
     ovs_list_init(&agent->walks);
     leases_init(&agent->leases, config->dns.lease_pool,
                 config->dns.lease_pool_len);
+    agent->health = health_prober_create(loop, health_changed, agent);
     for (size_t i = 0; (timer = timer_at(agent, i)); i++) {
         uv_timer_init(loop, timer);
         timer->data = agent;
@@ -544,6 +560,7 @@ close_all(struct agent *agent)
     probe_socket_close(agent->probe_socket);
     agent_hold_stop(agent);
     host_netdev_close(agent->netdev);
+    health_prober_close(agent->health);
     agent->control = NULL;
     agent->dns = NULL;
     agent->metrics = NULL;

@@ -219,7 +219,7 @@ wait_for(struct agent *agent, struct control_call *call,
 
 /* Arguments of register and unregister:
  * NAME|ID[:PORT] [--port N] [--protocol P] [--target T] [--weight W]
- * [--wait] */
+ * [--priority P] [--capacity C] [--wait] */
 
 struct service_args {
     struct local_service service; /* 'name' points into 'name'. */
@@ -258,6 +258,12 @@ parse_option(const char *option, const char *value,
         error = parse_number(option, value, 0, LOCAL_SERVICE_WEIGHT_MAX,
                              &number);
         service->weight = number;
+    } else if (!strcmp(option, "--priority")) {
+        error = parse_number(option, value, 0, UINT16_MAX, &number);
+        service->priority = number;
+    } else if (!strcmp(option, "--capacity")) {
+        error = parse_number(option, value, 0, UINT32_MAX, &number);
+        service->capacity = number;
     } else if (!strcmp(option, "--protocol")) {
         service->protocol = local_service_protocol(value);
         if (!service->protocol) {
@@ -624,7 +630,7 @@ const struct control_command agent_commands[] = {
     {"status", "", "what the agent does and how it fares", 0, 0, show_status},
     {"register",
      "NAME|ID[:PORT] [--port N] [--protocol tcp|udp] [--target ADDR:PORT] "
-     "[--weight W] [--wait]",
+     "[--weight W] [--priority P] [--capacity C] [--wait]",
      "serve NAME on this host, until unregistered", 1, -1, register_command},
     {"unregister", "NAME|ID[:PORT] [--port N] [--protocol tcp|udp] [--wait]",
      "serve NAME no longer", 1, -1, unregister_command},

@@ -236,6 +236,31 @@ read_metrics(struct config_node *root, struct agent_config *config)
 }
 
 static void
+read_health(struct config_node *node, struct local_service *service)
+{
+    const char *health = config_string(node, "health", "none");
+
+    if (!strcmp(health, "tcp")) {
+        service->health = HEALTH_TCP;
+    } else if (!strcmp(health, "http")) {
+        service->health = HEALTH_HTTP;
+    } else if (strcmp(health, "none")) {
+        complain(node, "health", health, "is unknown",
+                 "use tcp, http or none");
+    }
+    if (service->health != HEALTH_NONE
+        && service->protocol != IPPROTO_TCP) {
+        complain(node, "health", health, "needs a server that speaks TCP",
+                 "leave it out");
+    }
+    service->health_interval_ms
+        = config_duration_ms(node, "health_interval", 100, 3600 * 1000,
+                             5000);
+    service->health_threshold
+        = config_int(node, "health_threshold", 1, 100, 3);
+}
+
+static void
 read_service(struct config_node *node, struct agent_config *config)
 {
     struct local_service service = {.target_address = 0};
@@ -248,7 +273,10 @@ read_service(struct config_node *node, struct agent_config *config)
     service.target_port = service.service_port;
     service.weight
         = config_int(node, "weight", 0, LOCAL_SERVICE_WEIGHT_MAX, 1);
+    service.priority = config_int(node, "priority", 0, UINT16_MAX, 0);
+    service.capacity = config_int(node, "capacity", 0, UINT32_MAX, 0);
     service.protocol = local_service_protocol(protocol);
+    read_health(node, &service);
     const char *target = config_string(node, "target", NULL);
     if (!name) {
         return;
@@ -339,6 +367,11 @@ read_all(struct config_node *root)
         complain(root, "name", name, "is empty or too long",
                  "use 1 to 63 octets");
     }
+    const char *zone = config_string(root, "zone", "");
+    config->zone = xstrdup(zone);
+    if (strlen(zone) > 63) {
+        complain(root, "zone", zone, "is too long", "use at most 63 octets");
+    }
     read_controllers(root, config);
     read_tls(root, config);
     read_paths(root, config);
@@ -416,6 +449,7 @@ agent_config_destroy(struct agent_config *config)
     }
     free(config->path);
     free(config->name);
+    free(config->zone);
     free(config->tls_certificate);
     free(config->tls_private_key);
     free(config->tls_ca);

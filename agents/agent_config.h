@@ -55,6 +55,7 @@ struct agent_uplink_config {
 struct agent_config {
     char *path;           /* Where it was loaded from. */
     char *name;           /* Endpoint's name for people. */
+    char *zone;           /* Where the host is; "" = not said. */
     char *controllers[AGENT_MAX_CONTROLLERS]; /* channel.h's endpoints. */
     size_t n_controllers; /* At least 1. */
     char *tls_certificate, *tls_private_key, *tls_ca; /* All or none. */

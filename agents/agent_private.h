@@ -8,6 +8,7 @@
 #include "agents/controller_session.h"
 #include "agents/datapath.h"
 #include "agents/dns_server.h"
+#include "agents/health_prober.h"
 #include "agents/host_tables.h"
 #include "agents/holder.h"
 #include "agents/host_netdev.h"
@@ -61,6 +62,8 @@ struct agent {
     uv_poll_t hold_poll; /* Of what the data plane gives us to hold. */
     uv_timer_t hold_timer;
     bool holding; /* hold_poll is open. */
+
+    struct health_prober *health;
 
     struct leases leases;
     struct dns_zone zone;

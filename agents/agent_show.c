@@ -85,6 +85,15 @@ service_to_json(const struct agent *agent, const struct registration *reg)
     put_int(json, "port", service->service_port);
     json_object_put_string(json, "target", target);
     put_int(json, "weight", service->weight);
+    put_int(json, "priority", service->priority);
+    put_int(json, "capacity", service->capacity);
+    const struct health_check *check
+        = health_find(health_prober_health(agent->health), service);
+    if (check) {
+        json_object_put_string(json, "health",
+                               !check->known ? "unknown"
+                               : check->healthy ? "good" : "bad");
+    }
     json_object_put_string(json, "source", source_of(agent, reg));
     json_object_put_string(json, "state", registration_state_name(reg->state));
     put_bool(json, "confirmed", reg->confirmed);

@@ -122,6 +122,8 @@ services_to_json(const struct local_services *services)
         put_address(object, "target_address", service->target_address);
         put_int(object, "target_port", service->target_port);
         put_int(object, "weight", service->weight);
+        put_int(object, "priority", service->priority);
+        put_int(object, "capacity", service->capacity);
         json_array_add(array, object);
     }
     return array;
@@ -260,8 +262,8 @@ name_from_json(const struct json *object, struct names *names)
 static bool
 service_from_json(const struct json *object, struct local_services *services)
 {
-    struct local_service service;
-    bool ok = true;
+    struct local_service service = {.health = HEALTH_NONE};
+    bool ok = true, old = true;
 
     service.name = CONST_CAST(char *, get_string(object, "name", &ok));
     service.protocol = get_int(object, "protocol", 1, UINT8_MAX, &ok);
@@ -270,6 +272,9 @@ service_from_json(const struct json *object, struct local_services *services)
     service.target_port = get_int(object, "target_port", 1, UINT16_MAX, &ok);
     service.weight
         = get_int(object, "weight", 0, LOCAL_SERVICE_WEIGHT_MAX, &ok);
+    /* A predecessor may not have written these; 0 then. */
+    service.priority = get_int(object, "priority", 0, UINT16_MAX, &old);
+    service.capacity = get_int(object, "capacity", 0, UINT32_MAX, &old);
     if (!ok || !get_prefix(object, service.name, &service.prefix)) {
         return false;
     }

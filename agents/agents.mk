@@ -23,6 +23,8 @@ AGENT_SRCS := \
     agents/dns_server.c \
     agents/agent_flows.c \
     agents/flow_filter.c \
+    agents/health.c \
+    agents/health_prober.c \
     agents/flow_format.c \
     agents/flow_top.c \
     agents/leases.c \
@@ -35,12 +37,12 @@ AGENT_SRCS := \
     agents/uplink_policy.c
 LIBAGENT := $(BUILD)/lib/libagent.a
 
-PURE += agents/controller_session.c agents/desired.c agents/dns_answer.c \
+PURE += agents/health.c agents/controller_session.c agents/desired.c agents/dns_answer.c \
         agents/flow_filter.c agents/flow_format.c agents/flow_top.c \
         agents/leases.c agents/local_services.c agents/names.c agents/probe.c \
         agents/registrations.c agents/uplink_policy.c
 
-AGENT_TESTS := test_names test_probe test_local_services \
+AGENT_TESTS := test_health test_names test_probe test_local_services \
                test_controller_session test_agent_config test_agent_state \
                test_dns_answer test_dns_server test_desired \
                test_flow_filter test_leases \

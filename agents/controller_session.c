@@ -205,6 +205,7 @@ controller_session_connected(struct controller_session *s, int64_t now)
     hello.api_version = API_VERSION;
     hello.name = CONST_CAST(char *, s->config.name);
     hello.software = CONST_CAST(char *, s->config.software);
+    hello.zone = CONST_CAST(char *, s->config.zone ? s->config.zone : "");
     hello.public_key.data = CONST_CAST(uint8_t *, identity->public_key);
     hello.public_key.len = sizeof identity->public_key;
     hello.identity_v4 = s->identity_v4;

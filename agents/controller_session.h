@@ -54,6 +54,7 @@ struct session_ops {
 struct session_config {
     const char *name;     /* The endpoint's. */
     const char *software;
+    const char *zone;     /* "" = not said. */
     const struct identity *identity; /* Outlives the session. */
     size_t n_endpoints;   /* Tried in turn. */
     uint32_t seed;        /* Of the jitter. */

@@ -64,7 +64,11 @@ local_service_equal(const struct local_service *a,
 {
     return (!local_service_compare(a, b) && !strcmp(name_of(a), name_of(b))
             && a->target_address == b->target_address
-            && a->target_port == b->target_port && a->weight == b->weight);
+            && a->target_port == b->target_port && a->weight == b->weight
+            && a->priority == b->priority && a->capacity == b->capacity
+            && a->health == b->health
+            && a->health_interval_ms == b->health_interval_ms
+            && a->health_threshold == b->health_threshold);
 }
 
 /* Index of the first item that is not below 'key'. */

@@ -24,6 +24,15 @@ struct local_service {
     uint16_t target_port;
     uint32_t target_address; /* Host byte order; 0 = the identity address. */
     uint32_t weight;         /* 0 = drain. */
+    uint32_t priority;       /* Of the service's policy failover. */
+    uint32_t capacity;       /* Of the policy local-first; 0 = no limit. */
+    enum health_kind {
+        HEALTH_NONE, /* Not checked. */
+        HEALTH_TCP,  /* Does the target accept a connection? */
+        HEALTH_HTTP, /* Does it answer GET / with 200 to 399? */
+    } health;                /* Of the file only; see health.h. */
+    uint32_t health_interval_ms;
+    uint32_t health_threshold; /* Results in a row that count. */
 };
 
 /* Key: prefix, protocol, service port.  Sorted by it. */
@@ -40,7 +49,7 @@ void local_services_copy(struct local_services *dst,
 /* <0, 0, >0 by key. */
 int local_service_compare(const struct local_service *,
                           const struct local_service *);
-/* Also target and weight. */
+/* Also target, weight and all else. */
 bool local_service_equal(const struct local_service *,
                          const struct local_service *);
 

@@ -172,6 +172,8 @@ registrations_want(struct registrations *r,
         /* The local target is none of the controller's business. */
         bool same = (reg->state <= REGISTRATION_REGISTERED
                      && reg->service.weight == service->weight
+                     && reg->service.priority == service->priority
+                     && reg->service.capacity == service->capacity
                      && !strcmp(reg->service.name, service->name)
                      && (!wait || reg->confirmed
                          || (reg->wait
@@ -253,6 +255,8 @@ send_register(struct registration *reg, uint64_t id,
     body.protocol = service->protocol;
     body.service_port = service->service_port;
     body.weight = service->weight;
+    body.priority = service->priority;
+    body.capacity = service->capacity;
     body.wait = reg->wait;
     envelope.request_id = id;
     envelope.body_case = SALIENT__V1__ENVELOPE__BODY_REGISTER;

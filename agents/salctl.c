@@ -33,7 +33,7 @@ static const struct command commands[] = {
      "their locators and whether the network sees them, the data plane.\n"},
     {"register",
      "NAME|ID[:PORT] [--port N] [--protocol tcp|udp] [--target ADDR:PORT]\n"
-     "           [--weight W] [--wait]",
+     "           [--weight W] [--priority P] [--capacity C] [--wait]",
      "serve NAME on this host\n\n"
      "  --port N       port that clients connect to; or write NAME:PORT\n"
      "  --protocol P   tcp (default) or udp\n"
@@ -41,6 +41,10 @@ static const struct command commands[] = {
      "                 identity address; default: the same port\n"
      "  --weight W     0 to 65535, relative to other hosts, default 1;\n"
      "                 0 drains: no new connections\n"
+     "  --priority P   where the service's policy is failover: the lowest\n"
+     "                 number serves, 0 to 65535, default 0\n"
+     "  --capacity C   where it is local-first: what this host takes at most,\n"
+     "                 in the unit of weights; default 0: no limit\n"
      "  --wait         return when the switches have confirmed\n\n"
      "It is served until unregistered, also after a restart of the agent.\n"
      "To change weight or target, register again.  ID (0x.../LEN) is a\n"
