@@ -108,8 +108,10 @@ move_flows(const struct datapath_move *move, const uint32_t ids[], size_t n,
 }
 
 static void
-wake_flows(const uint32_t ids[], size_t n, void *agent_)
+wake_flows(const uint32_t ids[], size_t n, bool sure, void *agent_)
 {
+    struct agent *agent = agent_;
+    datapath_flows_wake(agent->datapath, ids, n, sure);
 }
 
 static void

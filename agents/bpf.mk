@@ -14,7 +14,8 @@ DATAPATH_SRCS := agents/datapath.c agents/datapath_attach.c \
                  agents/datapath_cursor.c \
                  agents/datapath_device.c agents/datapath_dump.c \
                  agents/datapath_ethtool.c agents/datapath_flows.c agents/datapath_held.c \
-                 agents/datapath_tables.c agents/datapath_uplink.c
+                 agents/datapath_tables.c agents/datapath_uplink.c \
+                 agents/datapath_wake.c
 AGENT_SRCS += agents/holder.c agents/host_tables.c $(DATAPATH_SRCS)
 PURE += agents/holder.c agents/host_tables.c
 UNIT_TESTS += test_host_tables test_holder

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Single flows: news, look, move. */
+/* Single flows: news, look, move.  (Waking them is datapath_wake.c.) */
 #include "agents/datapath_flows.h"
 
 #include <bpf/bpf.h>

@@ -52,6 +52,13 @@ struct datapath_move {
 int datapath_flows_move(struct datapath *, const struct datapath_move *,
                         const uint32_t ids[], size_t n);
 
+/* Tells the local TCP of each flow that its path is good again, or has just
+ * changed: it acknowledges anew to the peer, sends what it held back, and does
+ * not wait for a timer that backed off.  'sure': the peer takes our DATA by
+ * now. */
+void datapath_flows_wake(struct datapath *, const uint32_t ids[], size_t n,
+                         bool sure);
+
 /* News: a flow was bound or has ended. */
 struct datapath_flow_event {
     uint32_t id, group;

@@ -8,6 +8,7 @@
  *     datapath_uplink.c  which interfaces carry SAL
  *     datapath_tables.c  host tables <-> maps
  *     datapath_flows.c   single flows: news, look, move
+ *     datapath_wake.c    their TCP, after a move
  *     datapath_cursor.c  all flows, a batch at a time
  *     datapath_held.c    packets that the daemon holds
  *     datapath_dump.c    state for people and for programs */

@@ -95,8 +95,9 @@ struct migrator_ops {
     int (*look)(uint32_t id, struct datapath_flow *, void *aux);
     void (*move)(const struct datapath_move *, const uint32_t ids[], size_t n,
                  void *aux);
-    /* Their TCP is not to wait for its timers. */
-    void (*wake)(const uint32_t ids[], size_t n, void *aux);
+    /* Their TCP is not to wait for its timers.  'sure': the peer takes our
+     * DATA from the new path by now. */
+    void (*wake)(const uint32_t ids[], size_t n, bool sure, void *aux);
     void (*event)(const struct migrator_event *, void *aux);
 };
 

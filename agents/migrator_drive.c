@@ -193,7 +193,9 @@ migrator_group_use(struct migrator_group *group,
     group->path.own = group->place.locator;
     if (was_held || memcmp(&was, &group->path, sizeof was)) {
         migrator_group_apply(group);
-        m->ops->wake(group->ids, group->n_flows, m->aux);
+        if (was_held) {
+            m->ops->wake(group->ids, group->n_flows, false, m->aux);
+        }
     }
 }
 
@@ -233,7 +235,7 @@ finish_bind(struct step *step)
     struct migrator_group *group = step->group;
     struct migrator *m = group->migrator;
 
-    m->ops->wake(group->ids, group->n_flows, m->aux);
+    m->ops->wake(group->ids, group->n_flows, true, m->aux);
     m->counters.peer_moves++;
     m->counters.flows_moved += group->n_flows;
     migrator_tell(group, MIGRATOR_PEER_MOVED, &step->from, step->clock);
@@ -255,6 +257,7 @@ act_confirmed(struct step *step)
         group->moving = false;
         group->took_ms = step->clock->ms - group->started_at;
         group->n_probes = 0;
+        m->ops->wake(group->ids, group->n_flows, true, m->aux);
         m->counters.moves++;
         m->counters.flows_moved += group->n_flows;
         migrator_tell(group, MIGRATOR_MOVED, &group->from, step->clock);

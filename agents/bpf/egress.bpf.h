@@ -576,6 +576,7 @@ egress(struct __sk_buff *skb, struct sal_settings *settings, const int v6)
     flow->out_packets += 1;
     flow->out_bytes += packet.len;
     flow->last_out_ns = now;
+    flow->ack_out = packet.ack;
     int verdict = flow->flags & SAL_FLOW_LOCAL
                   ? deliver(skb, settings, v6)
                   : send_data(skb, settings, flow, now, packet.tos);

@@ -38,7 +38,9 @@ l2_learn(struct __sk_buff *skb, struct sal_flow *flow,
     }
     __builtin_memcpy(flow->l2, eth->h_source, ETH_ALEN);
     __builtin_memcpy(flow->l2 + ETH_ALEN, eth->h_dest, ETH_ALEN);
-    flow->l2_expires_ns = now + L2_LIFE_NS;
+    if (*(volatile __u32 *) &flow->ifindex == skb->ifindex) {
+        flow->l2_expires_ns = now + L2_LIFE_NS; /* Not moved meanwhile. */
+    }
 }
 
 /* Sends an encapsulated packet of 'flow' to its peer. */
@@ -153,7 +155,12 @@ send_data(struct __sk_buff *skb, const struct sal_settings *settings,
           struct sal_flow *flow, __u64 now, __u8 tos)
 {
     if (!flow->ifindex) {
-        return drop(SAL_COUNT_OUT_HELD); /* TCP learns that it was dropped. */
+        /* At first TCP is told, as of a queue that is full: new data stays
+         * with it.  Later what it sends is retransmissions, and these must
+         * seem to leave, since its timers are driven by that: sal0 drops
+         * them. */
+        drop(SAL_COUNT_OUT_HELD);
+        return now < flow->l2_expires_ns ? TC_ACT_SHOT : PASS;
     }
     return flow_outer_v6(flow)
            ? send_data_v(skb, settings, flow, now, tos, 1)

@@ -306,6 +306,7 @@ inner_parse(const void *ip, __u32 len, __u8 proto, struct inner *inner,
     inner->sport = udp->source;
     inner->dport = udp->dest;
     inner->seq = inner->ack = 0;
+    inner->window = 0;
     inner->tcp_flags = 0;
     if (proto == IPPROTO_UDP) {
         return bpf_ntohs(udp->len) == len - IP_LEN(v6)
@@ -320,6 +321,7 @@ inner_parse(const void *ip, __u32 len, __u8 proto, struct inner *inner,
     }
     inner->seq = tcp->seq;
     inner->ack = tcp->ack_seq;
+    inner->window = tcp->window;
     inner->tcp_flags = ((const __u8 *) tcp)[TCP_FLAGS_OFS];
     return -1;
 }
@@ -462,6 +464,8 @@ ingress_inner(struct __sk_buff *skb, struct sal_settings *settings,
     flow->in_packets += 1;
     flow->in_bytes += len;
     flow->last_in_ns = now;
+    flow->ack_in = inner.ack;
+    flow->window_in = inner.window;
     count(SAL_COUNT_IN_DATA);
     if (!half) {
         flow_track_close(settings, flow, inner.tcp_flags, SAL_FLOW_FIN_IN);

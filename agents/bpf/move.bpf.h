@@ -33,6 +33,9 @@ flow_move_port(struct sal_flow *flow, const struct sal_move *move,
     }
 }
 
+/* Less than TCP's shortest retransmission timer. */
+#define HOLD_REFUSE_NS 150000000ULL
+
 struct flows_move {
     struct sal_move *move;
     __be16 sal_port;
@@ -54,11 +57,18 @@ flow_move(__u32 i, struct flows_move *context)
         || !endpoint_equal(flow->peer_endpoint, move->peer_endpoint)) {
         return 0;
     }
+    __u64 l2_expires_ns = 0;
+    if (!move->ifindex) {
+        l2_expires_ns = flow->ifindex
+                        ? bpf_ktime_get_ns() + HOLD_REFUSE_NS
+                        : flow->l2_expires_ns;
+    }
     flow->group = move->group;
     if (!addr_equal(&flow->peer_locator, &move->peer_locator)) {
         flow->previous_locator = flow->peer_locator;
         flow->previous_expires_ns = move->previous_expires_ns;
     }
+    flow->l2_expires_ns = 0;
     flow->own_locator = move->own_locator;
     flow->peer_locator = move->peer_locator;
     flow->peer_port = move->peer_port;
@@ -69,7 +79,7 @@ flow_move(__u32 i, struct flows_move *context)
     } else {
         flow->flags |= SAL_FLOW_OUTER6;
     }
-    flow->l2_expires_ns = 0;
+    flow->l2_expires_ns = l2_expires_ns;
     move->n_moved++;
     return 0;
 }

@@ -6,7 +6,8 @@
  *     sal_xdp       XDP of each uplink that has it: makes GRO work
  *     sal_sockops   cgroup: tells when TCP sockets close
  *     sal_inject    run by the daemon: what it held goes to sal_egress again
- *     sal_move      run by the daemon: changes flows that migrate */
+ *     sal_move      run by the daemon: changes flows that migrate
+ *     sal_wake      run by the daemon: hands a packet to the local stack */
 #include "agents/bpf/control.bpf.h"
 #include "agents/bpf/move.bpf.h"
 #include "agents/bpf/xdp.bpf.h"
@@ -180,4 +181,16 @@ int
 sal_move(void *ctx)
 {
     return flows_move();
+}
+
+SEC("tc")
+int
+sal_wake(struct __sk_buff *skb)
+{
+    struct sal_settings *settings = settings_get();
+    if (!settings) {
+        return TC_ACT_SHOT;
+    }
+    return deliver_copy(skb, settings,
+                        skb->protocol == bpf_htons(ETH_P_IPV6));
 }

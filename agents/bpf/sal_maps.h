@@ -66,12 +66,12 @@ struct sal_flow {
     sal_u16 peer_port; /* UDP port that a NAT gave the peer; 0: SAL port. */
     sal_u32 group; /* Flows with the peer that migrate together; host order. */
     /* Second: the Ethernet addresses learnt for the way to peer_locator, good
-     * until l2_expires_ns (whoever changes a locator sets it to 0), and what
-     * rewriting local to wire adds to the checksum of addresses and ports. */
+     * until l2_expires_ns (of a flow that is held: until its packets are refused
+     * rather than lost), and what rewriting local to wire adds to the checksum of addresses and ports. */
     sal_u64 l2_expires_ns;
     sal_u8 l2[12]; /* Destination, source. */
     sal_u32 address_diff, port_diff;
-    sal_u32 pad2;
+    sal_u32 ack_in; /* TCP: the last acknowledgement from the peer, */
     sal_u64 entropy_ns; /* When 'entropy' was drawn. */
     struct sal_tuple local; /* As the local stack sees it. */
     struct sal_tuple wire;  /* As it is inside the SAL. */
@@ -80,6 +80,9 @@ struct sal_flow {
     sal_u8 service_id[SAL_SERVICE_ID_LEN];
     sal_u64 created_ns, last_in_ns, last_out_ns; /* CLOCK_MONOTONIC. */
     sal_u64 in_packets, in_bytes, out_packets, out_bytes; /* Inner. */
+    sal_u32 ack_out;   /* our last one, */
+    sal_u16 window_in; /* the peer's window; network byte order. */
+    sal_u16 pad2;
     sal_u8 peer_endpoint[SAL_ENDPOINT_ID_LEN]; /* All zero: unknown. */
     /* Where the peer was before it moved; its DATA is taken from there, too,
      * until then: what it sent before is late, not wrong. */
@@ -334,7 +337,7 @@ enum sal_counter {
 
 _Static_assert(sizeof(struct sal_addr) == 16, "sal_addr");
 _Static_assert(sizeof(struct sal_tuple) == 40, "sal_tuple");
-_Static_assert(sizeof(struct sal_flow) == 320, "sal_flow");
+_Static_assert(sizeof(struct sal_flow) == 328, "sal_flow");
 _Static_assert(sizeof(struct sal_flow_event) == 32, "sal_flow_event");
 _Static_assert(sizeof(struct sal_held) == 48, "sal_held");
 _Static_assert(sizeof(struct sal_move) == 80 + 4 * SAL_MOVE_MAX, "sal_move");
@@ -354,7 +357,7 @@ SAL_ASSERT_OFS(sal_flow, local, 104);
 SAL_ASSERT_OFS(sal_flow, wire, 144);
 SAL_ASSERT_OFS(sal_flow, service_id, 192);
 SAL_ASSERT_OFS(sal_flow, created_ns, 224);
-SAL_ASSERT_OFS(sal_flow, peer_endpoint, 280);
+SAL_ASSERT_OFS(sal_flow, peer_endpoint, 288);
 SAL_ASSERT_OFS(sal_settings, identity_v4, 24);
 SAL_ASSERT_OFS(sal_settings, hash_key, 136);
 

@@ -22,6 +22,7 @@ struct inner {
     struct sal_addr src, dst;
     __be32 seq, ack; /* TCP's. */
     __be16 sport, dport;
+    __be16 window; /* TCP's. */
     __u8 v6;
     __u8 proto;
     __u8 tos; /* Or IPv6's traffic class. */

@@ -216,6 +216,8 @@ ingress_stripped(struct __sk_buff *skb, const struct sal_settings *settings,
     flow->in_packets += n;
     flow->in_bytes += len;
     flow->last_in_ns = now;
+    flow->ack_in = inner.ack;
+    flow->window_in = inner.window;
     count(SAL_COUNT_IN_DATA);
     if (flow->state == SAL_FLOW_BOUND) {
         flow_track_close(settings, flow, inner.tcp_flags, SAL_FLOW_FIN_IN);
