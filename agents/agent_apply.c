@@ -88,11 +88,21 @@ apply_netdev(struct agent *agent, char **ret_error)
     struct netdev_desired desired = {
         .ifindex = datapath_sal_ifindex(agent->datapath),
         .address = welcome->identity_v4,
-        .routes = {{welcome->service_pool_v4, welcome->service_pool_len},
-                   {welcome->identity_pool_v4, welcome->identity_pool_len}},
+        .routes = {{.address = welcome->service_pool_v4,
+                    .len = welcome->service_pool_len},
+                   {.address = welcome->identity_pool_v4,
+                    .len = welcome->identity_pool_len}},
         .n_routes = 2,
         .route_localnet = has_loopback_target(&agent->installed),
     };
+    if (!IN6_IS_ADDR_UNSPECIFIED(&welcome->identity_prefix_v6)) {
+        desired.address_v6
+            = desired_identity_v6(welcome, agent->identity.endpoint_id);
+        desired.routes[desired.n_routes++] = (struct netdev_route) {
+            .address_v6 = welcome->service_prefix_v6, .len = 48};
+        desired.routes[desired.n_routes++] = (struct netdev_route) {
+            .address_v6 = welcome->identity_prefix_v6, .len = 48};
+    }
     if (agent->config->dns.leases) {
         desired.routes[desired.n_routes].address = agent->leases.pool;
         desired.routes[desired.n_routes++].len

@@ -290,6 +290,8 @@ agent_migration_uplinks_changed(struct agent *agent)
             migration_locator_from_v4(netdev->address,
                                       &uplink->locators[MIGRATOR_V4]);
         }
+        memcpy(uplink->locators[MIGRATOR_V6].address, &netdev->address_v6,
+               sizeof netdev->address_v6);
     }
     agent_migration_clock(agent, &clock);
     migrator_set_uplinks(migrator, uplinks, n, &clock);

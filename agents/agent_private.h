@@ -26,7 +26,7 @@
 struct agent_uplink {
     int attached; /* ifindex to which the data plane is attached; 0 = none. */
     uint32_t weight; /* Of new flows; 0 = not in use. */
-    struct probe_schedule schedule;
+    struct probe_schedule schedules[2]; /* Over IPv4 and IPv6. */
     uint64_t probes_sent, probes_failed;
     char *error; /* Why it could not be attached, or NULL. */
 };

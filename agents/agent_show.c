@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
+#include "agents/desired.h"
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/json.h"
 #include "packets.h"
@@ -222,6 +223,27 @@ format_hex(const uint8_t *bytes, size_t n, char *hex)
     }
 }
 
+/* Left out if there is none. */
+static void
+put_v6(struct json *json, const char *key, const struct in6_addr *address)
+{
+    if (!IN6_IS_ADDR_UNSPECIFIED(address)) {
+        char s[INET6_ADDRSTRLEN];
+        inet_ntop(AF_INET6, address, s, sizeof s);
+        json_object_put_string(json, key, s);
+    }
+}
+
+static bool
+is_attached(const struct agent *agent, const struct netdev_uplink *netdev,
+            bool v6)
+{
+    struct in6_addr locator
+        = v6 ? netdev->address_v6
+             : in6_addr_mapped_ipv4(htonl(netdev->address));
+    return controller_session_attached(agent->session, &locator);
+}
+
 static struct json *
 uplinks_to_json(const struct agent *agent)
 {
@@ -238,9 +260,9 @@ uplinks_to_json(const struct agent *agent)
         put_address(json, "locator", netdev->address);
         put_bool(json, "hooked", uplink->attached);
         put_int(json, "weight", uplink->weight);
-        put_bool(json, "attached",
-                 controller_session_attached(agent->session,
-                                             netdev->address));
+        put_v6(json, "locator_v6", &netdev->address_v6);
+        put_bool(json, "attached", is_attached(agent, netdev, false));
+        put_bool(json, "attached_v6", is_attached(agent, netdev, true));
         put_int(json, "probes_sent", uplink->probes_sent);
         put_int(json, "probes_failed", uplink->probes_failed);
         if (uplink->error) {
@@ -275,6 +297,8 @@ static void
 status_to_json(struct agent *agent, struct ds *out)
 {
     const struct session_welcome *welcome = &agent->state.welcome;
+    struct in6_addr identity_v6
+        = desired_identity_v6(welcome, agent->identity.endpoint_id);
     char id[2 * SAL_ENDPOINT_ID_LEN + 1];
     struct json *json = json_object_create();
     struct json *dns = json_object_create();
@@ -287,6 +311,8 @@ status_to_json(struct agent *agent, struct ds *out)
              controller_session_is_attached(agent->session));
     put_address(json, "identity_address", welcome->identity_v4);
     put_address(json, "resolver", welcome->resolver_v4);
+    put_v6(json, "identity_address_v6", &identity_v6);
+    put_v6(json, "resolver_v6", &welcome->resolver_v6);
     put_int(json, "sal_port", welcome->sal_port);
     json_object_put(json, "controller", controller_to_json(agent));
     put_int(json, "names", names_count(&agent->state.names));
@@ -310,6 +336,15 @@ status_to_json(struct agent *agent, struct ds *out)
 }
 
 static void
+format_v6(const struct in6_addr *address, struct ds *out)
+{
+    if (!IN6_IS_ADDR_UNSPECIFIED(address)) {
+        ds_put_cstr(out, ", ");
+        ipv6_format_addr(address, out);
+    }
+}
+
+static void
 format_uplinks(const struct agent *agent, struct ds *out)
 {
     for (size_t i = 0; i < host_netdev_n_uplinks(agent->netdev); i++) {
@@ -322,12 +357,19 @@ format_uplinks(const struct agent *agent, struct ds *out)
                       : netdev->up     ? "up"
                                        : "down",
                       IP_ARGS(htonl(netdev->address)),
-                      controller_session_attached(agent->session,
-                                                  netdev->address)
+                      is_attached(agent, netdev, false)
                           ? "attached"
                           : "not seen by the network",
                       uplink->probes_sent, uplink->error ? "; " : "",
                       uplink->error ? uplink->error : "");
+        if (!IN6_IS_ADDR_UNSPECIFIED(&netdev->address_v6)) {
+            ds_put_format(out, "            %s: locator ", netdev->name);
+            ipv6_format_addr(&netdev->address_v6, out);
+            ds_put_format(out, ", %s\n",
+                          is_attached(agent, netdev, true)
+                              ? "attached"
+                              : "not seen by the network");
+        }
     }
 }
 
@@ -336,6 +378,8 @@ format_status(struct agent *agent, struct ds *out)
 {
     const struct controller_session *session = agent->session;
     const struct session_welcome *welcome = &agent->state.welcome;
+    struct in6_addr identity_v6
+        = desired_identity_v6(welcome, agent->identity.endpoint_id);
     const char *error = controller_session_error(session);
     char id[2 * SAL_ENDPOINT_ID_LEN + 1];
 
@@ -348,10 +392,13 @@ format_status(struct agent *agent, struct ds *out)
                       session)],
                   session_state_name(controller_session_state(session)),
                   error ? ", " : "", error ? error : "");
-    ds_put_format(out, "identity    "IP_FMT"\n",
+    ds_put_format(out, "identity    "IP_FMT,
                   IP_ARGS(htonl(welcome->identity_v4)));
-    ds_put_format(out, "resolver    "IP_FMT", SAL port %"PRIu16"\n",
-                  IP_ARGS(htonl(welcome->resolver_v4)), welcome->sal_port);
+    format_v6(&identity_v6, out);
+    ds_put_format(out, "\nresolver    "IP_FMT,
+                  IP_ARGS(htonl(welcome->resolver_v4)));
+    format_v6(&welcome->resolver_v6, out);
+    ds_put_format(out, ", SAL port %"PRIu16"\n", welcome->sal_port);
     format_uplinks(agent, out);
     ds_put_format(out, "names       %zu%s\n", names_count(&agent->state.names),
                   agent->state.names_complete ? "" : ", not complete yet");

@@ -47,8 +47,10 @@ attach(struct agent *agent, size_t i)
         VLOG_WARN("%s: %s", netdev->name, error);
     } else {
         if (uplink->attached != netdev->ifindex) {
-            VLOG_INFO("%s is an uplink, address "IP_FMT, netdev->name,
-                      IP_ARGS(htonl(netdev->address)));
+            VLOG_INFO("%s is an uplink, address "IP_FMT"%s", netdev->name,
+                      IP_ARGS(htonl(netdev->address)),
+                      IN6_IS_ADDR_UNSPECIFIED(&netdev->address_v6)
+                          ? "" : ", IPv6 too");
         }
         uplink->attached = netdev->ifindex;
     }
@@ -70,7 +72,8 @@ weigh(struct agent *agent)
             = &agent->config->uplink_options[i];
         policies[i] = (struct uplink_policy) {
             .usable = agent->uplinks[i].attached && uplink->up
-                      && uplink->address,
+                      && (uplink->address
+                          || !IN6_IS_ADDR_UNSPECIFIED(&uplink->address_v6)),
             .priority = options->priority,
             .weight = options->weight,
         };
@@ -125,10 +128,21 @@ unix_ms(void)
     return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
-static bool
-can_probe(const struct netdev_uplink *uplink)
+/* The locator at which the uplink is to be seen; all zero if there is none, or
+ * nobody to tell. */
+static struct in6_addr
+probed_locator(const struct netdev_uplink *uplink,
+               const struct session_welcome *welcome, bool v6)
 {
-    return uplink->up && uplink->address;
+    if (!uplink->up || !welcome) {
+        return in6addr_any;
+    }
+    if (v6) {
+        return IN6_IS_ADDR_UNSPECIFIED(&welcome->resolver_v6)
+               ? in6addr_any : uplink->address_v6;
+    }
+    return uplink->address ? in6_addr_mapped_ipv4(htonl(uplink->address))
+                           : in6addr_any;
 }
 
 /* The socket follows the port that Welcome named. */
@@ -160,7 +174,7 @@ agent_socket(struct agent *agent)
 }
 
 static void
-send_probe(struct agent *agent, size_t i)
+send_probe(struct agent *agent, size_t i, bool v6)
 {
     const struct session_welcome *welcome
         = controller_session_welcome(agent->session);
@@ -168,21 +182,27 @@ send_probe(struct agent *agent, size_t i)
     const uint8_t *key = controller_session_key(agent->session);
     struct probe_socket *sock = agent_socket(agent);
     struct probe_path path = {.ifindex = uplink->ifindex};
-    uint8_t packet[PROBE_LEN];
+    struct in6_addr locator = probed_locator(uplink, welcome, v6);
+    uint8_t packet[PROBE_LEN_V6];
 
     if (!sock || !key) {
         return;
     }
     agent->probe_seq = probe_next_seq(agent->probe_seq, unix_ms());
-    struct probe probe = {.locator_v4 = uplink->address,
+    struct probe probe = {.locator_v4 = v6 ? 0 : uplink->address,
+                          .locator_v6 = locator,
                           .seq = agent->probe_seq};
     memcpy(probe.endpoint_id, agent->identity.endpoint_id,
            sizeof probe.endpoint_id);
-    probe_build(&probe, key, packet);
+    size_t len = probe_build(&probe, key, packet);
 
-    migration_locator_from_v4(uplink->address, &path.own);
-    migration_locator_from_v4(welcome->resolver_v4, &path.other);
-    int error = probe_socket_send(sock, &path, packet, sizeof packet);
+    memcpy(path.own.address, &locator, sizeof locator);
+    if (v6) {
+        memcpy(path.other.address, &welcome->resolver_v6, 16);
+    } else {
+        migration_locator_from_v4(welcome->resolver_v4, &path.other);
+    }
+    int error = probe_socket_send(sock, &path, packet, len);
     if (error) {
         static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(6, 3);
         VLOG_WARN_RL(&rl, "%s: cannot send a probe: %s", uplink->name,
@@ -190,7 +210,8 @@ send_probe(struct agent *agent, size_t i)
         agent->uplinks[i].probes_failed++;
     } else {
         agent->uplinks[i].probes_sent++;
-        VLOG_DBG("%s: probe %"PRIu32, uplink->name, probe.seq);
+        VLOG_DBG("%s: probe %"PRIu32" over IPv%d", uplink->name, probe.seq,
+                 v6 ? 6 : 4);
     }
 }
 
@@ -200,8 +221,11 @@ agent_probe_arm(struct agent *agent)
     int64_t deadline = INT64_MAX;
 
     for (size_t i = 0; i < n_uplinks(agent); i++) {
-        deadline = MIN(deadline,
-                       probe_schedule_deadline(&agent->uplinks[i].schedule));
+        for (int v6 = 0; v6 < 2; v6++) {
+            deadline = MIN(deadline,
+                           probe_schedule_deadline(
+                               &agent->uplinks[i].schedules[v6]));
+        }
     }
     if (deadline == INT64_MAX || uv_is_closing((uv_handle_t *)
                                                &agent->probe_timer)) {
@@ -220,14 +244,15 @@ agent_probe_timer(uv_timer_t *timer)
     const struct session_welcome *welcome
         = controller_session_welcome(agent->session);
 
-    for (size_t i = 0; welcome && i < n_uplinks(agent); i++) {
-        const struct netdev_uplink *uplink = uplink_at(agent, i);
-        bool attached
-            = controller_session_attached(agent->session, uplink->address);
-        if (probe_schedule_due(&agent->uplinks[i].schedule, attached,
+    for (size_t i = 0; welcome && i < 2 * n_uplinks(agent); i++) {
+        bool v6 = i % 2;
+        struct in6_addr locator
+            = probed_locator(uplink_at(agent, i / 2), welcome, v6);
+        bool attached = controller_session_attached(agent->session, &locator);
+        if (probe_schedule_due(&agent->uplinks[i / 2].schedules[v6], attached,
                                welcome->probe_interval_ms,
                                agent_now(agent))) {
-            send_probe(agent, i);
+            send_probe(agent, i / 2, v6);
         }
     }
     agent_probe_arm(agent);
@@ -236,10 +261,16 @@ agent_probe_timer(uv_timer_t *timer)
 void
 agent_probe_start(struct agent *agent)
 {
-    for (size_t i = 0; i < n_uplinks(agent); i++) {
-        struct probe_schedule *schedule = &agent->uplinks[i].schedule;
+    const struct session_welcome *welcome
+        = controller_session_welcome(agent->session);
+
+    for (size_t i = 0; i < 2 * n_uplinks(agent); i++) {
+        struct probe_schedule *schedule
+            = &agent->uplinks[i / 2].schedules[i % 2];
+        struct in6_addr locator
+            = probed_locator(uplink_at(agent, i / 2), welcome, i % 2);
         if (controller_session_is_up(agent->session)
-            && can_probe(uplink_at(agent, i))) {
+            && !IN6_IS_ADDR_UNSPECIFIED(&locator)) {
             probe_schedule_start(schedule, agent_now(agent));
         } else {
             probe_schedule_stop(schedule);
@@ -253,7 +284,8 @@ void
 agent_probe_stop(struct agent *agent)
 {
     for (size_t i = 0; i < n_uplinks(agent); i++) {
-        probe_schedule_stop(&agent->uplinks[i].schedule);
+        probe_schedule_stop(&agent->uplinks[i].schedules[0]);
+        probe_schedule_stop(&agent->uplinks[i].schedules[1]);
     }
     agent_probe_arm(agent);
 }

@@ -48,7 +48,7 @@ struct controller_session {
     bool names_complete;
     struct names stale;      /* Not in the last complete ServiceTable, */
     int64_t stale_ms;        /* to be forgotten then. */
-    uint32_t attached[MAX_ATTACHMENTS]; /* Locators. */
+    struct in6_addr attached[MAX_ATTACHMENTS]; /* Locators. */
     size_t n_attached;
     struct registrations registrations;
     unsigned int events;
@@ -429,24 +429,31 @@ static void
 receive_attachment(struct controller_session *s,
                    const Salient__V1__Attachment *attachment)
 {
-    uint32_t locator = attachment->locator_v4;
+    struct in6_addr locator;
+    char text[INET6_ADDRSTRLEN];
     size_t i;
 
-    for (i = 0; i < s->n_attached && s->attached[i] != locator; i++) {
+    if (!parse_v6(&attachment->locator_v6, &locator)) {
+        return;
+    }
+    if (attachment->locator_v4) {
+        in6_addr_set_mapped_ipv4(&locator, htonl(attachment->locator_v4));
+    }
+    ipv6_string_mapped(text, &locator);
+    for (i = 0; i < s->n_attached
+                && !ipv6_addr_equals(&s->attached[i], &locator); i++) {
         continue;
     }
     if (attachment->attached) {
         if (i == s->n_attached && i < MAX_ATTACHMENTS) {
             s->attached[s->n_attached++] = locator;
-            VLOG_INFO("attached at "IP_FMT", switch %016"PRIx64" port %"PRIu32,
-                      IP_ARGS(htonl(locator)), attachment->datapath,
-                      attachment->port);
+            VLOG_INFO("attached at %s, switch %016"PRIx64" port %"PRIu32,
+                      text, attachment->datapath, attachment->port);
         }
     } else {
         if (i < s->n_attached) {
             s->attached[i] = s->attached[--s->n_attached];
-            VLOG_INFO("no longer attached at "IP_FMT,
-                      IP_ARGS(htonl(locator)));
+            VLOG_INFO("no longer attached at %s", text);
         }
         s->events |= SESSION_EVENT_PROBE;
     }
@@ -702,10 +709,10 @@ controller_session_names_complete(const struct controller_session *s)
 
 bool
 controller_session_attached(const struct controller_session *s,
-                            uint32_t locator_v4)
+                            const struct in6_addr *locator)
 {
     for (size_t i = 0; i < s->n_attached; i++) {
-        if (s->attached[i] == locator_v4) {
+        if (ipv6_addr_equals(&s->attached[i], locator)) {
             return true;
         }
     }

@@ -131,9 +131,9 @@ controller_session_welcome(const struct controller_session *);
 const uint8_t *controller_session_key(const struct controller_session *);
 /* True if a complete ServiceTable came in this or an earlier session. */
 bool controller_session_names_complete(const struct controller_session *);
-/* Does the network see us at 'locator_v4'? */
+/* Does the network see us at 'locator', IPv6 or IPv4-mapped? */
 bool controller_session_attached(const struct controller_session *,
-                                 uint32_t locator_v4);
+                                 const struct in6_addr *locator);
 /* ... anywhere? */
 bool controller_session_is_attached(const struct controller_session *);
 /* Last reason of failure, or NULL; number of times the session came up. */

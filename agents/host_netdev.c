@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
 #include <netlink/netlink.h>
 #include <netlink/route/addr.h>
@@ -14,6 +15,7 @@
 #include <string.h>
 #include "openvswitch/util.h"
 #include "openvswitch/vlog.h"
+#include "packets.h"
 #include "util.h"
 
 VLOG_DEFINE_THIS_MODULE(host_netdev);
@@ -68,35 +70,48 @@ fail(char **ret_error, int nl_error, const char *what)
 
 /* Addresses. */
 
-static uint32_t
-ipv4_of(const struct nl_addr *addr)
+/* Any address as IPv6 or IPv4-mapped; all zero if it is none. */
+static struct in6_addr
+in6_of(const struct nl_addr *addr)
 {
-    ovs_be32 address;
+    struct in6_addr in6 = in6addr_any;
 
-    if (!addr || nl_addr_get_family(addr) != AF_INET
-        || nl_addr_get_len(addr) != sizeof address) {
-        return 0;
+    if (addr && nl_addr_get_family(addr) == AF_INET6
+        && nl_addr_get_len(addr) == sizeof in6) {
+        memcpy(&in6, nl_addr_get_binary_addr(addr), sizeof in6);
+    } else if (addr && nl_addr_get_family(addr) == AF_INET
+               && nl_addr_get_len(addr) == 4) {
+        in6.s6_addr[10] = in6.s6_addr[11] = 0xff;
+        memcpy(&in6.s6_addr[12], nl_addr_get_binary_addr(addr), 4);
     }
-    memcpy(&address, nl_addr_get_binary_addr(addr), sizeof address);
-    return ntohl(address);
+    return in6;
 }
 
-static struct nl_addr *
-new_addr(uint32_t address, uint8_t len)
+static struct in6_addr
+mapped(uint32_t address)
 {
-    ovs_be32 be = htonl(address);
-    struct nl_addr *addr = nl_addr_build(AF_INET, &be, sizeof be);
+    return in6_addr_mapped_ipv4(htonl(address));
+}
+
+/* 'len' is that of its IP version. */
+static struct nl_addr *
+new_addr(const struct in6_addr *address, uint8_t len)
+{
+    bool v4 = IN6_IS_ADDR_V4MAPPED(address);
+    struct nl_addr *addr
+        = v4 ? nl_addr_build(AF_INET, &address->s6_addr[12], 4)
+             : nl_addr_build(AF_INET6, address, sizeof *address);
 
     nl_addr_set_prefixlen(addr, len);
     return addr;
 }
 
-/* Calls back for each IPv4 address of 'ifindex'. */
+/* Calls back for each address of 'ifindex', but link-local ones. */
 struct address_walk {
     int ifindex;
     void (*each)(struct rtnl_addr *, struct address_walk *);
     struct nl_sock *sock;
-    uint32_t address; /* In or out. */
+    struct in6_addr address, address_v6; /* In or out. */
     bool found;
     int error;
 };
@@ -107,8 +122,12 @@ walk_address(struct nl_object *object, void *walk_)
     struct address_walk *walk = walk_;
     struct rtnl_addr *addr = (struct rtnl_addr *) object;
 
+    int family = rtnl_addr_get_family(addr);
+
     if (rtnl_addr_get_ifindex(addr) == walk->ifindex
-        && rtnl_addr_get_family(addr) == AF_INET) {
+        && (family == AF_INET
+            || (family == AF_INET6
+                && rtnl_addr_get_scope(addr) == RT_SCOPE_UNIVERSE))) {
         walk->each(addr, walk);
     }
 }
@@ -131,10 +150,16 @@ walk_addresses(struct address_walk *walk)
 static void
 take_first_address(struct rtnl_addr *addr, struct address_walk *walk)
 {
-    uint32_t address = ipv4_of(rtnl_addr_get_local(addr));
+    struct in6_addr address = in6_of(rtnl_addr_get_local(addr));
+    bool v4 = rtnl_addr_get_family(addr) == AF_INET;
+    struct in6_addr *first = v4 ? &walk->address : &walk->address_v6;
 
-    if (!walk->address && rtnl_addr_get_scope(addr) == RT_SCOPE_UNIVERSE) {
-        walk->address = address;
+    if (IN6_IS_ADDR_UNSPECIFIED(first)
+        && rtnl_addr_get_scope(addr) == RT_SCOPE_UNIVERSE
+        && (v4 || !(rtnl_addr_get_flags(addr)
+                    & (IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_DEPRECATED
+                       | IFA_F_TEMPORARY)))) {
+        *first = address;
     }
 }
 
@@ -159,7 +184,8 @@ read_uplink(struct host_netdev *netdev, const char *name,
                                 .each = take_first_address,
                                 .sock = netdev->requests};
     walk_addresses(&walk);
-    uplink->address = walk.address;
+    uplink->address = ntohl(in6_addr_get_mapped_ipv4(&walk.address));
+    uplink->address_v6 = walk.address_v6;
 }
 
 static void
@@ -206,7 +232,8 @@ open_events(struct host_netdev *netdev)
     int error = nl_connect(sock, NETLINK_ROUTE);
     if (!error) {
         error = nl_socket_add_memberships(sock, RTNLGRP_LINK,
-                                          RTNLGRP_IPV4_IFADDR, 0);
+                                          RTNLGRP_IPV4_IFADDR,
+                                          RTNLGRP_IPV6_IFADDR, 0);
     }
     if (!error) {
         nl_socket_set_buffer_size(sock, EVENT_BUFFER_SIZE, 0);
@@ -281,32 +308,43 @@ host_netdev_uplink(const struct host_netdev *netdev, size_t i)
     return &netdev->uplinks[i];
 }
 
-/* The SAL device's address. */
+/* The SAL device's addresses. */
+
+static bool
+is_wanted(struct rtnl_addr *addr, const struct in6_addr *wanted)
+{
+    struct in6_addr local = in6_of(rtnl_addr_get_local(addr));
+
+    return ipv6_addr_equals(&local, wanted)
+           && (rtnl_addr_get_prefixlen(addr)
+               == (IN6_IS_ADDR_V4MAPPED(wanted) ? 32 : 128));
+}
 
 static void
 find_address(struct rtnl_addr *addr, struct address_walk *walk)
 {
-    struct nl_addr *local = rtnl_addr_get_local(addr);
-
-    walk->found |= (ipv4_of(local) == walk->address
-                    && rtnl_addr_get_prefixlen(addr) == 32);
+    walk->found |= is_wanted(addr, &walk->address);
 }
 
 static int
-add_address(struct nl_sock *sock, const struct netdev_desired *desired)
+add_address(struct nl_sock *sock, int ifindex, const struct in6_addr *address)
 {
-    struct address_walk walk = {.ifindex = desired->ifindex,
+    struct address_walk walk = {.ifindex = ifindex,
                                 .each = find_address,
                                 .sock = sock,
-                                .address = desired->address};
+                                .address = *address};
     int error = walk_addresses(&walk);
 
-    if (error || walk.found || !desired->address) {
+    if (error || walk.found) {
         return error;
     }
     struct rtnl_addr *addr = rtnl_addr_alloc();
-    struct nl_addr *local = new_addr(desired->address, 32);
-    rtnl_addr_set_ifindex(addr, desired->ifindex);
+    bool v4 = IN6_IS_ADDR_V4MAPPED(address);
+    struct nl_addr *local = new_addr(address, v4 ? 32 : 128);
+    rtnl_addr_set_ifindex(addr, ifindex);
+    if (!v4) {
+        rtnl_addr_set_flags(addr, IFA_F_NODAD); /* Nobody else is there. */
+    }
     error = rtnl_addr_set_local(addr, local);
     if (!error) {
         error = rtnl_addr_add(sock, addr, NLM_F_EXCL);
@@ -316,11 +354,24 @@ add_address(struct nl_sock *sock, const struct netdev_desired *desired)
     return error == -NLE_EXIST ? 0 : error;
 }
 
+static int
+add_addresses(struct nl_sock *sock, const struct netdev_desired *desired)
+{
+    struct in6_addr v4 = mapped(desired->address);
+    int error = desired->address ? add_address(sock, desired->ifindex, &v4)
+                                 : 0;
+
+    if (!error && !IN6_IS_ADDR_UNSPECIFIED(&desired->address_v6)) {
+        error = add_address(sock, desired->ifindex, &desired->address_v6);
+    }
+    return error;
+}
+
 static void
 remove_other_address(struct rtnl_addr *addr, struct address_walk *walk)
 {
-    if (ipv4_of(rtnl_addr_get_local(addr)) != walk->address
-        || rtnl_addr_get_prefixlen(addr) != 32) {
+    if (!is_wanted(addr, &walk->address)
+        && !is_wanted(addr, &walk->address_v6)) {
         int error = rtnl_addr_delete(walk->sock, addr, 0);
         walk->error = walk->error ? walk->error : error;
     }
@@ -333,12 +384,32 @@ remove_other_addresses(struct nl_sock *sock,
     struct address_walk walk = {.ifindex = desired->ifindex,
                                 .each = remove_other_address,
                                 .sock = sock,
-                                .address = desired->address};
+                                .address = mapped(desired->address),
+                                .address_v6 = desired->address_v6};
     int error = walk_addresses(&walk);
     return error ? error : walk.error;
 }
 
 /* The SAL device's routes. */
+
+static bool
+route_is_v6(const struct netdev_route *route)
+{
+    return !IN6_IS_ADDR_UNSPECIFIED(&route->address_v6);
+}
+
+static struct in6_addr
+route_destination(const struct netdev_route *route)
+{
+    return route_is_v6(route) ? route->address_v6 : mapped(route->address);
+}
+
+static struct in6_addr
+route_source(const struct netdev_desired *desired,
+             const struct netdev_route *route)
+{
+    return route_is_v6(route) ? desired->address_v6 : mapped(desired->address);
+}
 
 static struct rtnl_route *
 new_route(const struct netdev_desired *desired,
@@ -346,13 +417,16 @@ new_route(const struct netdev_desired *desired,
 {
     struct rtnl_route *route = rtnl_route_alloc();
     struct rtnl_nexthop *hop = rtnl_route_nh_alloc();
-    struct nl_addr *dst = new_addr(wanted->address, wanted->len);
-    struct nl_addr *src = new_addr(desired->address, 32);
+    bool v6 = route_is_v6(wanted);
+    struct in6_addr to = route_destination(wanted);
+    struct in6_addr from = route_source(desired, wanted);
+    struct nl_addr *dst = new_addr(&to, wanted->len);
+    struct nl_addr *src = new_addr(&from, v6 ? 128 : 32);
 
-    rtnl_route_set_family(route, AF_INET);
+    rtnl_route_set_family(route, v6 ? AF_INET6 : AF_INET);
     rtnl_route_set_table(route, RT_TABLE_MAIN);
     rtnl_route_set_protocol(route, ROUTE_PROTOCOL);
-    rtnl_route_set_scope(route, RT_SCOPE_LINK);
+    rtnl_route_set_scope(route, v6 ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK);
     rtnl_route_set_dst(route, dst);
     rtnl_route_set_pref_src(route, src);
     rtnl_route_nh_set_ifindex(hop, desired->ifindex);
@@ -374,13 +448,17 @@ static size_t
 wanted_route(struct rtnl_route *route, const struct netdev_desired *desired)
 {
     struct nl_addr *dst = rtnl_route_get_dst(route);
+    struct in6_addr to = in6_of(dst);
+    struct in6_addr from = in6_of(rtnl_route_get_pref_src(route));
     size_t i;
 
     for (i = 0; i < desired->n_routes; i++) {
-        if (ipv4_of(dst) == desired->routes[i].address
-            && nl_addr_get_prefixlen(dst) == desired->routes[i].len
-            && (ipv4_of(rtnl_route_get_pref_src(route))
-                == desired->address)) {
+        const struct netdev_route *wanted = &desired->routes[i];
+        struct in6_addr wanted_to = route_destination(wanted);
+        struct in6_addr wanted_from = route_source(desired, wanted);
+        if (ipv6_addr_equals(&to, &wanted_to)
+            && nl_addr_get_prefixlen(dst) == wanted->len
+            && ipv6_addr_equals(&from, &wanted_from)) {
             break;
         }
     }
@@ -413,14 +491,18 @@ static int
 apply_routes(struct nl_sock *sock, const struct netdev_desired *desired)
 {
     struct route_walk walk = {.sock = sock, .desired = desired};
-    struct nl_cache *cache;
-    int error = rtnl_route_alloc_cache(sock, AF_INET, 0, &cache);
+    static const int families[] = {AF_INET, AF_INET6};
+    int error;
 
-    if (error) {
-        return error;
+    for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+        struct nl_cache *cache;
+        error = rtnl_route_alloc_cache(sock, families[i], 0, &cache);
+        if (error) {
+            return error;
+        }
+        nl_cache_foreach(cache, walk_route, &walk);
+        nl_cache_free(cache);
     }
-    nl_cache_foreach(cache, walk_route, &walk);
-    nl_cache_free(cache);
     error = walk.error;
     for (size_t i = 0; i < desired->n_routes; i++) {
         if (!walk.present[i]) {
@@ -472,7 +554,7 @@ host_netdev_apply(struct host_netdev *netdev,
 
     /* Routes name the address as their source, so it comes first and goes
      * last. */
-    if ((error = add_address(sock, desired))) {
+    if ((error = add_addresses(sock, desired))) {
         return fail(ret_error, error, "cannot set the identity address");
     }
     if ((error = apply_routes(sock, desired))) {

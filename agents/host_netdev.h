@@ -9,6 +9,7 @@
 #define SALIENT_HOST_NETDEV_H 1
 
 #include <net/if.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -21,20 +22,25 @@ struct netdev_uplink {
     int ifindex;      /* 0: there is no such interface. */
     bool up;          /* Administratively, and the carrier is there. */
     uint32_t address; /* First IPv4 address, host byte order; 0 = none. */
+    struct in6_addr address_v6; /* First lasting one of global scope, after
+                                 * duplicate address detection, that is not
+                                 * deprecated; all zero = none. */
     uint32_t mtu;
 };
 
-#define HOST_NETDEV_MAX_ROUTES 4
+#define HOST_NETDEV_MAX_ROUTES 6
 
 struct netdev_route {
     uint32_t address; /* Host byte order. */
     uint8_t len;
+    struct in6_addr address_v6; /* Instead, unless all zero. */
 };
 
 /* What the SAL device is to have. */
 struct netdev_desired {
     int ifindex;
     uint32_t address; /* With /32; also the routes' preferred source. */
+    struct in6_addr address_v6; /* With /128; all zero: no IPv6. */
     struct netdev_route routes[HOST_NETDEV_MAX_ROUTES];
     size_t n_routes;
     bool route_localnet; /* Local targets on 127.0.0.0/8 are to be reached. */

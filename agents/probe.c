@@ -6,10 +6,14 @@
 
 #define OFS_ENDPOINT SAL_SERVICE_HEADER_LEN
 #define OFS_LOCATOR (OFS_ENDPOINT + 20)
-#define OFS_MAC (OFS_LOCATOR + 8)
+#define MAC_OPTION_LEN 20
 
-_Static_assert(PROBE_LEN % 4 == 0, "header length counts words");
-_Static_assert(OFS_MAC + 20 == PROBE_LEN, "options fill the packet");
+_Static_assert(PROBE_LEN % 4 == 0 && PROBE_LEN_V6 % 4 == 0,
+               "header length counts words");
+_Static_assert(OFS_LOCATOR + 8 + MAC_OPTION_LEN == PROBE_LEN,
+               "options fill the packet");
+_Static_assert(OFS_LOCATOR + 20 + MAC_OPTION_LEN == PROBE_LEN_V6,
+               "options fill the packet");
 
 /* 2024-01-01T00:00:00Z: 32 bits of tenths of a second last until 2037, and
  * serial-number arithmetic carries on from there. */
@@ -47,16 +51,29 @@ put_option(uint8_t *p, enum sal_option_type type, size_t value_len)
     p[1] = sizeof(struct sal_option) + value_len;
 }
 
-void
+static void
+put_locator(const struct probe *probe, uint8_t *option)
+{
+    if (probe->locator_v4) {
+        put_option(option, SAL_OPTION_LOCATOR4, 4);
+        put_be32(option + 2, probe->locator_v4);
+    } else {
+        put_option(option, SAL_OPTION_LOCATOR6, 16);
+        memcpy(option + 2, &probe->locator_v6, 16);
+    }
+}
+
+size_t
 probe_build(const struct probe *probe,
-            const uint8_t key[IDENTITY_SESSION_KEY_LEN],
-            uint8_t packet[PROBE_LEN])
+            const uint8_t key[IDENTITY_SESSION_KEY_LEN], uint8_t *packet)
 {
     struct service_prefix service;
+    size_t len = probe->locator_v4 ? PROBE_LEN : PROBE_LEN_V6;
+    uint8_t *mac_option = packet + len - MAC_OPTION_LEN;
 
-    memset(packet, 0, PROBE_LEN);
+    memset(packet, 0, len);
     packet[SAL_OFS_VERSION] = SAL_VERSION << 4;
-    packet[SAL_OFS_HEADER_LEN] = PROBE_LEN / 4;
+    packet[SAL_OFS_HEADER_LEN] = len / 4;
     packet[SAL_OFS_TYPE] = SAL_TYPE_PROBE;
     /* No flow is meant, but a source flow ID is never 0. */
     put_be32(packet + SAL_OFS_SRC_FLOW, probe->seq);
@@ -69,19 +86,19 @@ probe_build(const struct probe *probe,
                SAL_ENDPOINT_ID_LEN);
     memcpy(packet + OFS_ENDPOINT + 2, probe->endpoint_id,
            SAL_ENDPOINT_ID_LEN);
-    put_option(packet + OFS_LOCATOR, SAL_OPTION_LOCATOR4, 4);
-    put_be32(packet + OFS_LOCATOR + 2, probe->locator_v4);
-    put_option(packet + OFS_MAC, SAL_OPTION_MAC, IDENTITY_MAC_LEN);
+    put_locator(probe, packet + OFS_LOCATOR);
+    put_option(mac_option, SAL_OPTION_MAC, IDENTITY_MAC_LEN);
 
     /* The MAC covers the header with checksum and MAC zero, the checksum
      * covers the MAC. */
     uint8_t mac[IDENTITY_MAC_LEN];
-    identity_mac(key, packet, PROBE_LEN, mac);
-    memcpy(packet + OFS_MAC + 2, mac, sizeof mac);
+    identity_mac(key, packet, len, mac);
+    memcpy(mac_option + 2, mac, sizeof mac);
 
-    uint16_t checksum = internet_checksum(packet, PROBE_LEN);
+    uint16_t checksum = internet_checksum(packet, len);
     packet[SAL_OFS_CHECKSUM] = checksum >> 8;
     packet[SAL_OFS_CHECKSUM + 1] = checksum;
+    return len;
 }
 
 uint32_t

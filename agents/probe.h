@@ -9,25 +9,29 @@
 #ifndef SALIENT_PROBE_H
 #define SALIENT_PROBE_H 1
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "ofp-ext/sal.h"
 #include "proto/identity.h"
 
-/* SAL header, endpoint ID, one IPv4 locator, MAC. */
+/* SAL header, endpoint ID, one locator, IPv4 or IPv6, MAC. */
 #define PROBE_LEN (SAL_SERVICE_HEADER_LEN + 20 + 8 + 20)
+#define PROBE_LEN_V6 (SAL_SERVICE_HEADER_LEN + 20 + 20 + 20)
 
 struct probe {
     uint8_t endpoint_id[SAL_ENDPOINT_ID_LEN];
-    uint32_t locator_v4; /* Host byte order. */
+    uint32_t locator_v4; /* Host byte order; 0: it is locator_v6. */
+    struct in6_addr locator_v6;
     uint32_t seq;        /* Strictly increasing, also across restarts. */
 };
 
-/* Builds the SAL part (no IP, no UDP) into 'packet'. */
-void probe_build(const struct probe *,
-                 const uint8_t key[IDENTITY_SESSION_KEY_LEN],
-                 uint8_t packet[PROBE_LEN]);
+/* Builds the SAL part (no IP, no UDP) into 'packet', which has room for
+ * PROBE_LEN or PROBE_LEN_V6 bytes, as many as are returned. */
+size_t probe_build(const struct probe *,
+                   const uint8_t key[IDENTITY_SESSION_KEY_LEN],
+                   uint8_t *packet);
 
 /* The sequence number that follows 'last' (0 = none yet) when the wall clock
  * shows 'unix_ms': tenths of a second, so that a restarted agent starts above

@@ -4,6 +4,7 @@
 #include "tests/unit/unit.h"
 
 #include "agents/controller_session.h"
+#include "packets.h"
 #include "util.h"
 
 #define LEASE_MS 6000
@@ -678,6 +679,13 @@ test_service_table_cut(void)
     fake_destroy(&fake);
 }
 
+static bool
+is_attached(const struct fake *fake, uint32_t v4)
+{
+    struct in6_addr locator = in6_addr_mapped_ipv4(htonl(v4));
+    return controller_session_attached(fake->session, &locator);
+}
+
 static void
 test_attachment(void)
 {
@@ -689,17 +697,34 @@ test_attachment(void)
     attachment.locator_v4 = 0x0a000101;
     attachment.attached = true;
     reply(&fake, 0, BODY(ATTACHMENT), &attachment);
-    CU_ASSERT_TRUE(controller_session_attached(fake.session, 0x0a000101));
-    CU_ASSERT_FALSE(controller_session_attached(fake.session, 0x0a000102));
+    CU_ASSERT_TRUE(is_attached(&fake, 0x0a000101));
+    CU_ASSERT_FALSE(is_attached(&fake, 0x0a000102));
     CU_ASSERT_EQUAL(controller_session_take_events(fake.session),
                     SESSION_EVENT_ATTACHMENT);
 
     /* Withdrawn: say at once where we are. */
     attachment.attached = false;
     reply(&fake, 0, BODY(ATTACHMENT), &attachment);
-    CU_ASSERT_FALSE(controller_session_attached(fake.session, 0x0a000101));
+    CU_ASSERT_FALSE(is_attached(&fake, 0x0a000101));
     CU_ASSERT_EQUAL(controller_session_take_events(fake.session),
                     SESSION_EVENT_ATTACHMENT | SESSION_EVENT_PROBE);
+
+    /* The same over IPv6; half an address is none. */
+    struct in6_addr v6 = {{{0x20, 0x01, [15] = 7}}};
+    attachment.locator_v4 = 0;
+    attachment.locator_v6.data = v6.s6_addr;
+    attachment.locator_v6.len = 8;
+    attachment.attached = true;
+    reply(&fake, 0, BODY(ATTACHMENT), &attachment);
+    CU_ASSERT_FALSE(controller_session_is_attached(fake.session));
+    attachment.locator_v6.len = sizeof v6;
+    reply(&fake, 0, BODY(ATTACHMENT), &attachment);
+    CU_ASSERT_TRUE(controller_session_attached(fake.session, &v6));
+    attachment.attached = false;
+    reply(&fake, 0, BODY(ATTACHMENT), &attachment);
+    CU_ASSERT_FALSE(controller_session_attached(fake.session, &v6));
+    attachment.locator_v6.len = 0;
+    controller_session_take_events(fake.session);
 
     Salient__V1__ProbeRequest request = SALIENT__V1__PROBE_REQUEST__INIT;
     reply(&fake, 0, BODY(PROBE_REQUEST), &request);
@@ -713,7 +738,7 @@ test_attachment(void)
         reply(&fake, 0, BODY(ATTACHMENT), &attachment);
     }
     controller_session_disconnected(fake.session, "gone", fake.now);
-    CU_ASSERT_FALSE(controller_session_attached(fake.session, 0));
+    CU_ASSERT_FALSE(is_attached(&fake, 0));
     fake_destroy(&fake);
 }
 

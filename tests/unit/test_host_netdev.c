@@ -90,7 +90,8 @@ apply(uint32_t address, size_t n_routes, bool localnet)
     struct netdev_desired desired = {
         .ifindex = if_nametoindex("sal0"),
         .address = address,
-        .routes = {{0xc6120000, 15}, {0x64400000, 10}},
+        .routes = {{.address = 0xc6120000, .len = 15},
+                   {.address = 0x64400000, .len = 10}},
         .n_routes = n_routes,
         .route_localnet = localnet,
     };
@@ -99,6 +100,25 @@ apply(uint32_t address, size_t n_routes, bool localnet)
         free(error);
         CU_FAIL("apply");
     }
+}
+
+static void
+apply_v6(const char *identity)
+{
+    char *error = NULL;
+    struct netdev_desired desired = {
+        .ifindex = if_nametoindex("sal0"),
+        .address = 0x64400002,
+        .routes = {{.address = 0xc6120000, .len = 15},
+                   {.len = 48}},
+        .n_routes = identity ? 2 : 1,
+    };
+    if (identity) {
+        inet_pton(AF_INET6, identity, &desired.address_v6);
+        inet_pton(AF_INET6, "fd5a::", &desired.routes[1].address_v6);
+    }
+    CU_ASSERT_EQUAL(host_netdev_apply(netdev, &desired, &error), 0);
+    free(error);
 }
 
 static void
@@ -145,6 +165,43 @@ test_apply(void)
     expect(ADDRESSES, "100.64.0.2/32\n");
     expect(ROUTES, "198.18.0.0/15 proto 90 scope link src 100.64.0.2\n");
     expect("cat /proc/sys/net/ipv4/conf/sal0/route_localnet", "0\n");
+}
+
+#define ADDRESSES6 "ip -6 -o addr show dev sal0 scope global | awk '{print $4}'"
+#define ROUTES6 "ip -6 route show dev sal0 proto 90 | sed 's/ *$//'"
+
+static void
+test_apply_ipv6(void)
+{
+    apply_v6("fd64::1");
+    expect(ADDRESSES, "100.64.0.2/32\n");
+    expect(ADDRESSES6, "fd64::1/128\n");
+    expect(ROUTES6, "fd5a::/48 src fd64::1 metric 1024 pref medium\n");
+    apply_v6("fd64::1");
+    apply_v6("fd64::2"); /* Another identity. */
+    expect(ADDRESSES6, "fd64::2/128\n");
+    expect(ROUTES6, "fd5a::/48 src fd64::2 metric 1024 pref medium\n");
+    apply_v6(NULL);
+    expect(ADDRESSES6, "");
+    expect(ROUTES6, "");
+}
+
+/* Which address of an uplink is its locator: global, and lasting. */
+static void
+test_uplink_ipv6(void)
+{
+    const struct netdev_uplink *up0 = host_netdev_uplink(netdev, 0);
+    struct in6_addr want;
+    CU_ASSERT_TRUE(IN6_IS_ADDR_UNSPECIFIED(&up0->address_v6));
+    run("ip addr add 2001:db8::9/64 dev up0 nodad preferred_lft 0 && "
+        "ip addr add 2001:db8::1/64 dev up0 nodad");
+    inet_pton(AF_INET6, "2001:db8::1", &want);
+    UNTIL(!memcmp(&up0->address_v6, &want, sizeof want));
+    run("ip addr del 2001:db8::1/64 dev up0");
+    UNTIL(IN6_IS_ADDR_UNSPECIFIED(&up0->address_v6));
+    run("ip addr flush dev up0 scope global && "
+        "ip addr add 10.0.9.1/24 dev up0");
+    UNTIL(up0->address == 0x0a000901);
 }
 
 static void
@@ -268,7 +325,8 @@ int
 main(void)
 {
     static const struct unit_test tests[] = {
-        UNIT_TEST(setup), UNIT_TEST(test_apply), UNIT_TEST(test_events),
+        UNIT_TEST(setup), UNIT_TEST(test_apply), UNIT_TEST(test_apply_ipv6),
+        UNIT_TEST(test_events), UNIT_TEST(test_uplink_ipv6),
         UNIT_TEST(test_probe_socket), UNIT_TEST(test_close)};
     static const struct unit_test skipped[] = {UNIT_TEST(test_needs_root)};
     return (is_root() ? unit_run("host_netdev", tests, ARRAY_SIZE(tests))

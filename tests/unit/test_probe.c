@@ -14,7 +14,7 @@ test_bytes(void)
     for (size_t i = 0; i < sizeof probe.endpoint_id; i++) {
         probe.endpoint_id[i] = 0xe0 + i;
     }
-    probe_build(&probe, key, packet);
+    CU_ASSERT_EQUAL(probe_build(&probe, key, packet), PROBE_LEN);
 
     static const uint8_t start[] = {
         SAL_VERSION << 4, PROBE_LEN / 4, SAL_TYPE_PROBE, 0, /* proto */
@@ -61,6 +61,33 @@ test_bytes(void)
     key[0] ^= 1;
     identity_mac(key, zeroed, PROBE_LEN, mac);
     CU_ASSERT_NOT_EQUAL(memcmp(mac, option + 2, IDENTITY_MAC_LEN), 0);
+}
+
+static void
+test_ipv6(void)
+{
+    uint8_t key[IDENTITY_SESSION_KEY_LEN] = {1};
+    uint8_t packet[PROBE_LEN_V6], mac[IDENTITY_MAC_LEN];
+    struct probe probe = {.seq = 1};
+    for (size_t i = 0; i < 16; i++) {
+        probe.locator_v6.s6_addr[i] = 0x20 + i;
+    }
+    CU_ASSERT_EQUAL(probe_build(&probe, key, packet), PROBE_LEN_V6);
+    CU_ASSERT_EQUAL(packet[1] * 4, PROBE_LEN_V6);
+    const uint8_t *option = packet + SAL_OFS_OPTIONS + 20;
+    CU_ASSERT_EQUAL(option[0], SAL_OPTION_LOCATOR6);
+    CU_ASSERT_EQUAL(option[1], 18);
+    CU_ASSERT_EQUAL(memcmp(option + 2, &probe.locator_v6, 16), 0);
+    CU_ASSERT_EQUAL(option[18] | option[19], 0);
+    option += 20;
+    CU_ASSERT_EQUAL(option[0], SAL_OPTION_MAC);
+    CU_ASSERT_EQUAL(option[1], 18);
+    uint8_t was[IDENTITY_MAC_LEN];
+    memcpy(was, option + 2, sizeof was);
+    memset(packet + SAL_OFS_CHECKSUM, 0, 2);
+    memset(packet + (option - packet) + 2, 0, sizeof was);
+    identity_mac(key, packet, PROBE_LEN_V6, mac);
+    CU_ASSERT_EQUAL(memcmp(mac, was, sizeof was), 0);
 }
 
 static void
@@ -129,5 +156,5 @@ test_schedule_late(void)
     CU_ASSERT_TRUE(probe_schedule_due(&schedule, false, 1000, 9001));
 }
 
-UNIT_MAIN("probe", UNIT_TEST(test_bytes), UNIT_TEST(test_seq),
+UNIT_MAIN("probe", UNIT_TEST(test_bytes), UNIT_TEST(test_ipv6), UNIT_TEST(test_seq),
           UNIT_TEST(test_schedule), UNIT_TEST(test_schedule_late))
