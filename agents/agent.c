@@ -315,6 +315,7 @@ agent_reload(struct agent *agent)
     local_services_init(&fresh->services);
     agent->config->max_flows_per_client = fresh->max_flows_per_client;
     agent->config->max_flows_per_service = fresh->max_flows_per_service;
+    agent->config->udp_idle_ms = fresh->udp_idle_ms;
     agent->config->key_rotation_ms = fresh->key_rotation_ms;
     agent->config->keep_on_stop = fresh->keep_on_stop;
     agent->config->balance_interval_ms = fresh->balance_interval_ms;
@@ -549,6 +550,7 @@ close_all(struct agent *agent)
     agent->stopping = true;
     agent_waiters_fail_all(agent);
     agent_walks_fail_all(agent);
+    agent_upkeep_stop(agent);
     if (agent->session) {
         controller_session_stop(agent->session);
     }

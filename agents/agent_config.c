@@ -382,6 +382,8 @@ read_all(struct config_node *root)
     config->max_flows
         = config_int(root, "max_flows", 1024, 16 << 20, DEFAULT_MAX_FLOWS);
     read_limits(root, config);
+    config->udp_idle_ms = config_duration_ms(
+        root, "udp_idle", 1000, 24 * 3600 * 1000, 180 * 1000);
     config->key_rotation_ms = config_duration_ms(
         root, "key_rotation", 0, 30 * 24 * 3600 * INT64_C(1000),
         3600 * 1000);

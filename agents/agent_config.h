@@ -71,6 +71,7 @@ struct agent_config {
     char *pin_path;
     uint32_t max_flows;
     uint32_t max_flows_per_client, max_flows_per_service; /* 0: any. */
+    int64_t udp_idle_ms;     /* UDP flows end after so long a silence. */
     int64_t key_rotation_ms; /* Of the key of flow IDs; 0 = never. */
     bool keep_on_stop;    /* SIGTERM leaves the data plane running. */
     int64_t stop_timeout_ms; /* For the controller to confirm at a stop. */

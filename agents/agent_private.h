@@ -75,6 +75,8 @@ struct agent {
 
     uv_timer_t session_timer, probe_timer, apply_timer, save_timer;
     uv_timer_t upkeep_timer;
+    struct agent_sweep *sweep; /* Under way, or NULL; agent_upkeep.c. */
+    int64_t swept_ms;
     int64_t key_rotated_ms;
     uint64_t keys_rotated;
     uv_timer_t waiter_timer, stop_timer, drain_timer;
@@ -167,6 +169,7 @@ void agent_walks_fail_all(struct agent *);
 void agent_upkeep_start(struct agent *);
 /* The configuration changed. */
 void agent_upkeep_reload(struct agent *);
+void agent_upkeep_stop(struct agent *);
 int agent_rotate_key(struct agent *);
 
 /* agent_show.c. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* All flows, a batch at a time. */
+/* All flows, a batch at a time; one; the idle ones. */
 #include "agents/datapath_cursor.h"
 
 #include <bpf/bpf.h>
@@ -118,4 +118,39 @@ datapath_flow_by_tuple(const struct datapath *dp, const struct sal_tuple *tuple,
         }
     }
     return -ENOENT;
+}
+
+static int
+sweep_some(struct datapath *dp, struct sal_sweep *sweep)
+{
+    int map = bpf_map__fd(dp->skeleton->maps.sal_sweeps);
+    uint32_t zero = 0;
+    int error = bpf_map_update_elem(map, &zero, sweep, BPF_ANY);
+    if (!error) {
+        LIBBPF_OPTS(bpf_test_run_opts, opts);
+        error = bpf_prog_test_run_opts(
+            bpf_program__fd(dp->skeleton->progs.sal_sweep), &opts);
+    }
+    if (!error) {
+        error = bpf_map_lookup_elem(map, &zero, sweep);
+    }
+    return error ? error : (int) sweep->n_swept;
+}
+
+int
+datapath_sweep(struct datapath *dp, uint64_t idle_since_ns,
+               const uint32_t ids[], size_t n)
+{
+    struct sal_sweep *sweep = xzalloc(sizeof *sweep);
+    int total = 0;
+
+    sweep->idle_since_ns = idle_since_ns;
+    for (size_t i = 0; i < n && total >= 0; i += SAL_SWEEP_MAX) {
+        sweep->n = MIN(n - i, SAL_SWEEP_MAX);
+        memcpy(sweep->ids, ids + i, sweep->n * sizeof *ids);
+        int swept = sweep_some(dp, sweep);
+        total = swept < 0 ? swept : total + swept;
+    }
+    free(sweep);
+    return total;
 }

@@ -26,6 +26,12 @@ size_t flow_cursor_next(struct flow_cursor *, const struct sal_flow **flows);
 /* Whether the last ones are of the table of bound flows. */
 bool flow_cursor_in_bound(const struct flow_cursor *);
 
+/* Forgets those of the flows 'ids' (network byte order, as in sal_flow) that
+ * are UDP's and have carried nothing since 'idle_since_ns' (CLOCK_MONOTONIC).
+ * How many, or a negative errno. */
+int datapath_sweep(struct datapath *, uint64_t idle_since_ns,
+                   const uint32_t ids[], size_t n);
+
 /* The flow of a local tuple, bound or not.  -ENOENT if there is none. */
 int datapath_flow_by_tuple(const struct datapath *, const struct sal_tuple *,
                            struct sal_flow *);

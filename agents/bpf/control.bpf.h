@@ -489,7 +489,10 @@ ingress_ack(struct scratch *scratch, const struct control *control)
         return TC_ACT_SHOT;
     }
     struct sal_control_header *sal = (void *) scratch->header;
-    struct sal_flow *flow = half_flow_by_id(sal->base.dst_flow);
+    struct sal_flow *flow = flow_by_id(sal->base.dst_flow);
+    if (!flow) {
+        flow = half_flow_by_id(sal->base.dst_flow);
+    }
 
     if (!sal->base.src_flow || !sal->base.dst_flow) {
         return drop(SAL_COUNT_IN_FLOW_ID);

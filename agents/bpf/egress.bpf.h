@@ -411,8 +411,9 @@ egress_answer(struct __sk_buff *skb, struct sal_settings *settings,
 }
 
 /* A datagram.  Until the server was heard, datagrams carry the SYN header, and
- * until the client was heard again the server's carry that of SYN-ACK.  The verdict, or UDP_UNANSWERED if it
- * is for egress_syn() (not called from here: the stack is short). */
+ * until the client was heard again the server's carry that of SYN-ACK.  The
+ * verdict, or UDP_UNANSWERED if it is for egress_syn() (not called from here:
+ * the stack is short). */
 #define UDP_UNANSWERED (-2)
 static __noinline int
 egress_udp(struct __sk_buff *skb, struct sal_settings *settings,
@@ -422,7 +423,10 @@ egress_udp(struct __sk_buff *skb, struct sal_settings *settings,
     if (!scratch || !settings || !packet) {
         return TC_ACT_SHOT;
     }
-    struct sal_flow *flow = half_flow_by_tuple(&packet->tuple);
+    struct sal_flow *flow = flow_by_tuple(&packet->tuple);
+    if (!flow) {
+        flow = half_flow_by_tuple(&packet->tuple);
+    }
     if (!flow || (flow->state == SAL_FLOW_HALF_OPEN
                   && !(flow->flags & SAL_FLOW_SERVER))) {
         return UDP_UNANSWERED;
@@ -442,7 +446,9 @@ egress_udp(struct __sk_buff *skb, struct sal_settings *settings,
         return deliver(skb, settings, packet->v6);
     }
     if (bound) {
-        return send_data(skb, settings, flow, now, packet->tos);
+        int verdict = send_data(skb, settings, flow, now, packet->tos);
+        flow_keep_if_used(flow);
+        return verdict;
     }
     count(SAL_COUNT_OUT_SYN_ACK);
     return send_control(skb, settings, scratch, flow, SAL_TYPE_SYN_ACK, 0,

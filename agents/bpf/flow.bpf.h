@@ -80,9 +80,10 @@ flow_choose_uplink(const struct sal_settings *settings, struct sal_flow *flow,
  * later: a wake-up for each flow would cost more than the flow. */
 #define NOTIFY_INTERVAL_NS 20000000ULL
 
-/* Tells the daemon about 'flow'. */
+/* Tells the daemon about 'flow'.  ('now': not each kind of program may ask for
+ * the coarse clock.) */
 static __noinline int
-flow_notify(const struct sal_flow *flow, __u8 type)
+flow_notify_at(const struct sal_flow *flow, __u8 type, __u64 now)
 {
     __u32 key = 0;
     struct sal_notify *notify = bpf_map_lookup_elem(&sal_notify, &key);
@@ -95,7 +96,6 @@ flow_notify(const struct sal_flow *flow, __u8 type)
                                    .proto = flow->local.proto};
     __builtin_memcpy(event.peer_endpoint, flow->peer_endpoint,
                      sizeof event.peer_endpoint);
-    __u64 now = bpf_ktime_get_coarse_ns();
     int wake = now - notify->woken_ns > NOTIFY_INTERVAL_NS;
     if (bpf_ringbuf_output(&sal_events, &event, sizeof event,
                            wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP)) {
@@ -105,6 +105,12 @@ flow_notify(const struct sal_flow *flow, __u8 type)
         notify->woken_ns = now;
     }
     return 0;
+}
+
+static __always_inline void
+flow_notify(const struct sal_flow *flow, __u8 type)
+{
+    flow_notify_at(flow, type, bpf_ktime_get_coarse_ns());
 }
 
 /* Gives scratch->flow an ID and a source port and enters it as half open.
@@ -149,9 +155,9 @@ half_flow_delete(struct sal_flow *flow)
     bpf_map_delete_elem(&sal_half_flows, &id);
 }
 
-/* Forgets a bound flow. */
+/* Forgets a flow of the table of bound ones, without a word. */
 static __noinline int
-flow_delete(struct sal_flow *flow)
+flow_forget(struct sal_flow *flow)
 {
     struct limit_who who;
     if (!flow) {
@@ -160,7 +166,6 @@ flow_delete(struct sal_flow *flow)
     __u32 id = flow->id;
     int counted = flow->marks & SAL_FLOW_MARK_COUNTED;
     limit_who(&who, flow);
-    flow_notify(flow, SAL_FLOW_EVENT_CLOSED);
     __u32 *owner = bpf_map_lookup_elem(&sal_tuples, &flow->local);
     if (owner && *owner == id) {
         bpf_map_delete_elem(&sal_tuples, &flow->local);
@@ -173,6 +178,13 @@ flow_delete(struct sal_flow *flow)
         count_exactly(SAL_COUNT_FLOW_REMOVED);
     }
     return 0;
+}
+
+static __always_inline void
+flow_delete(struct sal_flow *flow)
+{
+    flow_notify(flow, SAL_FLOW_EVENT_CLOSED);
+    flow_forget(flow);
 }
 
 /* Moves half-open 'flow' to the table of bound flows, in place of an older
@@ -212,6 +224,49 @@ flow_bind(struct sal_flow *flow)
     return 1;
 }
 
+/* Most UDP flows are a question and an answer, and those stay in the LRU
+ * table.  One that has carried this many packets gets a place that no flood
+ * of SYNs takes away, if there is one. */
+#define KEEP_PACKETS 8
+
+static __noinline int
+flow_keep(struct sal_flow *flow)
+{
+    if (!flow) {
+        return 0;
+    }
+    __u32 id = flow->id;
+    flow->marks |= SAL_FLOW_MARK_KEPT;
+    limit_add(flow);
+    if (bpf_map_update_elem(&sal_flows, &id, flow, BPF_NOEXIST)) {
+        limit_undo(flow);
+        return 0;
+    }
+    count_exactly(SAL_COUNT_FLOW_ENTERED);
+    if (bpf_map_update_elem(&sal_tuples, &flow->local, &id, BPF_ANY)) {
+        limit_undo(flow);
+        if (!bpf_map_delete_elem(&sal_flows, &id)) {
+            count_exactly(SAL_COUNT_FLOW_REMOVED);
+        }
+        return 0;
+    }
+    half_flow_delete(flow);
+    count(SAL_COUNT_FLOW_KEPT);
+    return 0;
+}
+
+/* To be called when nothing more is done with 'flow', which moves. */
+static __always_inline void
+flow_keep_if_used(struct sal_flow *flow)
+{
+    if (flow->local.proto == IPPROTO_UDP && flow->state == SAL_FLOW_BOUND
+        && !(flow->marks & SAL_FLOW_MARK_KEPT)
+        && !(flow->flags & SAL_FLOW_LOCAL)
+        && flow->in_packets + flow->out_packets >= KEEP_PACKETS) {
+        flow_keep(flow);
+    }
+}
+
 /* Binds half-open 'flow' and returns where it is then, or NULL.  UDP flows
  * stay where they are. */
 static __always_inline struct sal_flow *
@@ -219,6 +274,11 @@ bind_and_find(struct sal_flow *flow)
 {
     __u32 id = flow->id;
     if (flow->local.proto == IPPROTO_UDP) {
+        struct sal_flow *old = flow_by_tuple(&flow->local);
+        if (old && old->id != id) {
+            flow_delete(old);
+            count(SAL_COUNT_FLOW_REUSED);
+        }
         flow->state = SAL_FLOW_BOUND;
         flow_notify(flow, SAL_FLOW_EVENT_BOUND);
         count(SAL_COUNT_FLOW_BOUND);

@@ -86,6 +86,13 @@ struct {
 } sal_half_tuples SEC(".maps");
 
 struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct sal_sweep);
+} sal_sweeps SEC(".maps");
+
+struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(max_entries, 131072);
     __uint(map_flags, BPF_F_NO_PREALLOC);

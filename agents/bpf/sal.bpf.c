@@ -7,9 +7,11 @@
  *     sal_sockops   cgroup: tells when TCP sockets close
  *     sal_inject    run by the daemon: what it held goes to sal_egress again
  *     sal_move      run by the daemon: changes flows that migrate
- *     sal_wake      run by the daemon: hands a packet to the local stack */
+ *     sal_wake      run by the daemon: hands a packet to the local stack
+ *     sal_sweep     run by the daemon: forgets UDP flows that are idle */
 #include "agents/bpf/control.bpf.h"
 #include "agents/bpf/move.bpf.h"
+#include "agents/bpf/sweep.bpf.h"
 #include "agents/bpf/xdp.bpf.h"
 
 char LICENSE[] SEC("license") = "Apache-2.0";
@@ -193,4 +195,11 @@ sal_wake(struct __sk_buff *skb)
     }
     return deliver_copy(skb, settings,
                         skb->protocol == bpf_htons(ETH_P_IPV6));
+}
+
+SEC("syscall")
+int
+sal_sweep(void *ctx)
+{
+    return flows_sweep();
 }

@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 9
+#define SAL_MAPS_LAYOUT 10
 
 struct sal_addr {
     sal_u32 w[4];
@@ -44,11 +44,12 @@ enum sal_flow_state {
 
 #define SAL_FLOW_MARK_HELD 0x01    /* The daemon holds datagrams of it. */
 #define SAL_FLOW_MARK_COUNTED 0x02 /* Counts in sal_limits. */
+#define SAL_FLOW_MARK_KEPT 0x04    /* UDP, in sal_flows, or found no room. */
 
 /* Bound TCP flows live in sal_flows (by flow ID) and sal_tuples (local tuple
- * to flow ID).  Half-open and closing ones, and all of UDP, which has no close
- * but falling silent, live in the LRU tables sal_half_flows and
- * sal_half_tuples, which overflow harmlessly. */
+ * to flow ID), and so do UDP flows that have carried some packets.  Half-open
+ * and closing ones, and UDP's short ones, live in the LRU tables
+ * sal_half_flows and sal_half_tuples, which overflow harmlessly. */
 struct sal_flow {
     /* First cache line: what each DATA packet needs. */
     sal_u32 id;      /* Ours; network byte order, as on the wire. */
@@ -147,6 +148,16 @@ struct sal_move {
     sal_u32 n_moved; /* Of these were there; the program's result. */
     sal_u32 pad2;
     sal_u32 ids[SAL_MOVE_MAX];
+};
+
+/* sal_sweeps, an array of one: work for the program sal_sweep, which forgets
+ * those of the flows 'ids' that are UDP's and idle. */
+#define SAL_SWEEP_MAX 1024
+struct sal_sweep {
+    sal_u64 idle_since_ns; /* Nothing went in or out since. */
+    sal_u32 n;             /* In 'ids'. */
+    sal_u32 n_swept;       /* The program's result. */
+    sal_u32 ids[SAL_SWEEP_MAX];
 };
 
 /* sal_settings, an array of one. */
@@ -278,6 +289,8 @@ struct sal_target {
     X(FLOW_BOUND, "flow_bound", "flows bound")                                \
     X(FLOW_ENTERED, "flow_entered", "flows put into the table of bound ones") \
     X(FLOW_REMOVED, "flow_removed", "flows taken from that table")            \
+    X(FLOW_KEPT, "flow_kept", "UDP flows that went on: bound ones' table")    \
+    X(FLOW_IDLE, "flow_idle", "UDP flows that fell silent, of these")         \
     X(FLOW_CLOSED, "flow_closed", "flows closed")                             \
     X(FLOW_REUSED, "flow_reused", "flows forgotten, their tuple was reused")  \
     X(FLOW_MOVED, "flow_moved", "flows given another path")                   \
@@ -341,6 +354,8 @@ _Static_assert(sizeof(struct sal_flow) == 328, "sal_flow");
 _Static_assert(sizeof(struct sal_flow_event) == 32, "sal_flow_event");
 _Static_assert(sizeof(struct sal_held) == 48, "sal_held");
 _Static_assert(sizeof(struct sal_move) == 80 + 4 * SAL_MOVE_MAX, "sal_move");
+_Static_assert(sizeof(struct sal_sweep) == 16 + 4 * SAL_SWEEP_MAX,
+               "sal_sweep");
 _Static_assert(sizeof(struct sal_settings) == 176, "sal_settings");
 _Static_assert(sizeof(struct sal_uplink) == 40, "sal_uplink");
 _Static_assert(sizeof(struct sal_limit_key) == 36, "sal_limit_key");

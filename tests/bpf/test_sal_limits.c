@@ -213,6 +213,107 @@ test_key_rotation(void)
     tear_down();
 }
 
+static struct segment
+datagram(bool of_server, int i)
+{
+    static char payload[16];
+    snprintf(payload, sizeof payload, "%d", i);
+    return of_server
+           ? (struct segment) {.src = ID_S, .dst = ID_C, .sport = 9953,
+                               .dport = 40053, .udp = true,
+                               .payload = payload}
+           : (struct segment) {.src = ID_C, .dst = WEB, .sport = 40053,
+                               .dport = 53, .udp = true, .payload = payload};
+}
+
+/* One datagram each way. */
+static void
+ask_and_answer(int i)
+{
+    struct segment s = datagram(false, i);
+    struct frame f;
+    build_inner(&f, &s);
+    CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_REDIRECT);
+    resolve_to(&f, LOC_S);
+    CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_REDIRECT);
+    s = datagram(true, i);
+    build_inner(&f, &s);
+    CU_ASSERT_EQUAL(run_egress(&server, &f), TC_ACT_REDIRECT);
+    memset(f.data, 0, 12);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_REDIRECT);
+}
+
+/* UDP: what goes on is kept where no flood reaches, and forgotten when it has
+ * fallen silent. */
+static void
+test_udp_kept_and_swept(void)
+{
+    struct sal_flow flow;
+    test_device();
+    set_up();
+    struct local_target dns = {.prefix = web, .protocol = 17,
+                               .service_port = 53, .port = 9953};
+    host_tables_put_target(&server.tables, &dns);
+    host_apply(&server);
+    ask_and_answer(0);
+    expect_n_flows(&client, 0);
+    expect_n_flows(&server, 0);
+    for (int i = 1; i < 20; i++) {
+        ask_and_answer(i);
+    }
+    expect_n_flows(&client, 1);
+    expect_n_flows(&server, 1);
+    CU_ASSERT_EQUAL(map_count(TUPLES(&client)), 1);
+    CU_ASSERT_EQUAL(map_count(HALF_FLOWS(&client)), 0);
+    CU_ASSERT_EQUAL(map_count(HALF_FLOWS(&server)), 0);
+    CU_ASSERT_EQUAL(counter(&server, SAL_COUNT_FLOW_KEPT), 1);
+    CU_ASSERT_TRUE_FATAL(only_flow(FLOWS(&server), &flow));
+    CU_ASSERT_EQUAL(flow.in_packets, 20);
+    CU_ASSERT_EQUAL(flow.out_packets, 20);
+
+    /* SYNs from everywhere push out what is half open, not this. */
+    for (uint32_t i = 0; i < 20000; i++) {
+        struct segment syn = {.src = 0x64500000 + i, .dst = WEB,
+                              .sport = 1000 + i % 60000, .dport = 53,
+                              .udp = true, .payload = "flood"};
+        struct sal_packet p = {.src = 0x0a100000 + i, .dst = LOC_S,
+                               .entropy = 50000, .type = SAL_TYPE_SYN,
+                               .src_flow = i + 1, .udp = true,
+                               .service_id = web.id.bytes,
+                               .endpoint_id
+                               = client.tables.settings.endpoint_id};
+        struct frame f;
+        build_sal(&f, &p, &syn);
+        run_ingress(&server, &f);
+    }
+    CU_ASSERT(map_count(HALF_FLOWS(&server)) <= 16384);
+    expect_n_flows(&server, 1);
+    ask_and_answer(20);
+
+    CU_ASSERT_TRUE(only_flow(FLOWS(&server), &flow));
+    CU_ASSERT_EQUAL(flow.in_packets, 21);
+    /* Not idle since before its last packet; idle since after. */
+    CU_ASSERT_EQUAL(datapath_sweep(server.dp, flow.last_in_ns, &flow.id, 1),
+                    0);
+    expect_n_flows(&server, 1);
+    uint32_t ids[2000];
+    for (size_t i = 0; i < ARRAY_SIZE(ids); i++) {
+        ids[i] = i == 1500 ? flow.id : ~flow.id + i;
+    }
+    CU_ASSERT_EQUAL(datapath_sweep(server.dp, UINT64_MAX, ids,
+                                   ARRAY_SIZE(ids)), 1);
+    expect_n_flows(&server, 0);
+    CU_ASSERT_EQUAL(map_count(TUPLES(&server)), 0);
+    CU_ASSERT_EQUAL(counter(&server, SAL_COUNT_FLOW_IDLE), 1);
+
+    /* Never TCP. */
+    CU_ASSERT_EQUAL(connect_port(40000), 0);
+    CU_ASSERT_TRUE_FATAL(only_flow(FLOWS(&server), &flow));
+    CU_ASSERT_EQUAL(datapath_sweep(server.dp, UINT64_MAX, &flow.id, 1), 0);
+    expect_n_flows(&server, 1);
+    tear_down();
+}
+
 static double
 seconds_since(const struct timespec *start)
 {
@@ -309,7 +410,10 @@ test_many_addresses(void)
     CU_ASSERT(took < 1.5); /* 0.1 s; one by one it was 4 s. */
     CU_ASSERT_EQUAL(installed.n_addresses, N);
     for (uint32_t i = 0; i < N; i++) {
-        CU_ASSERT_EQUAL_FATAL(installed.addresses[i].address, 0xc6120000 + i);
+        struct sal_addr address;
+        addr_from_host_v4(&address, 0xc6120000 + i);
+        CU_ASSERT_EQUAL_FATAL(memcmp(&installed.addresses[i].address, &address,
+                                     sizeof address), 0);
     }
     host_tables_destroy(&installed);
     host_destroy(&many);
@@ -317,5 +421,5 @@ test_many_addresses(void)
 
 UNIT_MAIN("sal_limits", UNIT_TEST(test_client_limit),
           UNIT_TEST(test_service_limit), UNIT_TEST(test_table_full),
-          UNIT_TEST(test_key_rotation), UNIT_TEST(test_many_flows),
+          UNIT_TEST(test_key_rotation), UNIT_TEST(test_udp_kept_and_swept), UNIT_TEST(test_many_flows),
           UNIT_TEST(test_many_addresses))

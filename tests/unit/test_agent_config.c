@@ -61,6 +61,7 @@ test_all_keys(void)
         "max_flows: 4096\n"
         "limits: {flows_per_client: 7, flows_per_service: 8}\n"
         "key_rotation: 2s\n"
+        "udp_idle: 4s\n"
         "keep_on_stop: true\n"
         "stop_timeout: 1s\n"
         "dns:\n"
@@ -93,6 +94,7 @@ test_all_keys(void)
     CU_ASSERT_EQUAL(config->max_flows_per_client, 7);
     CU_ASSERT_EQUAL(config->max_flows_per_service, 8);
     CU_ASSERT_EQUAL(config->key_rotation_ms, 2000);
+    CU_ASSERT_EQUAL(config->udp_idle_ms, 4000);
     CU_ASSERT_TRUE(config->keep_on_stop);
     CU_ASSERT_EQUAL(config->stop_timeout_ms, 1000);
     CU_ASSERT_EQUAL(config->dns.listen.port, 5353);
