@@ -180,6 +180,7 @@ take_welcome(struct agent *agent)
     agent->state.have_welcome = true;
     agent->zone.pool = agent->state.welcome.service_pool_v4;
     agent->zone.pool_len = agent->state.welcome.service_pool_len;
+    agent->zone.net_v6 = agent->state.welcome.service_prefix_v6;
 }
 
 void
@@ -414,6 +415,7 @@ load_state(struct agent *agent)
         .ttl = agent->config->dns.ttl,
         .pool = agent->state.welcome.service_pool_v4,
         .pool_len = agent->state.welcome.service_pool_len,
+        .net_v6 = agent->state.welcome.service_prefix_v6,
         .lease = agent->config->dns.leases ? agent_lease : NULL,
         .aux = agent,
         .forward = agent->config->dns.n_upstreams > 0,

@@ -125,18 +125,39 @@ asks_for(const struct exchange *x, ldns_rr_type type)
 }
 
 static void
-answer_address(struct exchange *x, uint32_t host_address)
+put_address(struct exchange *x, ldns_rr_type type, ldns_rdf *address)
 {
-    if (!host_address || !asks_for(x, LDNS_RR_TYPE_A)) {
-        deny(x, LDNS_RCODE_NOERROR, x->zone->suffix);
-        return;
-    }
-
-    ovs_be32 address = htonl(host_address);
-    ldns_rr *rr = new_rr(owner_as_asked(x), LDNS_RR_TYPE_A, x->zone->ttl);
-    set_rdf(rr, ldns_rdf_new_frm_data(LDNS_RDF_TYPE_A, sizeof address,
-                                      &address), 0);
+    ldns_rr *rr = new_rr(owner_as_asked(x), type, x->zone->ttl);
+    set_rdf(rr, address, 0);
     answer(x, rr);
+}
+
+/* With the addresses of the service 'prefix'; 'v4' may be 0. */
+static void
+answer_addresses(struct exchange *x, uint32_t v4,
+                 const struct service_prefix *prefix)
+{
+    const struct in6_addr *net = &x->zone->net_v6;
+    bool denied = true;
+
+    if (v4 && asks_for(x, LDNS_RR_TYPE_A)) {
+        ovs_be32 address = htonl(v4);
+        put_address(x, LDNS_RR_TYPE_A,
+                    ldns_rdf_new_frm_data(LDNS_RDF_TYPE_A, sizeof address,
+                                          &address));
+        denied = false;
+    }
+    if (!IN6_IS_ADDR_UNSPECIFIED(net) && asks_for(x, LDNS_RR_TYPE_AAAA)) {
+        struct in6_addr address;
+        service_address_v6(prefix, net->s6_addr, address.s6_addr);
+        put_address(x, LDNS_RR_TYPE_AAAA,
+                    ldns_rdf_new_frm_data(LDNS_RDF_TYPE_AAAA, sizeof address,
+                                          &address));
+        denied = false;
+    }
+    if (denied) {
+        deny(x, LDNS_RCODE_NOERROR, x->zone->suffix);
+    }
 }
 
 static void
@@ -167,13 +188,15 @@ answer_covered(struct exchange *x, const char *name)
         || !names_covering(zone->names, name, &prefix.id)) {
         return false;
     }
-    if (!asks_for(x, LDNS_RR_TYPE_A)) {
+    if (!asks_for(x, LDNS_RR_TYPE_A) && !asks_for(x, LDNS_RR_TYPE_AAAA)) {
         deny(x, LDNS_RCODE_NOERROR, zone->suffix);
         return true;
     }
+    /* A lease makes both addresses known to the data plane. */
     uint32_t address = zone->lease(name, &prefix.id, zone->aux);
     if (address) {
-        answer_address(x, address);
+        prefix.len = SAL_SERVICE_ID_BITS;
+        answer_addresses(x, address, &prefix);
     } else {
         ldns_pkt_set_aa(x->reply, false);
         ldns_pkt_set_rcode(x->reply, LDNS_RCODE_SERVFAIL);
@@ -197,7 +220,7 @@ answer_forward_name(struct exchange *x, const char *service)
     }
     switch (result) {
     case NAMES_FOUND:
-        answer_address(x, entry->address);
+        answer_addresses(x, entry->address, &entry->prefix);
         break;
     case NAMES_PARENT:
         deny(x, LDNS_RCODE_NOERROR, x->zone->suffix);

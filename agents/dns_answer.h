@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Answers one DNS query from the table of names (packets by ldns).
  *
- *   SERVICE.SUFFIX   A     the service address; other types: NODATA
- *   below a SERVICE  A     a host-local address, if they are leased
+ *   SERVICE.SUFFIX   A     the service address, if there is one
+ *                    AAAA  the IPv6 service address; other types: NODATA
+ *   below a SERVICE        the same with a host-local address, if they are
+ *                          leased
  *   parents, SUFFIX        NODATA (RFC 8020); SOA and NS at SUFFIX
  *   REVERSE          PTR   of addresses of the service pool
  *   unknown                NXDOMAIN, or SERVFAIL before the names are known
@@ -15,6 +17,7 @@
 #ifndef SALIENT_DNS_ANSWER_H
 #define SALIENT_DNS_ANSWER_H 1
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -31,6 +34,7 @@ struct dns_zone {
     uint32_t ttl;        /* Seconds. */
     uint32_t pool;       /* Service pool, host byte order, for PTR. */
     uint8_t pool_len;    /* 0: no pool known. */
+    struct in6_addr net_v6; /* The /48 of service addresses; all zero: none. */
     /* Address of a name that has none of its own but that a service above it
      * serves; 0 if none can be had.  May be NULL. */
     uint32_t (*lease)(const char *name, const struct service_id *, void *aux);

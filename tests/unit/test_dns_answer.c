@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <arpa/inet.h>
 #include "tests/unit/unit.h"
 
 #include <ldns/ldns.h>
@@ -220,6 +221,50 @@ lease(const char *name, const struct service_id *id, void *aux)
     return *address;
 }
 
+static void
+test_ipv6(void)
+{
+    uint32_t address = 0xf0000001;
+    struct service_prefix prefix;
+    struct in6_addr v6;
+    char text[INET6_ADDRSTRLEN], want[200];
+    inet_pton(AF_INET6, "fd5a::", &zone.net_v6);
+    service_prefix_from_name("web.shop.acme", &prefix);
+    service_address_v6(&prefix, zone.net_v6.s6_addr, v6.s6_addr);
+    inet_ntop(AF_INET6, &v6, text, sizeof text);
+    ldns_pkt *pkt = ask("web.shop.acme.sal.", LDNS_RR_TYPE_AAAA);
+    snprintf(want, sizeof want, "web.shop.acme.sal.\t5\tIN\tAAAA\t%s\n",
+             text);
+    CU_ASSERT_STRING_EQUAL(answer_text(pkt), want);
+    ldns_pkt_free(pkt);
+    pkt = ask("web.shop.acme.sal.", LDNS_RR_TYPE_ANY);
+    CU_ASSERT_EQUAL(ldns_pkt_ancount(pkt), 2);
+    ldns_pkt_free(pkt);
+
+    /* A service without IPv4 address has an IPv6 one. */
+    pkt = ask("none.acme.sal.", LDNS_RR_TYPE_AAAA);
+    CU_ASSERT_EQUAL(ldns_pkt_ancount(pkt), 1);
+    ldns_pkt_free(pkt);
+    pkt = ask("none.acme.sal.", LDNS_RR_TYPE_A);
+    CU_ASSERT_TRUE(has_soa(pkt));
+    ldns_pkt_free(pkt);
+
+    /* Leased: that of all 256 bits. */
+    zone.lease = lease;
+    zone.aux = &address;
+    service_prefix_from_name("7.web.shop.acme", &prefix);
+    prefix.len = SAL_SERVICE_ID_BITS;
+    service_address_v6(&prefix, zone.net_v6.s6_addr, v6.s6_addr);
+    inet_ntop(AF_INET6, &v6, text, sizeof text);
+    pkt = ask("7.web.shop.acme.sal.", LDNS_RR_TYPE_AAAA);
+    snprintf(want, sizeof want, "7.web.shop.acme.sal.\t5\tIN\tAAAA\t%s\n",
+             text);
+    CU_ASSERT_STRING_EQUAL(answer_text(pkt), want);
+    ldns_pkt_free(pkt);
+    zone.lease = NULL;
+    zone.net_v6 = in6addr_any;
+}
+
 /* Names below a service that is served. */
 static void
 test_lease(void)
@@ -350,7 +395,7 @@ test_long_name(void)
 UNIT_MAIN("dns_answer", UNIT_TEST(setup), UNIT_TEST(test_address),
           UNIT_TEST(test_negative), UNIT_TEST(test_apex),
           UNIT_TEST(test_reverse), UNIT_TEST(test_others),
-          UNIT_TEST(test_incomplete), UNIT_TEST(test_lease),
+          UNIT_TEST(test_incomplete), UNIT_TEST(test_ipv6), UNIT_TEST(test_lease),
           UNIT_TEST(test_edns),
           UNIT_TEST(test_malformed), UNIT_TEST(test_random),
           UNIT_TEST(test_long_name))
