@@ -16,6 +16,8 @@ TYPES = {"data": 1, "ack": 2, "fin": 3, "reset": 4, "rsyn_ack": 5,
          "datagram": 0x14, "probe": 0x15}
 OWN, PEER, OTHER = "10.0.0.1", "10.0.0.2", "10.0.0.3"
 ID, CLIENT, WEB, SERVED = "100.64.0.1", "100.64.0.2", "198.18.0.1", "198.18.0.3"
+OWN6, PEER6 = "fd00::1", "fd00::2"
+ID6, CLIENT6, WEB6, SERVED6 = "fd10::1", "fd10::2", "fd20::1", "fd20::3"
 SAL_MAC, OWN_MAC = b"\2\0\0\0\0\x77", b"\0" * 6
 
 
@@ -234,6 +236,7 @@ def seeds():
         CLIENT, SERVED, 45001, 53), nonce=0xa3))
     yield "in_arp", step(INGRESS, b"\xff" * 6 + OWN_MAC + b"\x08\x06" + b"\0" * 28)
     yield "in_udp_plain", step(INGRESS, ethernet(OWN_MAC, udp(PEER, OWN, 5, 53)))
+    yield from seeds6()
     for op, name in (4, "active"), (5, "passive"):
         yield f"sock_{name}", step(SOCKET, sockops(op, 0, 0, ID, WEB, 40000, 80))
     yield "sock_close", step(SOCKET, sockops(10, 1, 7, ID, WEB, 40000, 80)) + \
@@ -241,6 +244,69 @@ def seeds():
     yield "sock_last_ack", step(SOCKET, sockops(10, 9, 7, ID, CLIENT, 8080,
                                                 40001)) + \
         step(INGRESS, server_data)
+
+
+def seeds6():
+    yield "out6_syn", out(tcp(ID6, WEB6, 45000, 80, SYN)) * 2
+    yield "out6_syn_rejected", out(tcp(ID6, "fd20::2", 45000, 80, SYN))
+    yield "out6_syn_unknown", out(tcp(ID6, "fd20::9", 45000, 80, SYN))
+    yield "out6_syn_own_service", out(tcp(ID6, SERVED6, 45000, 80, SYN)) + out(
+        tcp(ID6, SERVED6, 8080, 45000, SYN | ACK)) + out(
+        tcp(ID6, SERVED6, 45000, 80, ACK))
+    yield "out6_data", out(tcp(ID6, WEB6, 40010, 80, PSH | ACK, b"x" * 90,
+                               tos=3)) + out(
+        tcp(ID6, CLIENT6, 8080, 40011, ACK)) + out(
+        tcp(ID, WEB, 40012, 80, ACK)) + out(
+        tcp(ID6, CLIENT6, 8080, 40013, PSH | ACK, b"both"))
+    yield "out6_syn_ack", out(tcp(ID6, CLIENT6, 8080, 40016, SYN | ACK)) + out(
+        tcp(ID6, CLIENT6, 8080, 40016, RST))
+    yield "out6_udp", out(udp(ID6, WEB6, 40014, 53)) + out(
+        udp(ID6, WEB6, 46000, 53)) + out(udp(ID6, "fd20::2", 46000, 53))
+    yield "out6_udp_big", out(udp(ID6, WEB6, 46000, 53, b"x" * 1400))
+    yield "out6_extension", out(ip(ID6, WEB6, 0, b"\6\0\1\4\0\0\0\0"
+                                   + b"\0" * 20))
+    yield "out6_icmp", out(ip(ID6, WEB6, 58, b"\x80\0\0\0\0\0\0\0"))
+    outer6 = {"source": PEER6, "to": OWN6}
+    for action, name in ((INGRESS, "tc"), (XDP, "xdp"),
+                         (INGRESS | NONLINEAR, "nonlinear")):
+        yield f"in6_data_inner_{name}", step(action, sal(
+            "data", 6, 0xb1, 0xb0, tcp(WEB6, ID6, 80, 40010, ACK, b"z" * 40)))
+        yield f"in6_data_inner_server_{name}", step(action, sal(
+            "data", 6, 0xb5, 0xb4, tcp(CLIENT6, SERVED6, 40011, 80, ACK)))
+        yield f"in6_data_outer_{name}", step(action, sal(
+            "data", 6, 0xb9, 0xb8, tcp(WEB, ID, 80, 40012, ACK), **outer6))
+        yield f"in6_data_both_{name}", step(action, sal(
+            "data", 6, 0xbd, 0xbc, tcp(CLIENT6, SERVED6, 40013, 80, ACK,
+                                       b"z" * 9), **outer6))
+    for tos in 1, 3:
+        for inner_tos in 0, 2:
+            yield f"in6_ecn_{tos}_{inner_tos}", step(INGRESS, sal(
+                "data", 6, 0xbd, 0xbc, tcp(CLIENT6, SERVED6, 40013, 80, ACK,
+                                           tos=inner_tos), tos=tos, **outer6))
+    yield "in6_udp", step(INGRESS, sal("data", 17, 0xc1, 0xc0, udp(
+        WEB6, ID6, 53, 40014), **outer6)) * 2
+    yield "in6_short", b"".join(step(INGRESS | MEND, sal(
+        "data", 6, 0xbd, 0xbc, tcp(CLIENT6, SERVED6, 40013, 80, ACK),
+        **outer6)[:78 + n]) for n in (0, 20, 40, 48, 59))
+    yield "in6_syn", step(INGRESS, syn(tcp(CLIENT6, SERVED6, 45001, 80, SYN),
+                                       **outer6)) * 2 + out(
+        tcp(ID6, CLIENT6, 8080, 45001, SYN | ACK))
+    yield "in6_syn_outer4", step(INGRESS, syn(tcp(CLIENT6, SERVED6, 45002, 80,
+                                                  SYN)))
+    yield "in6_syn_inner4", step(INGRESS, syn(tcp(CLIENT, SERVED, 45003, 80,
+                                                  SYN), **outer6))
+    yield "in6_syn_udp", step(INGRESS, syn(udp(CLIENT6, SERVED6, 45004, 53), 17,
+                                           **outer6)) + out(
+        udp(ID6, CLIENT6, 9953, 45004))
+    yield "in6_syn_refused", step(INGRESS, syn(tcp(
+        CLIENT6, SERVED6, 45001, 81, SYN), **outer6))
+    yield "in6_syn_ack", step(INGRESS, sal("syn_ack", 6, 0xc5, 0xc4, tcp(
+        WEB6, ID6, 80, 40015, SYN | ACK), nonce=0xc6, **outer6)) * 2
+    yield "in6_reset_client", step(INGRESS, sal("reset", 6, 0, 0xc4, tcp(
+        ID6, WEB6, 40015, 80, SYN), nonce=0xc6, **outer6))
+    yield "in6_reset_server", step(INGRESS, sal("reset", 6, 0xc9, 0xc8,
+                                                nonce=0xca, **outer6))
+    yield "in6_probe", step(INGRESS, sal("probe", 6, 0xc9, 0xc8, **outer6))
 
 
 def main():

@@ -42,6 +42,9 @@ enum { SAL_IFINDEX = 77, UPLINK_IFINDEX = 1, FRAME_MAX = 16384 };
 #define WEB4 0xc6120001    /* 198.18.0.1: elsewhere; .2 REJECT; .3 served */
 #define OWN_SERVICE4 0xc6120003 /* here; .4 DROP. */
 
+/* The same in IPv6: fd00:: locators, fd10:: identities, fd20:: services. */
+enum { NET_LOCATOR6 = 0xfd00, NET_IDENTITY6 = 0xfd10, NET_SERVICE6 = 0xfd20 };
+
 static const uint8_t sal_mac[6] = {2, 0, 0, 0, 0, 0x77};
 
 /* Service IDs are made of one byte. */
@@ -58,6 +61,13 @@ v4(uint32_t host)
         {0, 0, bpf_htonl(SAL_ADDR_MAPPED), bpf_htonl(host)}};
 }
 
+static struct sal_addr
+v6(uint16_t net, uint16_t host)
+{
+    return (struct sal_addr) {
+        {bpf_htonl((uint32_t) net << 16), 0, 0, bpf_htonl(host)}};
+}
+
 static void
 put_settings(bool identity)
 {
@@ -70,12 +80,16 @@ put_settings(bool identity)
         .uplink_mtu = 1500,
         .resolver_v4 = v4(RESOLVER4),
         .locator_v4 = v4(OWN4),
+        .resolver_v6 = v6(NET_LOCATOR6, 0xff),
+        .locator_v6 = v6(NET_LOCATOR6, 1),
+        .uplink_ifindex_v6 = UPLINK_IFINDEX,
         .hash_key = {1, 2},
         .netns_cookie = 1,
     };
     uint32_t key = 0;
     if (identity) {
         settings.identity_v4 = v4(ID4);
+        settings.identity_v6 = v6(NET_IDENTITY6, 1);
     }
     memcpy(settings.sal_mac, sal_mac, sizeof sal_mac);
     bpf_map_update_elem(&sal_settings, &key, &settings, BPF_ANY);
@@ -87,11 +101,12 @@ put_service(uint8_t byte, uint32_t address, uint32_t action)
     struct sal_rule_key key = {.prefixlen = 192};
     struct sal_rule rule = {.action = action, .prefixlen = 192};
     struct sal_service_value value;
-    struct sal_addr addr = v4(address);
+    struct sal_addr addr = v4(address), addr6 = v6(NET_SERVICE6, byte);
 
     memset(&value, 0, sizeof value);
     fill_id(value.service_id, byte);
     bpf_map_update_elem(&sal_addresses, &addr, &value, BPF_ANY);
+    bpf_map_update_elem(&sal_addresses, &addr6, &value, BPF_ANY);
     memset(key.service_id, byte, 24);
     bpf_map_update_elem(&sal_rules, &key, &rule, BPF_ANY);
 }
@@ -112,17 +127,24 @@ put_target(uint8_t byte, uint8_t proto, uint16_t service_port, uint16_t port)
 static const struct flow_spec {
     uint8_t byte, state, flags, proto;
     uint16_t port; /* The client's. */
-    bool peer_unknown;
+    bool peer_unknown, inner6, outer6;
 } specs[] = {
-    {0x10, SAL_FLOW_BOUND, 0, IPPROTO_TCP, 40000, false},
-    {0x20, SAL_FLOW_BOUND, SAL_FLOW_SERVER, IPPROTO_TCP, 40001, false},
-    {0x30, SAL_FLOW_HALF_OPEN, 0, IPPROTO_TCP, 40002, true},
-    {0x40, SAL_FLOW_HALF_OPEN, SAL_FLOW_SERVER, IPPROTO_TCP, 40003, false},
-    {0x50, SAL_FLOW_CLOSING, 0, IPPROTO_TCP, 40004, false},
-    {0x60, SAL_FLOW_BOUND, 0, IPPROTO_UDP, 40005, false},
-    {0x70, SAL_FLOW_BOUND, SAL_FLOW_SERVER, IPPROTO_UDP, 40006, false},
-    {0x80, SAL_FLOW_HALF_OPEN, 0, IPPROTO_UDP, 40007, true},
-    {0x90, SAL_FLOW_HALF_OPEN, SAL_FLOW_SERVER, IPPROTO_UDP, 40008, false},
+    {0x10, SAL_FLOW_BOUND, 0, IPPROTO_TCP, 40000, 0, 0, 0},
+    {0x20, SAL_FLOW_BOUND, SAL_FLOW_SERVER, IPPROTO_TCP, 40001, 0, 0, 0},
+    {0x30, SAL_FLOW_HALF_OPEN, 0, IPPROTO_TCP, 40002, 1, 0, 0},
+    {0x40, SAL_FLOW_HALF_OPEN, SAL_FLOW_SERVER, IPPROTO_TCP, 40003, 0, 0, 0},
+    {0x50, SAL_FLOW_CLOSING, 0, IPPROTO_TCP, 40004, 0, 0, 0},
+    {0x60, SAL_FLOW_BOUND, 0, IPPROTO_UDP, 40005, 0, 0, 0},
+    {0x70, SAL_FLOW_BOUND, SAL_FLOW_SERVER, IPPROTO_UDP, 40006, 0, 0, 0},
+    {0x80, SAL_FLOW_HALF_OPEN, 0, IPPROTO_UDP, 40007, 1, 0, 0},
+    {0x90, SAL_FLOW_HALF_OPEN, SAL_FLOW_SERVER, IPPROTO_UDP, 40008, 0, 0, 0},
+    {0xb0, SAL_FLOW_BOUND, 0, IPPROTO_TCP, 40010, 0, 1, 0},
+    {0xb4, SAL_FLOW_BOUND, SAL_FLOW_SERVER, IPPROTO_TCP, 40011, 0, 1, 0},
+    {0xb8, SAL_FLOW_BOUND, 0, IPPROTO_TCP, 40012, 0, 0, 1},
+    {0xbc, SAL_FLOW_BOUND, SAL_FLOW_SERVER, IPPROTO_TCP, 40013, 0, 1, 1},
+    {0xc0, SAL_FLOW_BOUND, 0, IPPROTO_UDP, 40014, 0, 1, 1},
+    {0xc4, SAL_FLOW_HALF_OPEN, 0, IPPROTO_TCP, 40015, 1, 1, 1},
+    {0xc8, SAL_FLOW_HALF_OPEN, SAL_FLOW_SERVER, IPPROTO_TCP, 40016, 0, 1, 1},
 };
 enum { N_SPECS = sizeof specs / sizeof specs[0] };
 
@@ -137,21 +159,31 @@ make_flow(const struct flow_spec *spec, struct sal_flow *flow)
     memset(flow, 0, sizeof *flow);
     flow->id = spec->byte * 0x01010101u;
     flow->peer_id = spec->peer_unknown ? 0 : (spec->byte + 1) * 0x01010101u;
-    flow->peer_locator = v4(spec->peer_unknown ? RESOLVER4 : PEER4);
-    flow->own_locator = v4(OWN4);
+    flow->peer_locator
+        = spec->outer6 ? v6(NET_LOCATOR6, spec->peer_unknown ? 0xff : 2)
+                       : v4(spec->peer_unknown ? RESOLVER4 : PEER4);
+    flow->own_locator = spec->outer6 ? v6(NET_LOCATOR6, 1) : v4(OWN4);
     flow->ifindex = UPLINK_IFINDEX;
     flow->entropy = bpf_htons(50000);
     flow->state = spec->state;
-    flow->flags = spec->flags;
+    flow->flags = spec->flags | (spec->inner6 ? SAL_FLOW_INNER6 : 0)
+                  | (spec->outer6 ? SAL_FLOW_OUTER6 : 0);
     memset(&flow->nonce, spec->byte + 2, sizeof flow->nonce);
-    flow->wire.local = v4(server ? OWN_SERVICE4 : ID4);
+    struct sal_addr identity
+        = spec->inner6 ? v6(NET_IDENTITY6, 1) : v4(ID4);
+    struct sal_addr client
+        = spec->inner6 ? v6(NET_IDENTITY6, 2) : v4(CLIENT4);
+    struct sal_addr served
+        = spec->inner6 ? v6(NET_SERVICE6, 3) : v4(OWN_SERVICE4);
+    struct sal_addr web = spec->inner6 ? v6(NET_SERVICE6, 1) : v4(WEB4);
+    flow->wire.local = server ? served : identity;
     flow->wire.lport = bpf_htons(server ? tcp ? 80 : 53 : spec->port);
-    flow->wire.remote = v4(server ? CLIENT4 : WEB4);
+    flow->wire.remote = server ? client : web;
     flow->wire.rport = bpf_htons(server ? spec->port : tcp ? 80 : 53);
     flow->wire.proto = spec->proto;
     flow->local = flow->wire;
     if (server) {
-        flow->local.local = v4(ID4);
+        flow->local.local = identity;
         flow->local.lport = bpf_htons(tcp ? 8080 : 9953);
         flow->isn_out = 1;
     }
@@ -176,7 +208,7 @@ put_flow(struct sal_flow *flow)
 static void
 set_up(void)
 {
-    struct sal_addr own = v4(OWN4);
+    struct sal_addr own = v4(OWN4), own6 = v6(NET_LOCATOR6, 1);
     uint32_t ifindex = UPLINK_IFINDEX;
     struct sal_rule_key root = {.prefixlen = 0};
     struct sal_rule forward = {.action = SAL_RULE_FORWARD};
@@ -184,6 +216,7 @@ set_up(void)
     shim_now_ns = 1000000000;
     put_settings(true);
     bpf_map_update_elem(&sal_locators, &own, &ifindex, BPF_ANY);
+    bpf_map_update_elem(&sal_locators, &own6, &ifindex, BPF_ANY);
     bpf_map_update_elem(&sal_rules, &root, &forward, BPF_ANY);
     put_service(0x01, WEB4, SAL_RULE_FORWARD);
     put_service(0x02, 0xc6120002, SAL_RULE_REJECT);
