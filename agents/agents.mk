@@ -34,13 +34,14 @@ AGENT_SRCS := \
     agents/probe.c \
     agents/probe_socket.c \
     agents/registrations.c \
+    agents/service_routes.c \
     agents/uplink_policy.c
 LIBAGENT := $(BUILD)/lib/libagent.a
 
 PURE += agents/health.c agents/controller_session.c agents/desired.c agents/dns_answer.c \
         agents/flow_filter.c agents/flow_format.c agents/flow_top.c \
         agents/leases.c agents/local_services.c agents/names.c agents/probe.c \
-        agents/registrations.c agents/uplink_policy.c
+        agents/registrations.c agents/service_routes.c agents/uplink_policy.c
 
 AGENT_TESTS := test_health test_names test_probe test_local_services \
                test_controller_session test_agent_config test_agent_state \

@@ -52,6 +52,8 @@ BUILD_ASSERT_DECL((int) SERVICE_FORWARD == (int) SAL_RULE_FORWARD);
 BUILD_ASSERT_DECL((int) SERVICE_DEMUX == (int) SAL_RULE_DEMUX);
 BUILD_ASSERT_DECL((int) SERVICE_REJECT == (int) SAL_RULE_REJECT);
 BUILD_ASSERT_DECL((int) SERVICE_DROP == (int) SAL_RULE_DROP);
+BUILD_ASSERT_DECL((int) SERVICE_DELAY == (int) SAL_RULE_DELAY);
+BUILD_ASSERT_DECL((int) HOST_TABLES_MAX_HOPS == (int) SAL_MAX_HOPS);
 
 /* Remembers the first failure of a batch and goes on. */
 struct batch {
@@ -86,16 +88,133 @@ put_targets(struct datapath *dp, const struct host_tables *t,
     }
 }
 
+/* Hops.  The map has all of a rule in one value, so that packets never see
+ * half of a change. */
+
+static uint32_t
+hop_weight(const struct sal_hops *hops, uint32_t i)
+{
+    return hops->hops[i].upto - (i ? hops->hops[i - 1].upto : 0);
+}
+
+/* Sets the weight of 'hop'; 0 removes it. */
+static void
+change_hop(struct sal_hops *hops, const struct service_hop *hop,
+           uint32_t weight)
+{
+    struct sal_hops old = *hops;
+    bool found = false;
+    uint32_t sum = 0;
+
+    hops->n = 0;
+    for (uint32_t i = 0; i < old.n && i < SAL_MAX_HOPS; i++) {
+        uint32_t w = hop_weight(&old, i);
+        if (!memcmp(&old.hops[i].locator, hop->locator,
+                    sizeof hop->locator)) {
+            found = true;
+            w = weight;
+        }
+        if (w) {
+            hops->hops[hops->n].locator = old.hops[i].locator;
+            hops->hops[hops->n++].upto = sum += w;
+        }
+    }
+    if (!found && weight && hops->n < SAL_MAX_HOPS) {
+        memcpy(&hops->hops[hops->n].locator, hop->locator,
+               sizeof hop->locator);
+        hops->hops[hops->n++].upto = sum + weight;
+    }
+}
+
+/* Tells the rule of 'key', if there is one, whether it has hops. */
+static void
+mark_rule(struct datapath *dp, const struct sal_rule_key *key, bool has_hops)
+{
+    int fd = bpf_map__fd(dp->skeleton->maps.sal_rules);
+    struct sal_rule rule;
+    if (!bpf_map_lookup_elem(fd, key, &rule)
+        && rule.prefixlen == key->prefixlen
+        && has_hops != !!(rule.flags & SAL_RULE_HOPS)) {
+        rule.flags ^= SAL_RULE_HOPS;
+        bpf_map_update_elem(fd, key, &rule, BPF_EXIST);
+    }
+}
+
+/* The hops from 'i' on that are of one rule: changes them in the map, returns
+ * where the next rule's begin. */
+static size_t
+change_hops(struct datapath *dp, const struct host_tables *t, size_t i,
+            bool remove, struct batch *batch)
+{
+    int fd = bpf_map__fd(dp->skeleton->maps.sal_hops);
+    const struct service_prefix *prefix = &t->hops[i].prefix;
+    struct sal_hops value = {.n = 0};
+    struct sal_rule_key key;
+    int error;
+
+    rule_key(prefix, &key);
+    bpf_map_lookup_elem(fd, &key, &value);
+    for (; i < t->n_hops && service_prefix_equal(&t->hops[i].prefix, prefix);
+         i++) {
+        change_hop(&value, &t->hops[i], remove ? 0 : t->hops[i].weight);
+    }
+    if (value.n) {
+        error = bpf_map_update_elem(fd, &key, &value, BPF_ANY);
+    } else {
+        error = bpf_map_delete_elem(fd, &key);
+        error = error == -ENOENT ? 0 : error;
+    }
+    batch_note(batch, error, "where a service is");
+    mark_rule(dp, &key, value.n > 0);
+    return i;
+}
+
+static void
+put_or_remove_hops(struct datapath *dp, const struct host_tables *t,
+                   bool remove, struct batch *batch)
+{
+    for (size_t i = 0; i < t->n_hops;) {
+        i = change_hops(dp, t, i, remove, batch);
+    }
+}
+
+/* True if the rule of 'prefix' is to look at its hops: those that stay are in
+ * the map already. */
+static bool
+has_hops(struct datapath *dp, const struct sal_rule_key *key)
+{
+    struct sal_hops value;
+    return !bpf_map_lookup_elem(bpf_map__fd(dp->skeleton->maps.sal_hops), key,
+                                &value);
+}
+
+/* What was counted stays. */
+static void
+keep_hits(int fd, const struct sal_rule_key *key, struct sal_rule *rule)
+{
+    struct sal_rule old;
+    if (!bpf_map_lookup_elem(fd, key, &old)
+        && old.prefixlen == key->prefixlen) {
+        rule->hits = old.hits;
+    }
+}
+
 static void
 put_rules(struct datapath *dp, const struct host_tables *t,
           struct batch *batch)
 {
     int fd = bpf_map__fd(dp->skeleton->maps.sal_rules);
     for (size_t i = 0; i < t->n_rules; i++) {
+        const struct service_rule *rule = &t->rules[i];
         struct sal_rule_key key;
-        struct sal_rule value = {.action = t->rules[i].action,
-                                 .prefixlen = t->rules[i].prefix.len};
-        rule_key(&t->rules[i].prefix, &key);
+        rule_key(&rule->prefix, &key);
+        struct sal_rule value = {
+            .action = rule->action,
+            .path_class = rule->path_class,
+            .flags = (rule->datagram ? SAL_RULE_DATAGRAM : 0)
+                     | (has_hops(dp, &key) ? SAL_RULE_HOPS : 0),
+            .prefixlen = rule->prefix.len};
+        keep_hits(fd, &key, &value);
         batch_note(batch, bpf_map_update_elem(fd, &key, &value, BPF_ANY),
                    "a service rule");
     }
@@ -173,7 +292,7 @@ put_host_settings(struct datapath *dp, const struct host_settings *host)
     return error || !dp->n_uplinks ? error : uplinks_refresh(dp);
 }
 
-/* Targets go in before the rules that lead to them, rules before the
+/* Targets and hops go in before the rules that lead to them, rules before the
  * addresses that lead to them; out the other way round. */
 int
 datapath_apply(struct datapath *dp, const struct host_tables_diff *diff,
@@ -188,9 +307,11 @@ datapath_apply(struct datapath *dp, const struct host_tables_diff *diff,
                    "the settings");
     }
     put_targets(dp, &diff->put, &batch);
+    put_or_remove_hops(dp, &diff->put, false, &batch);
     put_rules(dp, &diff->put, &batch);
     put_addresses(dp, &diff->put, &batch);
     remove_all(dp, &diff->remove, &batch);
+    put_or_remove_hops(dp, &diff->remove, true, &batch);
     return batch.error;
 }
 
@@ -244,7 +365,10 @@ read_rules(struct datapath *dp, struct host_tables *t)
         if (!bpf_map_lookup_elem(fd, &key, &value)
             && value.prefixlen == key.prefixlen) {
             struct service_rule r = {.prefix.len = key.prefixlen,
-                                     .action = value.action};
+                                     .action = value.action,
+                                     .path_class = value.path_class,
+                                     .datagram = value.flags
+                                                 & SAL_RULE_DATAGRAM};
             memcpy(r.prefix.id.bytes, key.service_id,
                    sizeof r.prefix.id.bytes);
             service_prefix_normalize(&r.prefix);
@@ -256,6 +380,28 @@ read_rules(struct datapath *dp, struct host_tables *t)
     }
     host_tables_put_rules(t, rules, n);
     free(rules);
+}
+
+static void
+read_hops(struct datapath *dp, struct host_tables *t)
+{
+    int fd = bpf_map__fd(dp->skeleton->maps.sal_hops);
+    struct sal_rule_key key, next;
+    MAP_FOR_EACH (fd, &key, &next, WALK_LIMIT) {
+        struct sal_hops value;
+        struct service_hop hop = {.prefix.len = key.prefixlen};
+        if (bpf_map_lookup_elem(fd, &key, &value)) {
+            continue;
+        }
+        memcpy(hop.prefix.id.bytes, key.service_id,
+               sizeof hop.prefix.id.bytes);
+        service_prefix_normalize(&hop.prefix);
+        for (uint32_t i = 0; i < value.n && i < SAL_MAX_HOPS; i++) {
+            memcpy(hop.locator, &value.hops[i].locator, sizeof hop.locator);
+            hop.weight = hop_weight(&value, i);
+            host_tables_put_hop(t, &hop);
+        }
+    }
 }
 
 static void
@@ -284,6 +430,7 @@ datapath_installed(struct datapath *dp, struct host_tables *tables)
     host_tables_init(tables);
     read_settings(dp, &tables->settings);
     read_addresses(dp, tables);
+    read_hops(dp, tables);
     read_rules(dp, tables);
     read_targets(dp, tables);
     return 0;

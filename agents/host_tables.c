@@ -15,7 +15,7 @@ struct table {
     bool (*equal)(const void *, const void *);  /* By key and value. */
 };
 
-enum { N_TABLES = 3 };
+enum { N_TABLES = 4 };
 
 static int
 address_compare(const void *a_, const void *b_)
@@ -43,7 +43,8 @@ static bool
 rule_equal(const void *a_, const void *b_)
 {
     const struct service_rule *a = a_, *b = b_;
-    return !rule_compare(a, b) && a->action == b->action;
+    return !rule_compare(a, b) && a->action == b->action
+           && a->path_class == b->path_class && a->datagram == b->datagram;
 }
 
 static int
@@ -66,6 +67,21 @@ target_equal(const void *a_, const void *b_)
            && a->port == b->port;
 }
 
+static int
+hop_compare(const void *a_, const void *b_)
+{
+    const struct service_hop *a = a_, *b = b_;
+    int cmp = service_prefix_compare(&a->prefix, &b->prefix);
+    return cmp ? cmp : memcmp(a->locator, b->locator, sizeof a->locator);
+}
+
+static bool
+hop_equal(const void *a_, const void *b_)
+{
+    const struct service_hop *a = a_, *b = b_;
+    return !hop_compare(a, b) && a->weight == b->weight;
+}
+
 static void
 tables_of(struct host_tables *t, struct table tables[N_TABLES])
 {
@@ -78,6 +94,9 @@ tables_of(struct host_tables *t, struct table tables[N_TABLES])
     tables[2] = (struct table) {
         (void **) &t->targets, &t->n_targets,  &t->allocated_targets,
         sizeof *t->targets,    target_compare, target_equal};
+    tables[3] = (struct table) {
+        (void **) &t->hops, &t->n_hops,  &t->allocated_hops,
+        sizeof *t->hops,    hop_compare, hop_equal};
 }
 
 static char *
@@ -147,6 +166,7 @@ host_tables_destroy(struct host_tables *tables)
         free(tables->addresses);
         free(tables->rules);
         free(tables->targets);
+        free(tables->hops);
         host_tables_init(tables);
     }
 }
@@ -230,6 +250,12 @@ host_tables_put_target(struct host_tables *tables,
     put(tables, 2, target);
 }
 
+void
+host_tables_put_hop(struct host_tables *tables, const struct service_hop *hop)
+{
+    put(tables, 3, hop);
+}
+
 bool
 host_tables_remove_address(struct host_tables *tables,
                            const struct in6_addr *address)
@@ -251,6 +277,13 @@ host_tables_remove_target(struct host_tables *tables,
                           const struct local_target *key)
 {
     return removed(tables, 2, key);
+}
+
+bool
+host_tables_remove_hop(struct host_tables *tables,
+                       const struct service_hop *key)
+{
+    return removed(tables, 3, key);
 }
 
 static bool
@@ -345,8 +378,9 @@ host_tables_diff_is_empty(const struct host_tables_diff *diff)
 {
     return !diff->settings_changed && !diff->put.n_addresses
            && !diff->put.n_rules && !diff->put.n_targets
-           && !diff->remove.n_addresses && !diff->remove.n_rules
-           && !diff->remove.n_targets;
+           && !diff->put.n_hops && !diff->remove.n_addresses
+           && !diff->remove.n_rules && !diff->remove.n_targets
+           && !diff->remove.n_hops;
 }
 
 void

@@ -34,16 +34,28 @@ struct service_address {
 };
 
 enum service_action {
-    SERVICE_FORWARD = 1, /* To the resolver. */
+    SERVICE_FORWARD = 1, /* To its hops; to the resolver if it has none. */
     SERVICE_DEMUX = 2,   /* To local targets. */
     SERVICE_REJECT = 3,  /* Answered with RST. */
     SERVICE_DROP = 4,
+    SERVICE_DELAY = 5,   /* Held; the daemon finds out and replaces the rule. */
 };
 
 /* Service table.  Key: prefix.  Longest prefix wins. */
 struct service_rule {
     struct service_prefix prefix;
     enum service_action action;
+    uint8_t path_class; /* 0..15, of new flows. */
+    bool datagram;      /* UDP: each datagram is resolved by itself. */
+};
+
+/* Where a FORWARD rule sends SYNs: the instances themselves, or hosts that
+ * resolve.  Key: prefix (the rule's), locator. */
+#define HOST_TABLES_MAX_HOPS 32 /* Of one rule; more are ignored. */
+struct service_hop {
+    struct service_prefix prefix;
+    uint8_t locator[16]; /* IPv6, or IPv4-mapped; network byte order. */
+    uint32_t weight;     /* 1..65535. */
 };
 
 /* Where a SYN for a local service goes.  Key: prefix, protocol, service_port.
@@ -65,6 +77,8 @@ struct host_tables {
     size_t n_rules, allocated_rules;
     struct local_target *targets;
     size_t n_targets, allocated_targets;
+    struct service_hop *hops;
+    size_t n_hops, allocated_hops;
 };
 
 void host_tables_init(struct host_tables *);
@@ -82,6 +96,7 @@ void host_tables_put_addresses(struct host_tables *,
                                struct service_address[], size_t n);
 void host_tables_put_rules(struct host_tables *, struct service_rule[],
                            size_t n);
+void host_tables_put_hop(struct host_tables *, const struct service_hop *);
 /* Removes by key; false if there was none. */
 bool host_tables_remove_address(struct host_tables *,
                                 const struct in6_addr *);
@@ -89,6 +104,8 @@ bool host_tables_remove_rule(struct host_tables *,
                              const struct service_prefix *);
 bool host_tables_remove_target(struct host_tables *,
                                const struct local_target *);
+
+bool host_tables_remove_hop(struct host_tables *, const struct service_hop *);
 
 bool host_tables_equal(const struct host_tables *, const struct host_tables *);
 

@@ -18,11 +18,13 @@ struct egress {
 };
 
 /* Refuses the SYN, or the datagram, in 'skb' towards the application. */
-static __always_inline int
-refuse_connect(struct __sk_buff *skb, const struct sal_settings *settings,
-               const struct egress *packet, enum sal_counter reason)
+static __noinline int
+deliver_refusal(struct __sk_buff *skb, const struct sal_settings *settings,
+                const struct egress *packet)
 {
-    count(reason);
+    if (!settings || !packet) {
+        return TC_ACT_SHOT;
+    }
     if (packet->tuple.proto == IPPROTO_UDP) {
         return deliver_unreachable(skb, settings, &packet->tuple);
     }
@@ -30,42 +32,25 @@ refuse_connect(struct __sk_buff *skb, const struct sal_settings *settings,
                        bpf_htonl(bpf_ntohl(packet->seq) + 1));
 }
 
-/* True if new flows can leave over IPv6, or IPv4. */
 static __always_inline int
-can_leave(const struct sal_settings *settings, const int v6)
+refuse_connect(struct __sk_buff *skb, const struct sal_settings *settings,
+               const struct egress *packet, enum sal_counter reason)
 {
-    return v6 ? settings->uplink_ifindex_v6
-                && !addr_is_zero(&settings->resolver_v6)
-                && !addr_is_zero(&settings->locator_v6)
-              : settings->uplink_ifindex
-                && !addr_is_zero(&settings->resolver_v4)
-                && !addr_is_zero(&settings->locator_v4);
+    count(reason);
+    return deliver_refusal(skb, settings, packet);
 }
 
-/* The IP version, 0 for IPv4, 1 for IPv6, over which new flows leave; -1 if
- * over none. */
-static __always_inline int
-choose_outer(const struct sal_settings *settings)
-{
-    int v4 = can_leave(settings, 0), v6 = can_leave(settings, 1);
-    if (v4 && !(v6 && settings->flags & SAL_SETTINGS_PREFER_V6)) {
-        return 0;
-    }
-    return v6 ? 1 : -1;
-}
-
-/* Sends client 'flow' to the resolver. */
+/* Sends client 'flow' to scratch->next, of the IP version. */
 static __always_inline void
-flow_to_resolver(const struct sal_settings *settings, struct sal_flow *flow,
-                 int outer_v6, __u64 random)
+flow_to_next(const struct sal_settings *settings, const struct scratch *scratch,
+             struct sal_flow *flow, int outer_v6, __u64 random)
 {
     if (outer_v6) {
         flow->flags |= SAL_FLOW_OUTER6;
-        flow->peer_locator = settings->resolver_v6;
     } else {
         flow->flags &= ~SAL_FLOW_OUTER6;
-        flow->peer_locator = settings->resolver_v4;
     }
+    flow->peer_locator = scratch->next;
     flow_choose_uplink(settings, flow, random);
 }
 
@@ -73,22 +58,21 @@ flow_to_resolver(const struct sal_settings *settings, struct sal_flow *flow,
  * lives in the LRU table. */
 static __always_inline struct sal_flow *
 client_flow_make(struct sal_settings *settings, struct scratch *scratch,
-                 const struct egress *packet,
-                 const struct sal_service_value *service, int outer_v6)
+                 const struct egress *packet, const __u8 *service_id,
+                 int outer_v6)
 {
     struct sal_flow *flow = &scratch->flow;
 
     __builtin_memset(flow, 0, sizeof *flow);
     flow->state = SAL_FLOW_HALF_OPEN;
     flow->flags = packet->v6 ? SAL_FLOW_INNER6 : 0;
-    flow_to_resolver(settings, flow, outer_v6,
-                     keyed_random(settings, scratch));
+    flow_to_next(settings, scratch, flow, outer_v6,
+                 keyed_random(settings, scratch));
     flow->nonce = keyed_random(settings, scratch);
     flow->local = packet->tuple;
     flow->wire = packet->tuple;
     flow->isn_out = packet->seq;
-    __builtin_memcpy(flow->service_id, service->service_id,
-                     SAL_SERVICE_ID_LEN);
+    __builtin_memcpy(flow->service_id, service_id, SAL_SERVICE_ID_LEN);
     flow->created_ns = bpf_ktime_get_ns();
     flow->entropy_ns = bpf_ktime_get_coarse_ns();
     if (!half_flow_insert(settings, scratch)) {
@@ -241,6 +225,123 @@ fits_handshake(const struct sal_settings *settings,
            || packet->tuple.proto != IPPROTO_UDP;
 }
 
+struct syn_result {
+    __u8 flags; /* For the SYN's header. */
+    enum sal_counter reason; /* Why there is no flow. */
+};
+
+/* The client's half-open flow for SYN 'packet', which 'rule' forwards: a new
+ * one, or that of a SYN sent before.  NULL if there is none. */
+static __noinline struct sal_flow *
+client_flow_get(struct sal_settings *settings, struct scratch *scratch,
+                const struct egress *packet, const struct sal_rule *rule,
+                struct syn_result *result)
+{
+    if (!settings || !scratch || !packet || !rule || !result) {
+        return NULL;
+    }
+    __u64 now = bpf_ktime_get_coarse_ns();
+    struct sal_flow *flow = half_flow_by_tuple(&packet->tuple);
+    int again = flow && flow->state == SAL_FLOW_HALF_OPEN
+                && !(flow->flags & SAL_FLOW_SERVER)
+                && flow->isn_out == packet->seq;
+    if (again && packet->tuple.proto == IPPROTO_UDP
+        && now - flow->entropy_ns < UDP_RETRY_NS) {
+        return flow; /* One burst of datagrams is to reach one server. */
+    }
+    __u64 random = keyed_random(settings, scratch);
+    int outer_v6 = choose_next(settings, scratch, rule, scratch->service_id,
+                               random);
+    if (outer_v6 < 0) {
+        result->reason = SAL_COUNT_OUT_NO_UPLINK;
+        return NULL;
+    }
+    if (again) {
+        /* Another source port, so that it is resolved afresh. */
+        flow_to_next(settings, scratch, flow, outer_v6, random);
+        flow_entropy(settings, flow, random);
+        flow->entropy_ns = now;
+        result->flags = SAL_FLAG_RETRY;
+        count(SAL_COUNT_OUT_SYN_RETRY);
+        return flow;
+    }
+    flow = client_flow_make(settings, scratch, packet, scratch->service_id,
+                            outer_v6);
+    if (!flow) {
+        result->reason = SAL_COUNT_FLOW_TABLE_FULL;
+        return NULL;
+    }
+    flow->flags_class = rule->path_class & SAL_PATH_CLASS_MASK;
+    return flow;
+}
+
+/* Sends the SYN, or what travels with it, of client 'flow'. */
+static __noinline int
+send_syn(struct __sk_buff *skb, struct sal_settings *settings,
+         const struct egress *packet, struct sal_flow *flow, __u8 flags)
+{
+    struct scratch *scratch = scratch_get();
+    if (!scratch || !settings || !packet || !flow) {
+        return TC_ACT_SHOT;
+    }
+    if (flow->entropy == settings->sal_port) {
+        flags |= SAL_FLAG_NAT;
+    }
+    flow->last_out_ns = bpf_ktime_get_coarse_ns();
+    count(SAL_COUNT_OUT_SYN);
+    if (!fits_handshake(settings, packet, flow_outer_v6(flow))) {
+        /* Only its headers travel now; it follows once the flow is bound. */
+        if (!hold(skb, scratch, &packet->tuple, SAL_HELD_BIND)) {
+            return TC_ACT_SHOT;
+        }
+        count(SAL_COUNT_OUT_HOLD);
+        flow->marks |= SAL_FLOW_MARK_HELD;
+        if (bpf_skb_change_tail(skb, ETH_HLEN + INNER_MIN(packet->v6), 0)) {
+            return drop(SAL_COUNT_OUT_FAILED);
+        }
+    } else {
+        flow->out_packets += 1;
+        flow->out_bytes += packet->len;
+    }
+    return send_control(skb, settings, scratch, flow, SAL_TYPE_SYN, flags,
+                        SYN_HEADER_LEN, packet->tos);
+}
+
+/* DELAY: the daemon finds out where the service is, and hands the packet back
+ * when it has replaced the rule; marked, if that cannot be done. */
+static __always_inline int
+egress_delayed(struct __sk_buff *skb, const struct sal_settings *settings,
+               struct scratch *scratch, const struct egress *packet)
+{
+    if (skb->mark == SAL_MARK_REFUSE) {
+        return refuse_connect(skb, settings, packet,
+                              SAL_COUNT_OUT_DELAY_REFUSED);
+    }
+    __builtin_memcpy(scratch->held.service_id, scratch->service_id,
+                     SAL_SERVICE_ID_LEN);
+    if (!hold(skb, scratch, &packet->tuple, SAL_HELD_RESOLVE)) {
+        return deliver_refusal(skb, settings, packet);
+    }
+    count(SAL_COUNT_OUT_DELAYED);
+    return TC_ACT_SHOT;
+}
+
+/* A connection to a service of this host's own. */
+static __always_inline int
+egress_own(struct __sk_buff *skb, struct sal_settings *settings,
+           struct scratch *scratch, const struct egress *packet,
+           const struct sal_rule *rule)
+{
+    struct sal_target *target =
+        target_lookup(scratch, rule, scratch->service_id, packet->tuple.proto,
+                      packet->tuple.rport);
+    struct sal_addr address;
+    if (!target || !target_address(settings, target, packet->v6, &address)) {
+        return refuse_connect(skb, settings, packet, SAL_COUNT_OUT_NO_TARGET);
+    }
+    return local_syn(skb, settings, scratch, packet, target);
+}
+
 /* A connection's first packet, or a datagram of a flow that is not bound. */
 static __noinline int
 egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
@@ -264,16 +365,11 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
         return refuse_connect(skb, settings, packet,
                               SAL_COUNT_OUT_UNKNOWN_ADDRESS);
     }
-    struct sal_rule *rule = rule_lookup(service->service_id);
+    __builtin_memcpy(scratch->service_id, service->service_id,
+                     SAL_SERVICE_ID_LEN);
+    struct sal_rule *rule = rule_lookup(scratch->service_id);
     if (!rule) {
         return refuse_connect(skb, settings, packet, SAL_COUNT_OUT_NO_RULE);
-    }
-    if (rule->action == SAL_RULE_DROP) {
-        return drop(SAL_COUNT_OUT_RULE_DROP);
-    }
-    if (rule->action != SAL_RULE_FORWARD && rule->action != SAL_RULE_DEMUX) {
-        return refuse_connect(skb, settings, packet,
-                              SAL_COUNT_OUT_RULE_REJECT);
     }
 
     /* The tuple is used anew: whoever had it is gone. */
@@ -282,70 +378,23 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
         flow_delete(flow);
         count(SAL_COUNT_FLOW_REUSED);
     }
-    if (rule->action == SAL_RULE_DEMUX) {
-        struct sal_target *target =
-            target_lookup(scratch, rule, service->service_id,
-                          packet->tuple.proto, packet->tuple.rport);
-        struct sal_addr address;
-        if (target
-            && !target_address(settings, target, packet->v6, &address)) {
-            target = NULL;
-        }
-        return target ? local_syn(skb, settings, scratch, packet, target)
-                      : refuse_connect(skb, settings, packet,
-                                       SAL_COUNT_OUT_NO_TARGET);
+    switch (rule->action) {
+    case SAL_RULE_FORWARD:
+        break;
+    case SAL_RULE_DEMUX:
+        return egress_own(skb, settings, scratch, packet, rule);
+    case SAL_RULE_DELAY:
+        return egress_delayed(skb, settings, scratch, packet);
+    case SAL_RULE_DROP:
+        return drop(SAL_COUNT_OUT_RULE_DROP);
+    default:
+        return refuse_connect(skb, settings, packet,
+                              SAL_COUNT_OUT_RULE_REJECT);
     }
-    int outer_v6 = choose_outer(settings);
-    if (outer_v6 < 0) {
-        return refuse_connect(skb, settings, packet, SAL_COUNT_OUT_NO_UPLINK);
-    }
-
-    __u8 flags = 0;
-    __u64 now = bpf_ktime_get_coarse_ns();
-    flow = half_flow_by_tuple(&packet->tuple);
-    if (flow && flow->state == SAL_FLOW_HALF_OPEN
-        && !(flow->flags & SAL_FLOW_SERVER)
-        && packet->tuple.proto == IPPROTO_UDP
-        && now - flow->entropy_ns < UDP_RETRY_NS) {
-        /* One burst of datagrams is to reach one server. */
-    } else if (flow && flow->state == SAL_FLOW_HALF_OPEN
-        && !(flow->flags & SAL_FLOW_SERVER) && flow->isn_out == packet->seq) {
-        /* Sent again: another source port, so that it is resolved afresh. */
-        flags = SAL_FLAG_RETRY;
-        __u64 random = keyed_random(settings, scratch);
-        flow_to_resolver(settings, flow, outer_v6, random);
-        flow_entropy(settings, flow, random);
-        flow->entropy_ns = now;
-        count(SAL_COUNT_OUT_SYN_RETRY);
-    } else {
-        flow = client_flow_make(settings, scratch, packet, service,
-                                outer_v6);
-        if (!flow) {
-            return refuse_connect(skb, settings, packet,
-                                  SAL_COUNT_FLOW_TABLE_FULL);
-        }
-    }
-    if (flow->entropy == settings->sal_port) {
-        flags |= SAL_FLAG_NAT;
-    }
-    flow->last_out_ns = now;
-    count(SAL_COUNT_OUT_SYN);
-    if (!fits_handshake(settings, packet, outer_v6)) {
-        /* Only its headers travel now; it follows once the flow is bound. */
-        if (!hold(skb, scratch, &packet->tuple, SAL_HELD_BIND)) {
-            return TC_ACT_SHOT;
-        }
-        count(SAL_COUNT_OUT_HOLD);
-        flow->marks |= SAL_FLOW_MARK_HELD;
-        if (bpf_skb_change_tail(skb, ETH_HLEN + INNER_MIN(packet->v6), 0)) {
-            return drop(SAL_COUNT_OUT_FAILED);
-        }
-    } else {
-        flow->out_packets += 1;
-        flow->out_bytes += packet->len;
-    }
-    return send_control(skb, settings, scratch, flow, SAL_TYPE_SYN, flags,
-                        SYN_HEADER_LEN, packet->tos);
+    struct syn_result result = {0};
+    flow = client_flow_get(settings, scratch, packet, rule, &result);
+    return flow ? send_syn(skb, settings, packet, flow, result.flags)
+                : refuse_connect(skb, settings, packet, result.reason);
 }
 
 static __always_inline int

@@ -51,6 +51,14 @@ struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(max_entries, 65536);
     __uint(map_flags, BPF_F_NO_PREALLOC);
+    __type(key, struct sal_rule_key);
+    __type(value, struct sal_hops);
+} sal_hops SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 65536);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
     __type(key, struct sal_target_key);
     __type(value, struct sal_target);
 } sal_targets SEC(".maps");
@@ -135,6 +143,9 @@ struct {
 struct scratch {
     struct sal_flow flow;
     struct sal_target_key target;
+    struct sal_rule_key hops_key;
+    __u8 service_id[SAL_SERVICE_ID_LEN]; /* Of the packet in hand. */
+    struct sal_addr next; /* Where a packet to be resolved goes. */
     struct control control;
     __u64 sequence;   /* Makes each input of the hash unique. */
     __u8 header[1024]; /* A whole SAL header. */

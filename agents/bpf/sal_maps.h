@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 10
+#define SAL_MAPS_LAYOUT 11
 
 struct sal_addr {
     sal_u32 w[4];
@@ -109,6 +109,7 @@ struct sal_flow_event {
  * wait for.  It hands them back to sal_egress, with a mark. */
 enum sal_held_kind {
     SAL_HELD_BIND = 1,    /* A datagram that waits for its flow to be bound. */
+    SAL_HELD_RESOLVE = 2, /* A first packet that met a DELAY rule. */
     SAL_HELD_BOUND = 3,   /* No packet: the flow of 'tuple' is bound; */
     SAL_HELD_REFUSED = 4, /* it will not be. */
 };
@@ -118,12 +119,14 @@ struct sal_held {
     sal_u16 len;     /* Of the frame that follows; host order. */
     sal_u32 pad;
     struct sal_tuple tuple;
+    sal_u8 service_id[SAL_SERVICE_ID_LEN]; /* RESOLVE only. */
 };
 /* The longest frame: what the kernel takes from user space at once. */
 #define SAL_HELD_MAX 3400
 /* skb->mark of frames that are handed back; the low byte is 'attempts'. */
 #define SAL_MARK_AGAIN 0x5a1d0000
 #define SAL_MARK_ATTEMPTS 0x000000ff
+#define SAL_MARK_REFUSE 0x5a1e0000 /* Tell the application no. */
 
 /* sal_notify, an array of one. */
 struct sal_notify {
@@ -227,12 +230,31 @@ enum sal_rule_action {
     SAL_RULE_DEMUX = 2,
     SAL_RULE_REJECT = 3,
     SAL_RULE_DROP = 4,
+    SAL_RULE_DELAY = 5, /* The daemon asks, and replaces the rule. */
 };
 
+#define SAL_RULE_HOPS 0x01     /* FORWARD: sal_hops says where to. */
+#define SAL_RULE_DATAGRAM 0x02 /* UDP: each datagram is resolved by itself. */
+
 struct sal_rule {
-    sal_u32 action;    /* enum sal_rule_action. */
+    sal_u8 action;     /* enum sal_rule_action. */
+    sal_u8 flags;      /* SAL_RULE_*. */
+    sal_u8 path_class; /* Of new flows. */
+    sal_u8 pad;
     sal_u32 prefixlen; /* The rule's own; keys of sal_targets need it. */
     sal_u64 hits;
+};
+
+/* sal_hops: where rules with SAL_RULE_HOPS forward to.  The key is the rule's,
+ * exactly. */
+#define SAL_MAX_HOPS 32
+struct sal_hop {
+    struct sal_addr locator;
+    sal_u32 upto; /* Sum of the weights of this one and those before it. */
+};
+struct sal_hops {
+    sal_u32 n; /* 1..SAL_MAX_HOPS. */
+    struct sal_hop hops[SAL_MAX_HOPS];
 };
 
 /* sal_targets: where SYNs for a local service go. */
@@ -272,6 +294,9 @@ struct sal_target {
     X(OUT_NO_RULE, "out_no_rule", "no rule of the service table matches")     \
     X(OUT_RULE_REJECT, "out_rule_reject", "refused by a REJECT rule")         \
     X(OUT_RULE_DROP, "out_rule_drop", "dropped by a DROP rule")               \
+    X(OUT_DELAYED, "out_delayed", "held by a DELAY rule")                     \
+    X(OUT_DELAY_REFUSED, "out_delay_refused",                                 \
+      "met a DELAY rule, and could not be resolved")                          \
     X(OUT_LOCAL_SERVICE, "out_local_service",                                 \
       "own service, called from this host")                                   \
     X(OUT_NO_TARGET, "out_no_target", "port of an own service, not served")   \
@@ -352,7 +377,7 @@ _Static_assert(sizeof(struct sal_addr) == 16, "sal_addr");
 _Static_assert(sizeof(struct sal_tuple) == 40, "sal_tuple");
 _Static_assert(sizeof(struct sal_flow) == 328, "sal_flow");
 _Static_assert(sizeof(struct sal_flow_event) == 32, "sal_flow_event");
-_Static_assert(sizeof(struct sal_held) == 48, "sal_held");
+_Static_assert(sizeof(struct sal_held) == 80, "sal_held");
 _Static_assert(sizeof(struct sal_move) == 80 + 4 * SAL_MOVE_MAX, "sal_move");
 _Static_assert(sizeof(struct sal_sweep) == 16 + 4 * SAL_SWEEP_MAX,
                "sal_sweep");
@@ -362,6 +387,7 @@ _Static_assert(sizeof(struct sal_limit_key) == 36, "sal_limit_key");
 _Static_assert(sizeof(struct sal_service_value) == 32, "sal_service_value");
 _Static_assert(sizeof(struct sal_rule_key) == 36, "sal_rule_key");
 _Static_assert(sizeof(struct sal_rule) == 16, "sal_rule");
+_Static_assert(sizeof(struct sal_hops) == 4 + 20 * SAL_MAX_HOPS, "sal_hops");
 _Static_assert(sizeof(struct sal_target_key) == 40, "sal_target_key");
 _Static_assert(sizeof(struct sal_target) == 32, "sal_target");
 SAL_ASSERT_OFS(sal_flow, nonce, 48);

@@ -19,13 +19,10 @@ rule_lookup(const __u8 service_id[SAL_SERVICE_ID_LEN])
     return rule;
 }
 
-/* Writes into 'key' the key of sal_targets: the part of 'service_id' that the
- * rule covers, protocol, port. */
+/* Writes into 'prefix' the part of 'service_id' that a rule covers. */
 static __always_inline void
-target_key(struct sal_target_key *key, const __u8 *service_id, __u32 prefixlen,
-           __u8 proto, __be16 port)
+rule_prefix(__u8 *prefix, const __u8 *service_id, __u32 prefixlen)
 {
-    __builtin_memset(key, 0, sizeof *key);
 #pragma clang loop unroll(full)
     for (int i = 0; i < SAL_SERVICE_ID_LEN / 8; i++) {
         __u64 word;
@@ -33,8 +30,18 @@ target_key(struct sal_target_key *key, const __u8 *service_id, __u32 prefixlen,
         __u64 mask = bits >= 64 ? ~0ULL : bits > 0 ? ~(~0ULL >> bits) : 0;
         __builtin_memcpy(&word, service_id + i * 8, sizeof word);
         word &= bpf_cpu_to_be64(mask);
-        __builtin_memcpy(key->prefix + i * 8, &word, sizeof word);
+        __builtin_memcpy(prefix + i * 8, &word, sizeof word);
     }
+}
+
+/* Writes into 'key' the key of sal_targets: the part of 'service_id' that the
+ * rule covers, protocol, port. */
+static __always_inline void
+target_key(struct sal_target_key *key, const __u8 *service_id, __u32 prefixlen,
+           __u8 proto, __be16 port)
+{
+    __builtin_memset(key, 0, sizeof *key);
+    rule_prefix(key->prefix, service_id, prefixlen);
     key->prefixlen = prefixlen;
     key->proto = proto;
     key->service_port = port;
@@ -55,6 +62,85 @@ target_lookup(struct scratch *scratch, const struct sal_rule *rule,
         __sync_fetch_and_add(&target->hits, 1);
     }
     return target;
+}
+
+/* True if packets can leave over IPv6, or IPv4. */
+static __always_inline int
+can_leave(const struct sal_settings *settings, const int v6)
+{
+    return v6 ? settings->uplink_ifindex_v6
+                && !addr_is_zero(&settings->locator_v6)
+              : settings->uplink_ifindex
+                && !addr_is_zero(&settings->locator_v4);
+}
+
+/* Chooses the hop of 'hops' that 'random' stands for, or another one if that
+ * cannot be reached over its IP version.  Stores it in scratch->next; its IP
+ * version, 0 for IPv4, 1 for IPv6, or -1 if there is none.  Not static: so the
+ * verifier looks at the loop once, not for each way that leads here. */
+__noinline int
+choose_hop(const struct sal_settings *settings, struct scratch *scratch,
+           const struct sal_hops *hops, __u32 random)
+{
+    if (!settings || !scratch || !hops) {
+        return -1;
+    }
+    __u32 n = hops->n;
+    if (!n || n > SAL_MAX_HOPS) {
+        return -1;
+    }
+    int can_v4 = can_leave(settings, 0), can_v6 = can_leave(settings, 1);
+    __u32 total = hops->hops[(n - 1) & (SAL_MAX_HOPS - 1)].upto;
+    __u32 pick = (__u64) random * total >> 32;
+    int version = -1;
+    for (__u32 i = 0; i < SAL_MAX_HOPS; i++) {
+        if (i >= n) {
+            break;
+        }
+        int v6 = addr_is_v6(&hops->hops[i].locator);
+        if (v6 ? !can_v6 : !can_v4) {
+            continue;
+        }
+        version = v6;
+        scratch->next = hops->hops[i].locator;
+        if (hops->hops[i].upto > pick) {
+            break;
+        }
+    }
+    return version;
+}
+
+/* As choose_hop(), the resolver. */
+static __always_inline int
+choose_resolver(const struct sal_settings *settings, struct scratch *scratch)
+{
+    int v4 = can_leave(settings, 0) && !addr_is_zero(&settings->resolver_v4);
+    int v6 = can_leave(settings, 1) && !addr_is_zero(&settings->resolver_v6);
+    if (v4 && !(v6 && settings->flags & SAL_SETTINGS_PREFER_V6)) {
+        scratch->next = settings->resolver_v4;
+        return 0;
+    }
+    scratch->next = settings->resolver_v6;
+    return v6 ? 1 : -1;
+}
+
+/* Chooses where a packet for 'service_id' goes that FORWARD 'rule' is for.  As
+ * choose_hop(). */
+static __noinline int
+choose_next(const struct sal_settings *settings, struct scratch *scratch,
+            const struct sal_rule *rule, const __u8 *service_id, __u32 random)
+{
+    if (!settings || !scratch || !rule || !service_id) {
+        return -1;
+    }
+    if (!(rule->flags & SAL_RULE_HOPS)) {
+        return choose_resolver(settings, scratch);
+    }
+    struct sal_rule_key *key = &scratch->hops_key;
+    key->prefixlen = rule->prefixlen;
+    rule_prefix(key->service_id, service_id, rule->prefixlen);
+    struct sal_hops *hops = bpf_map_lookup_elem(&sal_hops, key);
+    return hops ? choose_hop(settings, scratch, hops, random) : -1;
 }
 
 static __always_inline const struct sal_addr *

@@ -275,12 +275,15 @@ build_sal(struct frame *f, const struct sal_packet *p, const struct segment *s)
 
 /* Runs a program over 'frame', which becomes what the program left. */
 static inline int
-run(const struct bpf_program *program, struct frame *frame)
+run_marked(const struct bpf_program *program, struct frame *frame,
+           uint32_t mark)
 {
     struct frame in = *frame;
+    struct __sk_buff context = {.mark = mark};
     LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in.data,
                 .data_size_in = in.len, .data_out = frame->data,
-                .data_size_out = sizeof frame->data, .repeat = 1);
+                .data_size_out = sizeof frame->data, .ctx_in = &context,
+                .ctx_size_in = sizeof context, .repeat = 1);
     int error = bpf_prog_test_run_opts(bpf_program__fd(program), &opts);
     if (error) {
         CU_FAIL("BPF_PROG_TEST_RUN failed");
@@ -288,6 +291,18 @@ run(const struct bpf_program *program, struct frame *frame)
     }
     frame->len = opts.data_size_out;
     return opts.retval;
+}
+
+static inline int
+run(const struct bpf_program *program, struct frame *frame)
+{
+    return run_marked(program, frame, 0);
+}
+
+static inline int
+run_egress_marked(struct host *host, struct frame *frame, uint32_t mark)
+{
+    return run_marked(host->dp->skeleton->progs.sal_egress, frame, mark);
 }
 
 static inline int

@@ -498,7 +498,193 @@ test_own_udp_service(void)
     tear_down();
 }
 
-UNIT_MAIN("sal_actions", UNIT_TEST(test_large_first_datagram),
+/* FORWARD to locators. */
+
+static struct service_hop
+hop_to(const struct service_prefix *prefix, uint32_t locator, uint32_t weight)
+{
+    struct service_hop hop = {.prefix = *prefix, .weight = weight};
+    struct sal_addr addr;
+    addr_from_host_v4(&addr, locator);
+    memcpy(hop.locator, &addr, sizeof hop.locator);
+    return hop;
+}
+
+static void
+put_hop(struct host *host, const struct service_prefix *prefix,
+        uint32_t locator, uint32_t weight)
+{
+    struct service_hop hop = hop_to(prefix, locator, weight);
+    host_tables_put_hop(&host->tables, &hop);
+}
+
+/* Where each of 'n' new connections of the client's goes; counts by the last
+ * byte of the locator. */
+static void
+count_hops(unsigned int n, unsigned int counts[256])
+{
+    memset(counts, 0, 256 * sizeof *counts);
+    for (unsigned int i = 0; i < n; i++) {
+        struct segment syn = client_syn;
+        struct frame f;
+        syn.seq = i;
+        build_inner(&f, &syn);
+        if (run_egress(&client, &f) == TC_ACT_REDIRECT
+            && f.data[44] == SAL_TYPE_SYN) {
+            counts[f.data[33]]++;
+        }
+    }
+}
+
+static void
+test_hops_by_weight(void)
+{
+    unsigned int counts[256];
+
+    set_up();
+    client.tables.settings.resolver_v4 = 0; /* Not needed. */
+    put_rule(&client, &web, SERVICE_FORWARD);
+    put_hop(&client, &web, LOC_S, 1);
+    put_hop(&client, &web, LOC_T, 3);
+    host_apply(&client);
+    count_hops(2000, counts);
+    CU_ASSERT_EQUAL(counts[2] + counts[3], 2000);
+    CU_ASSERT(counts[2] > 400 && counts[2] < 600);
+
+    /* Another weight, one less, none: then there is no way. */
+    put_hop(&client, &web, LOC_S, 3);
+    host_apply(&client);
+    count_hops(2000, counts);
+    CU_ASSERT(counts[2] > 850 && counts[2] < 1150);
+    struct service_hop gone_hop = hop_to(&web, LOC_T, 0);
+    host_tables_remove_hop(&client.tables, &gone_hop);
+    host_apply(&client);
+    count_hops(100, counts);
+    CU_ASSERT_EQUAL(counts[2], 100);
+    gone_hop = hop_to(&web, LOC_S, 0);
+    host_tables_remove_hop(&client.tables, &gone_hop);
+    host_apply(&client);
+    count_hops(10, counts);
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_NO_UPLINK), 10);
+    client.tables.settings.resolver_v4 = RESOLVER;
+    host_apply(&client);
+    count_hops(10, counts);
+    CU_ASSERT_EQUAL(counts[RESOLVER & 0xff], 10);
+    tear_down();
+}
+
+/* A SYN sent again picks afresh; a shorter prefix's hops serve what is below
+ * it; the rule's path class is in the header. */
+static void
+test_hops_retry(void)
+{
+    struct service_prefix shop;
+    bool seen[256] = {false};
+    struct frame f;
+
+    set_up();
+    service_prefix_from_name("shop.acme", &shop);
+    struct service_rule rule = {.prefix = shop, .action = SERVICE_FORWARD,
+                                .path_class = 5};
+    host_tables_put_rule(&client.tables, &rule);
+    put_hop(&client, &shop, LOC_S, 1);
+    put_hop(&client, &shop, LOC_T, 1);
+    host_apply(&client);
+    for (int i = 0; i < 40; i++) {
+        build_inner(&f, &client_syn);
+        CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_REDIRECT);
+        CU_ASSERT_EQUAL(f.data[54], (i ? SAL_FLAG_RETRY : 0) | 5);
+        seen[f.data[33]] = true;
+    }
+    CU_ASSERT_TRUE(seen[2] && seen[3]);
+    CU_ASSERT_EQUAL(map_count(HALF_FLOWS(&client)), 1);
+    tear_down();
+}
+
+/* Random changes of hops: the maps hold what the tables say, and what comes
+ * out is in proportion. */
+static void
+test_hops_random(void)
+{
+    set_up();
+    for (int round = 0; round < 60; round++) {
+        const struct service_prefix *prefix
+            = unit_random_below(2) ? &web : &shadow;
+        struct service_hop hop = hop_to(prefix, LOC_S + unit_random_below(40),
+                                        1 + unit_random_below(9));
+        size_t n = 0;
+        for (size_t i = 0; i < client.tables.n_hops; i++) {
+            n += service_prefix_equal(&client.tables.hops[i].prefix, prefix);
+        }
+        if (unit_random_below(3) && n < HOST_TABLES_MAX_HOPS) {
+            host_tables_put_hop(&client.tables, &hop);
+        } else {
+            host_tables_remove_hop(&client.tables, &hop);
+        }
+        put_rule(&client, prefix, SERVICE_FORWARD);
+        host_apply(&client);
+    }
+    unsigned int counts[256], weights[256] = {0}, total = 0;
+    for (size_t i = 0; i < client.tables.n_hops; i++) {
+        const struct service_hop *hop = &client.tables.hops[i];
+        if (service_prefix_equal(&hop->prefix, &web)) {
+            weights[hop->locator[15]] = hop->weight;
+            total += hop->weight;
+        }
+    }
+    count_hops(4000, counts);
+    for (int i = 0; i < 256 && total; i++) {
+        double want = 4000.0 * weights[i] / total;
+        CU_ASSERT(counts[i] >= want * 0.6 - 30 && counts[i] <= want * 1.5 + 30);
+    }
+    tear_down();
+}
+
+/* DELAY: the packet is given to hold, and nothing leaves; handed back, it is
+ * refused if the daemon says so, or goes its way by the new rule. */
+static void
+test_delay(void)
+{
+    struct frame f, syn;
+
+    set_up_udp();
+    put_rule(&client, &web, SERVICE_DELAY);
+    host_apply(&client);
+    build_inner(&syn, &client_syn);
+    f = syn;
+    CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_SHOT);
+    take_held(&client);
+    CU_ASSERT_EQUAL(taken.n, 1);
+    CU_ASSERT_EQUAL(taken.held.kind, SAL_HELD_RESOLVE);
+    CU_ASSERT_EQUAL(memcmp(taken.held.service_id, web.id.bytes, 32), 0);
+    CU_ASSERT_TRUE(frame_equal(&taken.frame, &syn, 0));
+    CU_ASSERT_EQUAL(map_count(HALF_FLOWS(&client)), 0);
+    build_inner(&f, &ask);
+    CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_SHOT);
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_DELAYED), 2);
+
+    f = syn;
+    CU_ASSERT_EQUAL(run_egress_marked(&client, &f, SAL_MARK_AGAIN | 2),
+                    TC_ACT_SHOT);
+    take_held(&client);
+    CU_ASSERT_EQUAL(taken.held.attempts, 2);
+    f = syn;
+    CU_ASSERT_EQUAL(run_egress_marked(&client, &f, SAL_MARK_REFUSE),
+                    TC_ACT_REDIRECT);
+    CU_ASSERT_EQUAL(f.data[47], RST | ACK);
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_DELAY_REFUSED), 1);
+    put_rule(&client, &web, SERVICE_FORWARD);
+    host_apply(&client);
+    f = syn;
+    CU_ASSERT_EQUAL(run_egress_marked(&client, &f, SAL_MARK_AGAIN),
+                    TC_ACT_REDIRECT);
+    CU_ASSERT_EQUAL(f.data[44], SAL_TYPE_SYN);
+    tear_down();
+}
+
+UNIT_MAIN("sal_actions", UNIT_TEST(test_hops_by_weight),
+          UNIT_TEST(test_hops_retry), UNIT_TEST(test_hops_random),
+          UNIT_TEST(test_delay), UNIT_TEST(test_large_first_datagram),
           UNIT_TEST(test_large_refused), UNIT_TEST(test_large_answer),
           UNIT_TEST(test_hand_back), UNIT_TEST(test_own_udp_service), UNIT_TEST(test_one_way), UNIT_TEST(test_syn_ack_with_datagram), UNIT_TEST(test_burst),
           UNIT_TEST(test_second_server_forgets), UNIT_TEST(test_forged_ack))

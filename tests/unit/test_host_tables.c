@@ -34,19 +34,27 @@ put_random(struct host_tables *tables)
 {
     struct service_address address = {.address = address_of(unit_random_below(12))};
     struct service_rule rule = {.prefix = random_prefix(),
-                                .action = 1 + unit_random_below(4)};
+                                .action = 1 + unit_random_below(5),
+                                .path_class = unit_random_below(2),
+                                .datagram = unit_random_below(2)};
+    struct service_hop hop = {.prefix = random_prefix(),
+                              .locator = {[15] = unit_random_below(3)},
+                              .weight = 1 + unit_random_below(2)};
     struct local_target target = {.prefix = random_prefix(),
                                   .protocol = unit_random_below(2) ? 6 : 17,
                                   .service_port = unit_random_below(3),
                                   .address = address_of(unit_random_below(2)),
                                   .port = unit_random_below(2)};
     address.id.bytes[0] = unit_random_below(2);
-    switch (unit_random_below(3)) {
+    switch (unit_random_below(4)) {
     case 0:
         host_tables_put_address(tables, &address);
         break;
     case 1:
         host_tables_put_rule(tables, &rule);
+        break;
+    case 2:
+        host_tables_put_hop(tables, &hop);
         break;
     default:
         host_tables_put_target(tables, &target);
