@@ -154,6 +154,7 @@ put_discovery(const struct controller *c, struct ds *out)
         {"host_probes_forged", s->host_probes_forged},
         {"host_probes_stale", s->host_probes_stale},
         {"host_probes_refused", s->host_probes_refused},
+        {"hosts_superseded", s->hosts_superseded},
         {"resets_sent", s->resets_sent},
         {"resets_limited", s->resets_limited},
         {"left_to_retry", s->left_to_retry},

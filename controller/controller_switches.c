@@ -263,6 +263,17 @@ session_key(const struct endpoint_id *id, uint64_t *ret_session, void *c_)
 }
 
 static void
+ask_endpoint(const struct endpoint_id *id, void *c_)
+{
+    const struct controller *c = c_;
+    struct agent_session *session = api_server_find(c->api, id);
+
+    if (session) {
+        agent_session_push_probe_request(session);
+    }
+}
+
+static void
 host_attached(const struct topology_probe *probe, bool appeared, void *c_)
 {
     struct controller *c = c_;
@@ -337,6 +348,7 @@ const struct discovery_ops controller_discovery_ops = {
     .now_us = now_us,
     .send = send_frame,
     .session_key = session_key,
+    .ask = ask_endpoint,
     .attached = host_attached,
     .resolves_soon = resolves_soon,
 };

@@ -9,6 +9,7 @@
 #include "hash.h"
 #include "openflow/openflow.h"
 #include "openvswitch/vlog.h"
+#include "packets.h"
 #include "util.h"
 
 VLOG_DEFINE_THIS_MODULE(discovery);
@@ -28,6 +29,20 @@ struct probed_port {
     struct topology_end sender; /* there. */
 };
 
+/* A locator that another endpoint claims than the one that has it. */
+struct dispute {
+    struct hmap_node node; /* By locator. */
+    struct in6_addr locator;
+    struct endpoint_id claimant;
+    uint64_t session;      /* Of the last PROBE of who has it. */
+    uint32_t seq;
+    long long since;
+};
+
+/* Disputes there may be at a time, and how long one is remembered. */
+#define DISPUTES_MAX 1024
+#define DISPUTE_FORGET_MS 60000
+
 /* The way to a switch and back. */
 struct probed_switch {
     struct hmap_node node; /* By datapath ID. */
@@ -43,6 +58,7 @@ struct discovery {
     struct topology *topology;
     struct hmap ports;
     struct hmap switches; /* struct probed_switch. */
+    struct hmap disputes; /* struct dispute. */
     struct discovery_stats stats;
     long long next_due; /* Not later than the earliest 'due'. */
     /* Token bucket of RESETs, in thousandths of a packet. */
@@ -65,6 +81,7 @@ discovery_create(const struct discovery_config *config,
     d->tokens = config->reset_pps * 1000ULL;
     hmap_init(&d->ports);
     hmap_init(&d->switches);
+    hmap_init(&d->disputes);
     return d;
 }
 
@@ -93,6 +110,11 @@ discovery_destroy(struct discovery *d)
             free(sw);
         }
         hmap_destroy(&d->switches);
+        struct dispute *dispute;
+        HMAP_FOR_EACH_POP (dispute, node, &d->disputes) {
+            free(dispute);
+        }
+        hmap_destroy(&d->disputes);
         free(d);
     }
 }
@@ -444,6 +466,104 @@ count_attach_error(struct discovery *d, const struct topology_probe *tp,
                      : ovs_strerror(-error));
 }
 
+static uint32_t
+hash_locator(const struct in6_addr *locator)
+{
+    return hash_bytes(locator, sizeof *locator, 0);
+}
+
+static struct dispute *
+find_dispute(struct discovery *d, const struct in6_addr *locator)
+{
+    struct dispute *dispute;
+
+    HMAP_FOR_EACH_WITH_HASH (dispute, node, hash_locator(locator),
+                             &d->disputes) {
+        if (ipv6_addr_equals(&dispute->locator, locator)) {
+            return dispute;
+        }
+    }
+    return NULL;
+}
+
+static void
+end_dispute(struct discovery *d, struct dispute *dispute)
+{
+    if (dispute) {
+        hmap_remove(&d->disputes, &dispute->node);
+        free(dispute);
+    }
+}
+
+static void
+forget_disputes(struct discovery *d, long long now)
+{
+    struct dispute *dispute;
+
+    HMAP_FOR_EACH_SAFE (dispute, node, &d->disputes) {
+        if (now - dispute->since > DISPUTE_FORGET_MS) {
+            end_dispute(d, dispute);
+        }
+    }
+}
+
+static void
+begin_dispute(struct discovery *d, const struct topology_probe *claim,
+              const struct topology_attachment *holder, long long now)
+{
+    if (hmap_count(&d->disputes) >= DISPUTES_MAX) {
+        forget_disputes(d, now);
+    }
+    if (hmap_count(&d->disputes) < DISPUTES_MAX) {
+        struct dispute *dispute = xzalloc(sizeof *dispute);
+        dispute->locator = claim->locator;
+        dispute->claimant = claim->endpoint;
+        dispute->session = holder->session;
+        dispute->seq = holder->seq;
+        dispute->since = now;
+        hmap_insert(&d->disputes, &dispute->node,
+                    hash_locator(&claim->locator));
+    }
+    d->ops->ask(&holder->endpoint, d->aux);
+}
+
+/* Another endpoint has the locator.  True if it is there no more, and makes
+ * place. */
+static bool
+supersede(struct discovery *d, const struct topology_probe *claim,
+          long long now)
+{
+    const struct topology_attachment *holder
+        = topology_attachment(d->topology, &claim->locator);
+    struct dispute *dispute = find_dispute(d, &claim->locator);
+    bool same_machine = holder->dpid == claim->at.dpid
+                        && holder->port == claim->at.port
+                        && eth_addr_equals(holder->mac, claim->mac);
+
+    if (dispute && (!endpoint_id_equal(&dispute->claimant, &claim->endpoint)
+                    || dispute->session != holder->session
+                    || dispute->seq != holder->seq)) {
+        end_dispute(d, dispute); /* It has answered, or somebody else asks. */
+        dispute = NULL;
+    }
+    if (!same_machine && !dispute) {
+        begin_dispute(d, claim, holder, now);
+        return false;
+    }
+    if (!same_machine && now - dispute->since < DISCOVERY_DISPUTE_MS) {
+        return false;
+    }
+    char old[ENDPOINT_ID_STRLEN], new[ENDPOINT_ID_STRLEN];
+    VLOG_INFO_RL(&rl, "%016" PRIx64 " port %" PRIu32 ": %s takes the locator "
+                 "of %s, which does not answer", claim->at.dpid,
+                 claim->at.port, endpoint_id_format(&claim->endpoint, new),
+                 endpoint_id_format(&holder->endpoint, old));
+    end_dispute(d, dispute);
+    topology_detach(d->topology, &claim->locator);
+    d->stats.hosts_superseded++;
+    return true;
+}
+
 static void
 take_host_probe(struct discovery *d, const struct topology_end *at,
                 const struct packet_probe *probe, uint64_t session,
@@ -457,8 +577,12 @@ take_host_probe(struct discovery *d, const struct topology_end *at,
         .session = session,
         .seq = probe->seq,
     };
-    int result = topology_attach(d->topology, &tp,
-                                 now + d->config.host_timeout_ms);
+    long long deadline = now + d->config.host_timeout_ms;
+    int result = topology_attach(d->topology, &tp, deadline);
+
+    if (result == -EADDRINUSE && supersede(d, &tp, now)) {
+        result = topology_attach(d->topology, &tp, deadline);
+    }
 
     if (result < 0) {
         count_attach_error(d, &tp, result);

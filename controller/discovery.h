@@ -14,6 +14,12 @@
  * us or in a switch), in coarse steps, and is replaced only after several in a
  * row that differ clearly: routes follow latency and must not follow noise.
  *
+ * Two endpoints that claim one locator: the one that is there stays, as long as
+ * it answers.  It is asked for a PROBE; if none has come when the other one
+ * claims the locator again, DISCOVERY_DISPUTE_MS later or more, that takes its
+ * place (a host that was installed anew has a new key).  At the same port and
+ * with the same MAC address it does so at once.
+ *
  * Everything in a packet-in is hostile until its MAC says otherwise.
  *
  * Pure: what is to be sent goes out through 'send', 'now' is passed in.  One
@@ -26,6 +32,8 @@
 #include <stdint.h>
 #include "controller/packet.h"
 #include "controller/topology.h"
+
+#define DISCOVERY_DISPUTE_MS 1000
 
 struct discovery;
 
@@ -50,6 +58,8 @@ struct discovery_ops {
      * there is none. */
     const uint8_t *(*session_key)(const struct endpoint_id *,
                                   uint64_t *ret_session, void *aux);
+    /* Please send a PROBE: to an endpoint, if it can be asked. */
+    void (*ask)(const struct endpoint_id *, void *aux);
     /* A verified PROBE was taken; 'appeared': the attachment is new or has
      * moved. */
     void (*attached)(const struct topology_probe *, bool appeared, void *aux);
@@ -64,7 +74,7 @@ struct discovery_stats {
     uint64_t link_probes_sent, link_probes_seen, link_probes_late,
         link_probes_forged;
     uint64_t host_probes_seen, host_probes_unknown, host_probes_forged,
-        host_probes_stale, host_probes_refused;
+        host_probes_stale, host_probes_refused, hosts_superseded;
     uint64_t resets_sent, resets_limited, left_to_retry;
     uint64_t unrecognised;
     uint64_t latencies_changed;

@@ -135,6 +135,7 @@ discovery_to_json(const struct controller *c)
     show_put_integer(json, "host_probes_stale", stats->host_probes_stale);
     show_put_integer(json, "host_probes_refused",
                      stats->host_probes_refused);
+    show_put_integer(json, "hosts_superseded", stats->hosts_superseded);
     show_put_integer(json, "resets_sent", stats->resets_sent);
     show_put_integer(json, "resets_limited", stats->resets_limited);
     show_put_integer(json, "left_to_retry", stats->left_to_retry);

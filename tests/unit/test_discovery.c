@@ -21,7 +21,7 @@ struct bench {
     size_t last_len;
     uint8_t key[IDENTITY_SESSION_KEY_LEN];
     struct endpoint_id known;
-    int attached, appeared;
+    int attached, appeared, asked;
     bool soon;
     struct { struct topology_end at; uint8_t frame[PACKET_BUFFER_LEN];
              size_t len; } queue[64];
@@ -64,6 +64,12 @@ on_attached(const struct topology_probe *probe, bool appeared, void *b_)
     b->appeared += appeared;
 }
 
+static void
+on_ask(const struct endpoint_id *id, void *b_)
+{
+    ((struct bench *) b_)->asked++;
+}
+
 static bool
 resolves_soon(const struct topology_end *at,
               const struct sal_service_header *header, void *b_)
@@ -74,6 +80,7 @@ resolves_soon(const struct topology_end *at,
 static const struct discovery_ops ops = {
     .send = on_send,
     .session_key = session_key,
+    .ask = on_ask,
     .attached = on_attached,
     .resolves_soon = resolves_soon,
 };
@@ -384,6 +391,54 @@ test_hosts(void)
     bench_stop(&b);
 }
 
+/* One locator, two keys: who has it keeps it while it answers. */
+static void
+test_disputes(void)
+{
+    const struct topology_end old = {1, 2}, new = {2, 2};
+    const struct discovery_stats *stats;
+    struct bench b;
+    uint8_t frame[256];
+    long long now = 100;
+
+    bench_start(&b);
+    deliver(&b, 0);
+    stats = discovery_stats(b.discovery);
+    size_t len = make_probe(&b, frame, 1);
+    discovery_packet_in(b.discovery, &old, frame, len, now);
+    struct endpoint_id holder = b.known;
+    for (int i = 0; i < 10; i++) {
+        now += 400;
+        b.known.bytes[0]++; /* The other one, at another switch. */
+        len = make_probe(&b, frame, 2 + i);
+        discovery_packet_in(b.discovery, &new, frame, len, now);
+        b.known = holder;
+        if (i < 5) { /* It answers when it is asked. */
+            len = make_probe(&b, frame, 2 + i);
+            discovery_packet_in(b.discovery, &old, frame, len, now + 1);
+        }
+        const struct topology_attachment *host
+            = topology_attachment_of(b.topology, &holder);
+        if (i < 5) {
+            CU_ASSERT_EQUAL(b.asked, i + 1);
+        }
+        /* 400 ms after its last answer it is asked again, and 1200 ms after
+         * that it has lost. */
+        CU_ASSERT_EQUAL(host != NULL, i < 8);
+    }
+    CU_ASSERT_EQUAL(b.asked, 6);
+    CU_ASSERT_EQUAL(stats->hosts_superseded, 1);
+    CU_ASSERT_EQUAL(stats->host_probes_refused, 8);
+
+    /* The same machine with a new key: at once. */
+    b.known.bytes[1]++;
+    len = make_probe(&b, frame, 1);
+    discovery_packet_in(b.discovery, &new, frame, len, now + 1);
+    CU_ASSERT_EQUAL(stats->hosts_superseded, 2);
+    CU_ASSERT_PTR_NOT_NULL(topology_attachment_of(b.topology, &b.known));
+    bench_stop(&b);
+}
+
 static void
 test_resets(void)
 {
@@ -449,6 +504,6 @@ UNIT_MAIN("discovery",
           UNIT_TEST(test_a_late_switch),
           UNIT_TEST(test_ports_that_are_down_are_not_probed),
           UNIT_TEST(test_forged_and_replayed_links),
-          UNIT_TEST(test_hosts),
+          UNIT_TEST(test_hosts), UNIT_TEST(test_disputes),
           UNIT_TEST(test_resets),
           UNIT_TEST(test_noise))
