@@ -319,6 +319,14 @@ read_network(struct config_node *root, struct controller_config *config)
                                         config->rules.sal_port);
     config->rules.groups = config_bool(root, "fast_failover",
                                        config->rules.groups);
+    const char *resolution = config_string(root, "resolution", "edge");
+    config->rules.hop_by_hop = !strcmp(resolution, "hop-by-hop");
+    config->classes.hop_by_hop = config->rules.hop_by_hop;
+    if (!config->rules.hop_by_hop && strcmp(resolution, "edge")) {
+        char *what = xasprintf("there is no '%s'", resolution);
+        config_error_key(root, "resolution", what, "write edge or hop-by-hop");
+        free(what);
+    }
     config->rules.anti_spoofing = config_bool(root, "anti_spoofing",
                                               config->rules.anti_spoofing);
     read_v6(root, config);

@@ -50,6 +50,9 @@ rule_is_explained(const struct controller *c, uint64_t dpid,
     switch (rule->kind) {
     case RULE_SERVICE:
     case RULE_SERVICE6:
+        if (rule->flags & RULE_ONWARD) {
+            return port_is_back(c, dpid, rule->port);
+        }
         return instance_is_back(c, rule)
                && (rule->flags & RULE_VIA_GROUP
                    || port_is_back(c, dpid, rule->port));

@@ -41,6 +41,8 @@ struct path_classes {
     struct path_class classes[PATH_CLASSES_MAX + 1]; /* By number; 0 is none. */
     size_t n;
     bool latency; /* Somebody goes by latency. */
+    bool hop_by_hop; /* All SAL switches resolve, not only those that hosts may
+                      * be behind; see rules_compute_service(). */
 };
 
 #endif /* path_class.h */

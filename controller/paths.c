@@ -343,6 +343,8 @@ paths_compute(const struct topology *topology,
             && paths->nearest_sal[i] != PATHS_NO_SWITCH) {
             paths->nodes[paths->nearest_sal[i]].resolves = true;
         }
+        paths->nodes[i].resolves |= classes && classes->hop_by_hop
+                                    && paths->nodes[i].has_sal;
     }
     return paths;
 }
@@ -531,6 +533,18 @@ paths_link_port(const struct paths *paths, uint32_t index, size_t i)
 {
     const struct node *node = &paths->nodes[index];
     return i < node->n_edges ? node->edges[i].port : 0;
+}
+
+uint32_t
+paths_neighbour(const struct paths *paths, uint32_t index, uint32_t port)
+{
+    const struct node *node = &paths->nodes[index];
+    for (size_t i = 0; i < node->n_edges; i++) {
+        if (node->edges[i].port == port) {
+            return node->edges[i].to;
+        }
+    }
+    return PATHS_NO_SWITCH;
 }
 
 bool

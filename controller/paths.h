@@ -44,6 +44,10 @@ uint32_t paths_group(const struct paths *, uint32_t to);
  * more. */
 uint32_t paths_link_port(const struct paths *, uint32_t index, size_t i);
 
+/* The switch that the link of 'port' leads to; PATHS_NO_SWITCH if there is no
+ * link. */
+uint32_t paths_neighbour(const struct paths *, uint32_t index, uint32_t port);
+
 /* True if hosts may be behind the switch. */
 bool paths_has_hosts(const struct paths *, uint32_t index);
 
@@ -52,7 +56,8 @@ bool paths_has_hosts(const struct paths *, uint32_t index);
 bool paths_same_shape(const struct paths *, const struct paths *);
 
 /* True if the switch needs service rules: it has SAL, and hosts may be behind
- * it or behind a stock switch whose nearest SAL switch it is. */
+ * it or behind a stock switch whose nearest SAL switch it is, or resolution is
+ * hop by hop. */
 bool paths_resolves(const struct paths *, uint32_t index);
 
 /* Sum of link costs, PATHS_UNREACHABLE if there is no way. */

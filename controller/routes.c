@@ -432,25 +432,83 @@ forget(struct routes *routes, const struct service_prefix *prefix)
     }
 }
 
+static bool
+overlaps(const struct tiling *tiling, const struct tile *tile)
+{
+    for (size_t i = 0; i < tiling->n; i++) {
+        const struct tile *other = &tiling->tiles[i];
+        if (!((other->value ^ tile->value)
+              & tile_mask(other->bits < tile->bits ? other : tile))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+is_whole(const struct tiling *tiling)
+{
+    uint32_t places = 0;
+    for (size_t i = 0; i < tiling->n; i++) {
+        places += TILES_MAX >> tiling->tiles[i].bits;
+    }
+    return places >= TILES_MAX;
+}
+
+/* Completes what 'to' remembers by what 'from' does: where resolution is hop by
+ * hop, no switch alone knows all tiles. */
+static void
+merge_memory(struct memory *to, const struct memory *from)
+{
+    for (size_t i = 0; i < from->tiling.n; i++) {
+        if (!overlaps(&to->tiling, &from->tiling.tiles[i])) {
+            if (to->tiling.n >= to->allocated) {
+                to->tiling.tiles = x2nrealloc(to->tiling.tiles,
+                                              &to->allocated,
+                                              sizeof *to->tiling.tiles);
+            }
+            to->tiling.tiles[to->tiling.n++] = from->tiling.tiles[i];
+        }
+    }
+}
+
+/* What the switches of 'route' held before a restart. */
+static const struct tiling *
+find_remembered(const struct routes *routes,
+                const struct service_prefix *prefix,
+                const struct route *route)
+{
+    struct memory *first = NULL;
+    for (size_t i = 0; i < route->n_dpids; i++) {
+        struct memory *memory = find_memory(routes, route->dpids[i], prefix,
+                                            route->protocol, route->v6);
+        if (memory && !first) {
+            first = memory;
+        } else if (memory) {
+            merge_memory(first, memory);
+        }
+        if (first && is_whole(&first->tiling)) {
+            break;
+        }
+    }
+    return first ? &first->tiling : NULL;
+}
+
 /* The tiling that the switches of 'route' should change as little as possible:
  * that of the first of them that has one. */
 static const struct tiling *
 find_previous(const struct routes *routes, const struct service_routes *old,
               const struct service_prefix *prefix, const struct route *route)
 {
-    for (size_t i = 0; i < route->n_dpids; i++) {
-        const struct route *before
-            = old ? route_at(old, route->dpids[i], route->protocol, route->v6)
-                  : NULL;
-        const struct memory *memory
-            = hmap_is_empty(&routes->memories)
-              ? NULL : find_memory(routes, route->dpids[i], prefix,
-                                   route->protocol, route->v6);
-        if (before || memory) {
-            return before ? &before->tiling : &memory->tiling;
+    for (size_t i = 0; old && i < route->n_dpids; i++) {
+        const struct route *before = route_at(old, route->dpids[i],
+                                              route->protocol, route->v6);
+        if (before) {
+            return &before->tiling;
         }
     }
-    return NULL;
+    return hmap_is_empty(&routes->memories)
+           ? NULL : find_remembered(routes, prefix, route);
 }
 
 static void

@@ -232,7 +232,8 @@ send_towards(const struct rules_config *config, const struct paths *paths,
     if (way.to == from) {
         rule->port = d->at.port;
     } else if (way.paths == paths && uses_groups(config, paths, from)
-               && paths_has_hosts(paths, way.to)) {
+               && paths_has_hosts(paths, way.to)
+               && !(config->hop_by_hop && rule_has_target(rule))) {
         rule->port = paths_group(paths, way.to) + mix(d->salt, 0)
                                                   % PATHS_GROUP_VARIANTS;
         rule->flags |= RULE_VIA_GROUP;
@@ -458,6 +459,20 @@ rules_compute_forwarding(const struct rules_config *config,
     }
 }
 
+/* True if the switch behind the rule's port will choose like us. */
+static bool
+is_handed_on(const struct rules_config *config, const struct paths *paths,
+             uint32_t from, const struct route *route,
+             const struct rule *rule)
+{
+    if (!config->hop_by_hop || rule->flags & (RULE_VIA_GROUP | RULE_MARK)) {
+        return false;
+    }
+    uint32_t next = paths_neighbour(paths, from, rule->port);
+    return next != PATHS_NO_SWITCH && paths_resolves(paths, next)
+           && route_is_at(route, paths_dpid(paths, next));
+}
+
 static void
 compute_route(const struct rules_config *config, const struct paths *paths,
               uint32_t from, const struct route *route,
@@ -482,9 +497,15 @@ compute_route(const struct rules_config *config, const struct paths *paths,
         rule.tile_value = tile->value;
         rule.target = target->locator;
         rule.mac = target->mac;
-        if (send_towards(config, paths, from, &d, &rule)) {
-            rule_table_put(table, &rule);
+        if (!send_towards(config, paths, from, &d, &rule)) {
+            continue;
         }
+        if (is_handed_on(config, paths, from, route, &rule)) {
+            memset(&rule.target, 0, sizeof rule.target);
+            memset(&rule.mac, 0, sizeof rule.mac);
+            rule.flags |= RULE_ONWARD;
+        }
+        rule_table_put(table, &rule);
     }
 }
 
@@ -548,8 +569,12 @@ format_service(const struct rule *rule, struct ds *s)
     ds_put_format(s, " %s protocol %u udp_src=%u/%u -> ",
                   service_prefix_format(&prefix, buf), rule->protocol,
                   rule->tile_value, rule->tile_bits);
-    ipv6_format_mapped(&rule->target, s);
-    ds_put_format(s, " "ETH_ADDR_FMT, ETH_ADDR_ARGS(rule->mac));
+    if (rule->flags & RULE_ONWARD) {
+        ds_put_cstr(s, "the next switch");
+    } else {
+        ipv6_format_mapped(&rule->target, s);
+        ds_put_format(s, " "ETH_ADDR_FMT, ETH_ADDR_ARGS(rule->mac));
+    }
 }
 
 void

@@ -49,6 +49,8 @@ struct rules_config {
                                    * switch.  They then go round a dead link by
                                    * themselves, and a change of ways changes
                                    * groups only. */
+    bool hop_by_hop;              /* A SYN stays unresolved as long as the next
+                                   * switch would choose the same instance. */
 };
 
 #define RULES_RESOLVER_V4_DEFAULT 0x0afffffe /* 10.255.255.254 */
@@ -184,6 +186,7 @@ _Static_assert(offsetof(struct rule, ports) + 2 * RULE_GROUP_PORTS_MAX
  * RULE_MARKED_CLASS from here on. */
 #define RULE_MARK 4
 #define RULE_MARK_CLASS_SHIFT 8
+#define RULE_ONWARD 8 /* RULE_SERVICE*: not resolved, the next switch does. */
 #define RULE_MARKED_CLASS 0x10 /* In 'path_class': what is marked. */
 
 #define RULE_KEY_LEN offsetof(struct rule, port)
@@ -275,7 +278,13 @@ void rules_compute_forwarding(const struct rules_config *,
                               uint64_t dpid, struct rule_table *table);
 
 /* Adds to 'table' the rules of one service's routes on switch 'dpid'.
- * Nothing on switches that do not resolve. */
+ * Nothing on switches that do not resolve.
+ *
+ * Hop by hop, a tile is handed on unresolved to a next switch that has the very
+ * same route, so by induction to one that has, or is, the instance: all on the
+ * way choose alike, so it does not loop.  Where the next switch chooses by
+ * itself (another zone, another distance), or is a stock switch, or a waypoint
+ * is to be marked, the SYN is resolved as at an edge. */
 void rules_compute_service(const struct rules_config *, const struct paths *,
                            const struct service_routes *, uint64_t dpid,
                            struct rule_table *table);

@@ -435,6 +435,10 @@ answer_nd(struct ofpbuf *ofpacts, const struct rule *rule)
 static void
 deliver(struct ofpbuf *ofpacts, const struct rule *rule)
 {
+    if (rule->flags & RULE_ONWARD) {
+        output_rule(ofpacts, rule);
+        return;
+    }
     set_field(ofpacts, MFF_ETH_DST, &rule->mac);
     if (is_v6(rule)) {
         set_field(ofpacts, MFF_IPV6_DST, &rule->target);
@@ -726,6 +730,9 @@ read_actions(const struct ofpact *ofpacts, size_t len, struct rule *rule)
           : rule->kind == RULE_ND_ANSWER ? MFF_ND_TLL : MFF_ETH_SRC;
     const struct ofpact *a;
 
+    if (rule_has_target(rule)) {
+        rule->flags |= RULE_ONWARD;
+    }
     OFPACT_FOR_EACH (a, ofpacts, len) {
         if (a->type == OFPACT_OUTPUT) {
             ofp_port_t port = ofpact_get_OUTPUT(a)->port;
@@ -745,9 +752,11 @@ read_actions(const struct ofpact *ofpacts, size_t len, struct rule *rule)
             } else if (set->field->id == MFF_IPV4_DST
                        && rule_has_target(rule)) {
                 rule->target = in6_addr_mapped_ipv4(set->value->be32);
+                rule->flags &= ~RULE_ONWARD;
             } else if (set->field->id == MFF_IPV6_DST
                        && rule_has_target(rule)) {
                 rule->target = set->value->ipv6;
+                rule->flags &= ~RULE_ONWARD;
             }
         }
     }

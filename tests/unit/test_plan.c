@@ -27,6 +27,7 @@ static uint32_t seq;
 static bool groups; /* Fast-failover groups in use. */
 static bool anti_spoofing;
 static bool use_classes;
+static bool hop_by_hop;
 
 static struct path_classes classes;
 
@@ -56,6 +57,7 @@ start_plan(void)
     struct rules_config rules_config = RULES_CONFIG_DEFAULT;
     rules_config.groups = groups;
     rules_config.anti_spoofing = anti_spoofing;
+    rules_config.hop_by_hop = hop_by_hop;
     const struct routes_config routes_config = ROUTES_CONFIG_DEFAULT;
     plan = plan_create(&rules_config, &routes_config, &classes, registry,
                        topology);
@@ -72,6 +74,7 @@ start(void)
     if (use_classes) {
         build_classes();
     }
+    classes.hop_by_hop = hop_by_hop;
     start_plan();
     for (int i = 0; i < SWITCHES; i++) {
         installed[i] = rule_table_create();
@@ -352,6 +355,25 @@ class_of(const struct rule *rule)
     return service ? service->definition.path_class : 0;
 }
 
+static const struct rule *
+best_service_rule(uint64_t dpid, const struct service_id *id, bool v6,
+                  uint8_t protocol, uint16_t source_port)
+{
+    const struct rule *best = NULL;
+    size_t i = 0;
+    for (const struct rule *r;
+         (r = rule_table_next(installed[dpid - 1], &i));) {
+        if (resolves(r, id, v6, protocol, source_port)) {
+            /* Tiles are disjoint, so no two of one length match. */
+            CU_ASSERT(!best || best->prefix_len != r->prefix_len);
+            if (!best || r->prefix_len > best->prefix_len) {
+                best = r;
+            }
+        }
+    }
+    return best;
+}
+
 /* Follows a SYN: to the first SAL switch, through its service table by longest
  * prefix, on to the instance.  Stores the locator it was resolved to (:: if
  * nobody serves). */
@@ -366,25 +388,25 @@ follow_syn_over(bool v6, uint64_t dpid, const struct service_id *id,
         return 0;
     }
 
-    const struct rule *best = NULL;
-    size_t i = 0;
-    for (const struct rule *r;
-         (r = rule_table_next(installed[dpid - 1], &i));) {
-        if (resolves(r, id, v6, protocol, source_port)) {
-            /* Tiles are disjoint, so no two of one length match. */
-            CU_ASSERT(!best || best->prefix_len != r->prefix_len);
-            if (!best || r->prefix_len > best->prefix_len) {
-                best = r;
-            }
+    struct packet packet = {.at = dpid};
+    const struct rule *best;
+    for (int hops = 0;; hops++) {
+        best = best_service_rule(packet.at, id, v6, protocol, source_port);
+        if (!best || hops > 2 * SWITCHES) {
+            CU_ASSERT(!hops); /* What was handed on is not lost. */
+            return 0;
+        }
+        packet.visited[packet.at] = true;
+        packet.class = class_of(best);
+        if (!(best->flags & RULE_ONWARD)) {
+            break;
+        }
+        CU_ASSERT(hop_by_hop);
+        if (send_packet(&packet, best, false) != 1) {
+            return 0;
         }
     }
-    if (!best) {
-        return 0;
-    }
-    *ret_locator = best->target;
-    struct packet packet = {.at = dpid, .to = best->target,
-                            .class = class_of(best)};
-    packet.visited[dpid] = true;
+    *ret_locator = packet.to = best->target;
     uint32_t end = send_packet(&packet, best, true);
     return end == 1 ? follow_packet(&packet) : end;
 }
@@ -1093,7 +1115,12 @@ test_with_options(void)
     test_random();
     groups = false;
     test_random();
-    anti_spoofing = use_classes = false;
+    hop_by_hop = true;
+    test_restart();
+    test_random();
+    use_classes = false;
+    test_random();
+    anti_spoofing = hop_by_hop = false;
 }
 
 UNIT_MAIN("plan", UNIT_TEST(test_quickstart), UNIT_TEST(test_flap),

@@ -162,6 +162,10 @@ random_rule(void)
         }
         if (unit_random_below(2)) {
             rule.flags |= RULE_MARK | 7 << RULE_MARK_CLASS_SHIFT;
+        } else if (unit_random_below(2)) {
+            memset(&rule.target, 0, sizeof rule.target);
+            memset(&rule.mac, 0, sizeof rule.mac);
+            rule.flags |= RULE_ONWARD;
         }
         return rule;
     }
