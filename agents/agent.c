@@ -203,6 +203,9 @@ agent_session_changed(struct agent *agent)
                   | SESSION_EVENT_REGISTRATIONS)) {
         agent_apply_soon(agent);
     }
+    if (events & SESSION_EVENT_ATTACHMENT) {
+        agent_migration_uplinks_changed(agent);
+    }
     if (events & (SESSION_EVENT_WELCOME | SESSION_EVENT_PROBE)) {
         agent_probe_start(agent);
     } else if (!controller_session_is_up(agent->session)) {

@@ -20,6 +20,11 @@ VLOG_DEFINE_THIS_MODULE(agent_migration);
 #define NEWS_INTERVAL_MS 25
 #define NEWS_AT_ONCE 4096
 
+/* A new locator is announced to peers when the network knows it, or after so
+ * long: its switches answer for it then, and a peer that asked for its
+ * Ethernet address in vain would ask again only after a second. */
+#define ATTACH_WAIT_MS 150
+
 struct agent_migration {
     struct migrator *migrator;
     struct agent_events *events;
@@ -28,6 +33,11 @@ struct agent_migration {
     uv_timer_t news_timer;
     bool news_open;
     int n_handles;
+    uv_timer_t attach_timer;
+    struct {
+        struct migration_locator locator;
+        int64_t seen_ms;
+    } locators[AGENT_MAX_UPLINKS][MIGRATOR_N_FAMILIES];
 };
 
 struct migrator *
@@ -54,6 +64,23 @@ agent_migration_clock(const struct agent *agent, struct migrator_clock *clock)
 
 /* What the migrator does. */
 
+/* The resolver address of the same version of IP, or none. */
+static struct migration_locator
+resolver_for(const struct agent *agent, const struct migration_locator *own)
+{
+    const struct session_welcome *welcome = &agent->state.welcome;
+    struct migration_locator resolver = {.port = 0};
+    uint32_t v4;
+
+    if (!migration_locator_to_v4(own, &v4)) {
+        memcpy(resolver.address, &welcome->resolver_v6,
+               sizeof resolver.address);
+    } else if (welcome->resolver_v4) {
+        migration_locator_from_v4(welcome->resolver_v4, &resolver);
+    }
+    return resolver;
+}
+
 static int
 send_packet(const struct migrator_packet *packet, void *agent_)
 {
@@ -62,18 +89,15 @@ send_packet(const struct migrator_packet *packet, void *agent_)
     struct probe_path path = {.ifindex = packet->ifindex,
                               .own = packet->own,
                               .other = packet->other};
-    uint32_t v4;
 
     if (!sock) {
         return -ENOTCONN;
     }
     if (migration_locator_is_none(&path.other)) {
-        if (!migration_locator_to_v4(&path.own, &v4)
-            || !agent->state.welcome.resolver_v4) {
+        path.other = resolver_for(agent, &path.own);
+        if (migration_locator_is_none(&path.other)) {
             return -EDESTADDRREQ;
         }
-        migration_locator_from_v4(agent->state.welcome.resolver_v4,
-                                  &path.other);
     }
     int error = probe_socket_send(sock, &path, packet->data, packet->len);
     if (error) {
@@ -264,6 +288,64 @@ agent_migration_received(const struct probe_path *path, const uint8_t *data,
 
 /* Uplinks. */
 
+static void
+attach_timer(uv_timer_t *timer)
+{
+    agent_migration_uplinks_changed(timer->data);
+}
+
+/* Stores the locator unless the network does not know it yet. */
+static void
+put_locator(struct agent *agent, size_t i, int family,
+            const struct migration_locator *locator,
+            struct migrator_uplink *uplink)
+{
+    struct agent_migration *migration = agent->migration;
+    struct in6_addr address;
+    int64_t now = agent_now(agent);
+
+    if (migration_locator_is_none(locator)) {
+        memset(&migration->locators[i][family], 0,
+               sizeof migration->locators[i][family]);
+        return;
+    }
+    if (!migration_locator_equal(locator,
+                                 &migration->locators[i][family].locator)) {
+        migration->locators[i][family].locator = *locator;
+        migration->locators[i][family].seen_ms = now;
+    }
+    int64_t left = migration->locators[i][family].seen_ms + ATTACH_WAIT_MS
+                   - now;
+    memcpy(&address, locator->address, sizeof address);
+    if (left > 0 && uplink->usable
+        && controller_session_is_up(agent->session)
+        && !controller_session_attached(agent->session, &address)) {
+        uv_timer_start(&migration->attach_timer, attach_timer, left, 0);
+        return;
+    }
+    uplink->locators[family] = *locator;
+}
+
+static void
+put_uplink(struct agent *agent, size_t i, struct migrator_uplink *uplink)
+{
+    const struct netdev_uplink *netdev = host_netdev_uplink(agent->netdev, i);
+    struct migration_locator v4 = {.port = 0}, v6 = {.port = 0};
+
+    ovs_strlcpy(uplink->name, netdev->name, sizeof uplink->name);
+    uplink->ifindex = netdev->ifindex;
+    uplink->usable = netdev->ifindex && netdev->up;
+    uplink->nat = agent->config->uplink_options[i].behind_nat;
+    /* Those of equal priority share the flows: no one is better. */
+    uplink->rank = agent->config->uplink_options[i].priority;
+    if (netdev->address) {
+        migration_locator_from_v4(netdev->address, &v4);
+    }
+    memcpy(v6.address, &netdev->address_v6, sizeof v6.address);
+    put_locator(agent, i, MIGRATOR_V4, &v4, uplink);
+    put_locator(agent, i, MIGRATOR_V6, &v6, uplink);
+}
+
 void
 agent_migration_uplinks_changed(struct agent *agent)
 {
@@ -277,21 +359,7 @@ agent_migration_uplinks_changed(struct agent *agent)
     }
     memset(uplinks, 0, sizeof uplinks);
     for (size_t i = 0; i < n; i++) {
-        const struct netdev_uplink *netdev = host_netdev_uplink(agent->netdev,
-                                                                i);
-        struct migrator_uplink *uplink = &uplinks[i];
-        ovs_strlcpy(uplink->name, netdev->name, sizeof uplink->name);
-        uplink->ifindex = netdev->ifindex;
-        uplink->usable = netdev->ifindex && netdev->up;
-        uplink->nat = agent->config->uplink_options[i].behind_nat;
-        /* Those of equal priority share the flows: no one is better. */
-        uplink->rank = agent->config->uplink_options[i].priority;
-        if (netdev->address) {
-            migration_locator_from_v4(netdev->address,
-                                      &uplink->locators[MIGRATOR_V4]);
-        }
-        memcpy(uplink->locators[MIGRATOR_V6].address, &netdev->address_v6,
-               sizeof netdev->address_v6);
+        put_uplink(agent, i, &uplinks[i]);
     }
     agent_migration_clock(agent, &clock);
     migrator_set_uplinks(migrator, uplinks, n, &clock);
@@ -319,8 +387,10 @@ agent_migration_start(struct agent *agent)
     migration->events = agent_events_create();
     uv_timer_init(agent->loop, &migration->timer);
     uv_timer_init(agent->loop, &migration->news_timer);
+    uv_timer_init(agent->loop, &migration->attach_timer);
     migration->timer.data = migration->news_timer.data = agent;
-    migration->n_handles = 2;
+    migration->attach_timer.data = agent;
+    migration->n_handles = 3;
     if (!uv_poll_init(agent->loop, &migration->news,
                       datapath_events_fd(agent->datapath))) {
         migration->news.data = agent;
@@ -360,9 +430,10 @@ agent_migration_stop(struct agent *agent)
     agent_events_destroy(migration->events);
     migrator_destroy(migration->migrator);
     migration->timer.data = migration->news_timer.data = migration;
-    migration->news.data = migration;
+    migration->news.data = migration->attach_timer.data = migration;
     uv_close((uv_handle_t *) &migration->timer, handle_closed);
     uv_close((uv_handle_t *) &migration->news_timer, handle_closed);
+    uv_close((uv_handle_t *) &migration->attach_timer, handle_closed);
     if (migration->news_open) {
         uv_close((uv_handle_t *) &migration->news, handle_closed);
     }

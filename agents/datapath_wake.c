@@ -6,7 +6,9 @@
  * them (docs/migration.md says what was tried):
  *
  *   keep-alive     what the peer sent last, once more: answered with an
- *                  acknowledgement, the first packet on the new path
+ *                  acknowledgement, the first packet on the new path.  Not
+ *                  after a long silence: if that acknowledges something, the
+ *                  peer takes the silence for the round trip (RFC 7323)
  *   acknowledgement  the peer's last one, once more: new data that was held
  *                  back is sent
  *   unreachable    ICMP, quoting the first segment that is not acknowledged:
@@ -213,8 +215,10 @@ wake(struct datapath *dp, const struct sal_flow *flow, uint64_t now, bool sure)
         build_unreachable(flow, &f);
         inject(dp, &f, n);
     }
-    build_segment(flow, 1, &f);
-    inject(dp, &f, 1);
+    if (now < heard + FIRST_TIMER_NS / 2) {
+        build_segment(flow, 1, &f);
+        inject(dp, &f, 1);
+    }
 }
 
 void
