@@ -24,6 +24,16 @@ VLOG_DEFINE_THIS_MODULE(agent_migration);
  * long: its switches answer for it then, and a peer that asked for its
  * Ethernet address in vain would ask again only after a second. */
 #define ATTACH_WAIT_MS 150
+/* The controller tells what it has decided; its switches need a moment. */
+#define ATTACH_SETTLE_MS 15
+
+#define ASK_INTERVAL_MS 50
+
+struct own_locator {
+    struct migration_locator locator;
+    int64_t ready_ms; /* It may be announced. */
+    bool attached;
+};
 
 struct agent_migration {
     struct migrator *migrator;
@@ -34,10 +44,9 @@ struct agent_migration {
     bool news_open;
     int n_handles;
     uv_timer_t attach_timer;
-    struct {
-        struct migration_locator locator;
-        int64_t seen_ms;
-    } locators[AGENT_MAX_UPLINKS][MIGRATOR_N_FAMILIES];
+    struct own_locator locators[AGENT_MAX_UPLINKS][MIGRATOR_N_FAMILIES];
+    /* When neighbors that did not answer were asked anew. */
+    int64_t asked_ms;
 };
 
 struct migrator *
@@ -81,6 +90,19 @@ resolver_for(const struct agent *agent, const struct migration_locator *own)
     return resolver;
 }
 
+/* A packet that is sent again was perhaps not answered because its next hop
+ * was not: the kernel would ask for that only once a second. */
+static void
+ask_neighbors(struct agent *agent, int ifindex)
+{
+    struct agent_migration *migration = agent->migration;
+
+    if (agent_now(agent) >= migration->asked_ms + ASK_INTERVAL_MS) {
+        migration->asked_ms = agent_now(agent);
+        host_netdev_forget_neighbors(agent->netdev, ifindex);
+    }
+}
+
 static int
 send_packet(const struct migrator_packet *packet, void *agent_)
 {
@@ -98,6 +120,9 @@ send_packet(const struct migrator_packet *packet, void *agent_)
         if (migration_locator_is_none(&path.other)) {
             return -EDESTADDRREQ;
         }
+    }
+    if (packet->again) {
+        ask_neighbors(agent, path.ifindex);
     }
     int error = probe_socket_send(sock, &path, packet->data, packet->len);
     if (error) {
@@ -294,6 +319,28 @@ attach_timer(uv_timer_t *timer)
     agent_migration_uplinks_changed(timer->data);
 }
 
+/* When the locator may be announced. */
+static int64_t
+ready_at(struct agent *agent, struct own_locator *own,
+         const struct migration_locator *locator)
+{
+    int64_t now = agent_now(agent);
+    struct in6_addr address;
+
+    memcpy(&address, locator->address, sizeof address);
+    bool attached = !controller_session_is_up(agent->session)
+                    || controller_session_attached(agent->session, &address);
+    if (!migration_locator_equal(locator, &own->locator)) {
+        own->locator = *locator;
+        own->attached = attached;
+        own->ready_ms = attached ? now : now + ATTACH_WAIT_MS;
+    } else if (attached && !own->attached) {
+        own->attached = true;
+        own->ready_ms = MIN(own->ready_ms, now + ATTACH_SETTLE_MS);
+    }
+    return own->ready_ms;
+}
+
 /* Stores the locator unless the network does not know it yet. */
 static void
 put_locator(struct agent *agent, size_t i, int family,
@@ -301,29 +348,20 @@ put_locator(struct agent *agent, size_t i, int family,
             struct migrator_uplink *uplink)
 {
     struct agent_migration *migration = agent->migration;
-    struct in6_addr address;
-    int64_t now = agent_now(agent);
+    struct own_locator *own = &migration->locators[i][family];
 
-    if (migration_locator_is_none(locator)) {
-        memset(&migration->locators[i][family], 0,
-               sizeof migration->locators[i][family]);
+    if (!uplink->usable || migration_locator_is_none(locator)) {
+        memset(own, 0, sizeof *own);
         return;
     }
-    if (!migration_locator_equal(locator,
-                                 &migration->locators[i][family].locator)) {
-        migration->locators[i][family].locator = *locator;
-        migration->locators[i][family].seen_ms = now;
+    int64_t left = ready_at(agent, own, locator) - agent_now(agent);
+    if (left > 0) {
+        uint64_t due = uv_timer_get_due_in(&migration->attach_timer);
+        uv_timer_start(&migration->attach_timer, attach_timer,
+                       due ? MIN(due, left) : left, 0);
+    } else {
+        uplink->locators[family] = *locator;
     }
-    int64_t left = migration->locators[i][family].seen_ms + ATTACH_WAIT_MS
-                   - now;
-    memcpy(&address, locator->address, sizeof address);
-    if (left > 0 && uplink->usable
-        && controller_session_is_up(agent->session)
-        && !controller_session_attached(agent->session, &address)) {
-        uv_timer_start(&migration->attach_timer, attach_timer, left, 0);
-        return;
-    }
-    uplink->locators[family] = *locator;
 }
 
 static void

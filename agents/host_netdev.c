@@ -8,6 +8,7 @@
 #include <netlink/netlink.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
+#include <netlink/route/neighbour.h>
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
 #include <stdio.h>
@@ -565,4 +566,30 @@ host_netdev_apply(struct host_netdev *netdev,
     }
     apply_route_localnet(desired);
     return 0;
+}
+
+static void
+forget_neighbor(struct nl_object *object, void *netdev_)
+{
+    struct host_netdev *netdev = netdev_;
+    struct rtnl_neigh *neighbor = (struct rtnl_neigh *) object;
+
+    if (rtnl_neigh_get_state(neighbor) & (NUD_INCOMPLETE | NUD_FAILED)) {
+        rtnl_neigh_delete(netdev->requests, neighbor, 0);
+    }
+}
+
+void
+host_netdev_forget_neighbors(struct host_netdev *netdev, int ifindex)
+{
+    struct nl_cache *cache;
+    struct rtnl_neigh *wanted = rtnl_neigh_alloc();
+
+    rtnl_neigh_set_ifindex(wanted, ifindex);
+    if (!rtnl_neigh_alloc_cache(netdev->requests, &cache)) {
+        nl_cache_foreach_filter(cache, (struct nl_object *) wanted,
+                                forget_neighbor, netdev);
+        nl_cache_free(cache);
+    }
+    rtnl_neigh_put(wanted);
 }

@@ -67,4 +67,8 @@ const struct netdev_uplink *host_netdev_uplink(const struct host_netdev *,
 int host_netdev_apply(struct host_netdev *, const struct netdev_desired *,
                       char **ret_error);
 
+/* Forgets the neighbors on the interface that do not answer, so that the next
+ * packet to one asks at once. */
+void host_netdev_forget_neighbors(struct host_netdev *, int ifindex);
+
 #endif /* host_netdev.h */

@@ -87,6 +87,7 @@ struct migrator_packet {
     int ifindex;                      /* Leaves, or came, by it, */
     struct migration_locator own;     /* from, or to, this address. */
     struct migration_locator other;   /* To send: none = the resolver. */
+    bool again;                       /* To send: the last was in vain. */
 };
 
 struct migrator_ops {

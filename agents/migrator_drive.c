@@ -66,6 +66,12 @@ transmit(struct step *step, const struct migration_action *action,
     if (!action->resolve && !migrator_same_family(&out.own, &out.other)) {
         return;
     }
+    if (action->signal.kind == MIGRATION_RSYN) {
+        out.again = group->machine.attempts > 1;
+    } else if (action->signal.kind == MIGRATION_CHALLENGE) {
+        out.again = group->challenged == action->signal.nonce;
+        group->challenged = action->signal.nonce;
+    }
     if (m->ops->send(&out, m->aux)) {
         m->counters.send_failed++;
     } else {

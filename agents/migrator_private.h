@@ -57,6 +57,7 @@ struct migrator_group {
     struct migration_parts sent, got;
     uint64_t got_stamp;  /* Challenge that 'got' belongs to. */
 
+    uint64_t challenged; /* Nonce of the last RSYN answered. */
     int64_t alive_at;    /* The peer was heard. */
     int64_t probe_at;    /* Not before; and how often so far. */
     unsigned int n_probes;
