@@ -20,7 +20,10 @@ struct managed_switch {
     uint64_t dpid;
     struct switch_connection *connection; /* NULL: gone. */
     struct put *put;                      /* Owned; NULL: gone. */
+    struct put_order_member order;
     bool dirty;               /* Desired may differ from what was put. */
+    bool news;                /* More than what is held back. */
+    uint64_t tried;           /* 'confirmations' when what is held was. */
     bool ready;               /* Has confirmed rules since it connected. */
     uint64_t settled;         /* Generation that is surely installed. */
     size_t hold_position;     /* In its rules, see controller_hold.c. */
@@ -64,6 +67,8 @@ struct controller {
     struct hold hold;
     bool waiting;             /* A request may wait for confirmation. */
     uint64_t confirmed;       /* Generation that all switches have. */
+    struct put_order order;
+    uint64_t confirmations;   /* Grows when a switch confirms, or is gone. */
     long long input_us;       /* When the input at hand arrived. */
 };
 

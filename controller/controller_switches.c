@@ -95,6 +95,10 @@ switch_up(struct switch_connection *connection, void *c_)
         set_port(c, sw->dpid, port);
     }
     sw->put = put_create(s, &c->config->rules, controller_now(c));
+    sw->order = (struct put_order_member) {
+        .dpid = sw->dpid, .installed = sw->put->installed,
+        .going = sw->put->going, .unsettled = true};
+    put_order_join(&c->order, &sw->order);
     controller_event(c, "switch %016" PRIx64 " is up%s", sw->dpid,
                      s->sal ? "" : " (stock: no SAL fields)");
     if (!s->sal) {
@@ -112,6 +116,8 @@ switch_down(struct switch_connection *connection, const char *reason,
     struct managed_switch *sw = *switch_connection_user(connection);
 
     c->input_us = controller_now_us();
+    c->confirmations++;
+    put_order_leave(&c->order, &sw->order);
     put_destroy(sw->put);
     sw->put = NULL;
     sw->connection = NULL;
@@ -186,6 +192,7 @@ switch_message(struct switch_connection *connection,
     }
     switch (put_message(sw->put, m, controller_now(c))) {
     case PUT_READ:
+        c->confirmations++;
         controller_hold_read(c, sw->put);
         if (!c->hold.over) {
             plan_remember(c->plan, sw->dpid, sw->put->installed);
@@ -196,6 +203,7 @@ switch_message(struct switch_connection *connection,
         }
         break;
     case PUT_CONFIRMED:
+        c->confirmations++;
         sw->changed_at = controller_now(c);
         switch_ready(c, sw);
         break;
@@ -355,6 +363,17 @@ const struct discovery_ops controller_discovery_ops = {
 
 /* Putting rules. */
 
+/* What other switches may count on. */
+static void
+update_order(struct managed_switch *sw)
+{
+    sw->order.unsettled = sw->put->state != PUT_STANDBY
+                          && (sw->dirty || sw->put->state != PUT_READY);
+    sw->order.upper_generation = sw->put->upper_generation;
+}
+
+#define MAX_PASSES 3
+
 static void
 put_one(struct controller *c, struct managed_switch *sw, long long now)
 {
@@ -364,14 +383,20 @@ put_one(struct controller *c, struct managed_switch *sw, long long now)
                 && !c->hold.back;
 
     if (put->state != PUT_READY
-        || !(sw->dirty || now >= put->retry_at)) {
+        || !(sw->dirty || now >= put->retry_at)
+        || (put_is_held(put) && !sw->news && sw->tried == c->confirmations
+            && now < put_wakeup(put, 0))) {
         return;
     }
-    put_run(put, c->plan, hold, now);
-    if (put->state == PUT_READY && !put->holding) {
+    sw->news = false;
+    sw->tried = c->confirmations;
+    put_run(put, c->plan, &c->order, hold, now);
+    if (put->state == PUT_READY && !put->holding && !put_is_held(put)) {
         sw->dirty = false;
         sw->settled = plan_generation(c->plan);
+        c->confirmations++;
     }
+    update_order(sw);
 }
 
 /* So long after a round its packets may still be queued. */
@@ -406,14 +431,25 @@ controller_put_all(struct controller *c, long long now)
     while (plan_pop_changed(c->plan, &dpid)) {
         sw = controller_switch(c, dpid);
         if (sw) {
-            sw->dirty = true;
+            sw->dirty = sw->news = true;
         }
     }
     HMAP_FOR_EACH (sw, node, &c->switches) {
         if (sw->put) {
-            put_one(c, sw, now);
+            update_order(sw);
         }
     }
+    /* Who has nothing to send has confirmed it, which may let others go. */
+    uint64_t before;
+    int passes = 0;
+    do {
+        before = c->confirmations;
+        HMAP_FOR_EACH (sw, node, &c->switches) {
+            if (sw->put) {
+                put_one(c, sw, now);
+            }
+        }
+    } while (c->confirmations != before && ++passes < MAX_PASSES);
 }
 
 bool
@@ -489,8 +525,12 @@ controller_destroy_switches(struct controller *c)
     struct managed_switch *sw;
 
     HMAP_FOR_EACH_POP (sw, node, &c->switches) {
+        if (sw->put) {
+            put_order_leave(&c->order, &sw->order);
+        }
         put_destroy(sw->put);
         free(sw);
     }
     hmap_destroy(&c->switches);
+    put_order_destroy(&c->order);
 }

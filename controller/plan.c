@@ -35,6 +35,14 @@ struct plan_endpoint {
     bool attached[2];
 };
 
+/* A host that went. */
+struct gone_host {
+    struct hmap_node node;
+    struct in6_addr locator;
+    uint64_t generation;
+};
+#define GONE_HOSTS_MAX 4096
+
 /* Tilings refer to instances by key, rules by locator.  What was remembered is
  * translated once the hosts are known. */
 struct memory {
@@ -54,6 +62,8 @@ struct plan {
     uint64_t zones_generation; /* Of the registry, that 'zones' is of. */
     struct hmap switches;      /* struct plan_switch. */
     struct hmap hosts;         /* struct plan_host, by locator. */
+    struct hmap gone;          /* struct gone_host, by locator; and others, */
+    uint64_t gone_generation;  /* not later than this. */
     struct hmap endpoints;     /* struct plan_endpoint. */
     struct rule_table *before; /* Scratch. */
     struct rule_table *after;  /* Scratch. */
@@ -81,6 +91,7 @@ plan_create(const struct rules_config *rules_config,
     routes_set_zones(plan->routes, plan->zones);
     hmap_init(&plan->switches);
     hmap_init(&plan->hosts);
+    hmap_init(&plan->gone);
     hmap_init(&plan->endpoints);
     plan->before = rule_table_create();
     plan->after = rule_table_create();
@@ -104,6 +115,17 @@ remove_switch(struct plan *plan, struct plan_switch *sw)
     rule_table_destroy(sw->desired);
     rule_changes_destroy(&sw->touched);
     free(sw);
+}
+
+/* From now on all count as gone with the next generation. */
+static void
+forget_gone_hosts(struct plan *plan)
+{
+    struct gone_host *host;
+    HMAP_FOR_EACH_POP (host, node, &plan->gone) {
+        free(host);
+    }
+    plan->gone_generation = plan->generation + 1;
 }
 
 static void
@@ -132,6 +154,8 @@ plan_destroy(struct plan *plan)
     hmap_destroy(&plan->switches);
     forget_hosts(plan);
     hmap_destroy(&plan->hosts);
+    forget_gone_hosts(plan);
+    hmap_destroy(&plan->gone);
     hmap_destroy(&plan->endpoints);
     paths_destroy(plan->paths);
     zones_destroy(plan->zones);
@@ -235,6 +259,21 @@ touch(struct plan_switch *sw, const struct rule *rule)
     rule_changes_add(&sw->touched, RULE_MODIFY, rule);
 }
 
+void
+plan_touch_again(struct plan *plan, uint64_t dpid,
+                 const struct rule_changes *changes)
+{
+    struct plan_switch *sw = find_switch(plan, dpid);
+
+    if (sw && changes->n) {
+        bool changed = sw->changed;
+        for (size_t i = 0; i < changes->n; i++) {
+            touch(sw, &changes->changes[i].rule);
+        }
+        sw->changed = changed;
+    }
+}
+
 /* Replaces the rules 'before', of which only the keys matter, by 'after'. */
 static void
 replace(struct plan_switch *sw, const struct rule_table *before,
@@ -294,6 +333,41 @@ forget_host(struct plan *plan, struct plan_host *host)
     }
 }
 
+static struct gone_host *
+find_gone_host(const struct plan *plan, const struct in6_addr *locator)
+{
+    struct gone_host *host;
+    HMAP_FOR_EACH_WITH_HASH (host, node, hash_locator(locator), &plan->gone) {
+        if (ipv6_addr_equals(&host->locator, locator)) {
+            return host;
+        }
+    }
+    return NULL;
+}
+
+uint64_t
+plan_gone_since(const struct plan *plan, const struct in6_addr *locator)
+{
+    const struct gone_host *host = find_gone_host(plan, locator);
+    return host ? MAX(host->generation, plan->gone_generation)
+                : plan->gone_generation;
+}
+
+static void
+remember_gone_host(struct plan *plan, const struct in6_addr *locator)
+{
+    struct gone_host *host = find_gone_host(plan, locator);
+    if (!host && hmap_count(&plan->gone) >= GONE_HOSTS_MAX) {
+        forget_gone_hosts(plan);
+    }
+    if (!host) {
+        host = xmalloc(sizeof *host);
+        host->locator = *locator;
+        hmap_insert(&plan->gone, &host->node, hash_locator(locator));
+    }
+    host->generation = plan->generation + 1; /* Of the run under way. */
+}
+
 static void
 replace_host(struct plan *plan, const struct in6_addr *locator)
 {
@@ -319,6 +393,7 @@ replace_host(struct plan *plan, const struct in6_addr *locator)
         remember_host(plan, new);
     } else {
         forget_host(plan, old);
+        remember_gone_host(plan, locator);
     }
 }
 
@@ -580,6 +655,7 @@ update_everything(struct plan *plan)
         update_switch(plan, known->dpid);
     }
     const struct topology_attachment *host;
+    forget_gone_hosts(plan);
     forget_hosts(plan);
     TOPOLOGY_FOR_EACH_ATTACHMENT (host, plan->topology) {
         remember_host(plan, host);

@@ -48,6 +48,7 @@ put_create(struct switch_session *session, const struct rules_config *config,
     put->bundles = session->bundles;
     put->installed = rule_table_create();
     put->refused = rule_table_create();
+    put->going = rule_table_create();
     put->retry_at = LLONG_MAX;
     if (session->role != OFPCR12_ROLE_SECONDARY) {
         start_reading(put, now);
@@ -86,6 +87,7 @@ put_role_changed(struct put *put, long long now)
     if (standby && put->state != PUT_STANDBY) {
         forget_round(put);
         put_queue_clear(&put->queue);
+        put_order_held_destroy(&put->held);
         rule_table_clear(put->installed);
         put->state = PUT_STANDBY;
         put->barrier_xid = 0; /* Its reply confirms nothing any more. */
@@ -102,8 +104,10 @@ put_destroy(struct put *put)
     if (put) {
         forget_round(put);
         put_queue_clear(&put->queue);
+        put_order_held_destroy(&put->held);
         rule_table_destroy(put->installed);
         rule_table_destroy(put->refused);
+        rule_table_destroy(put->going);
         free(put);
     }
 }
@@ -379,9 +383,41 @@ retry_refused(struct put *put, long long now)
     }
 }
 
+/* Takes out what has to wait for other switches. */
+static void
+hold_back(struct put *put, struct plan *plan, const struct put_order *order,
+          struct rule_changes *changes, long long now)
+{
+    bool was_held = put_is_held(put);
+
+    if (!order || (was_held && now - put->held_since >= PUT_ORDER_MS)) {
+        put_order_held_destroy(&put->held);
+        return;
+    }
+    put_order_split(order, put->session->datapath_id, changes, &put->held);
+    if (put_is_held(put)) {
+        put->held_since = was_held ? put->held_since : now;
+        plan_touch_again(plan, put->session->datapath_id,
+                         &put->held.changes);
+    }
+}
+
+/* All that was desired up to 'generation' is installed, but what is held. */
+static void
+confirm(struct put *put, uint64_t generation)
+{
+    if (!put->held.upper) {
+        put->upper_generation = generation;
+    }
+    if (!put_is_held(put)) {
+        put->confirmed_generation = generation;
+    }
+}
+
 /* Fills the queue with the difference between desired and installed. */
 static void
-find_changes(struct put *put, struct plan *plan, bool hold)
+find_changes(struct put *put, struct plan *plan,
+             const struct put_order *order, bool hold, long long now)
 {
     struct rule_changes changes = RULE_CHANGES_INITIALIZER;
 
@@ -394,15 +430,19 @@ find_changes(struct put *put, struct plan *plan, bool hold)
         put->full = true;
         rule_changes_destroy(&changes);
     } else {
+        hold_back(put, plan, order, &changes, now);
+        rule_table_clear(put->going);
+        put_order_note_going(&changes, put->going);
         put_queue_fill(&put->queue, &changes, plan_generation(plan));
         if (put_queue_is_empty(&put->queue)) {
-            put->confirmed_generation = plan_generation(plan);
+            confirm(put, plan_generation(plan));
         }
     }
 }
 
 void
-put_run(struct put *put, struct plan *plan, bool hold, long long now)
+put_run(struct put *put, struct plan *plan, const struct put_order *order,
+        bool hold, long long now)
 {
     if (put->state != PUT_READY
         || !plan_desired(plan, put->session->datapath_id)
@@ -414,7 +454,7 @@ put_run(struct put *put, struct plan *plan, bool hold, long long now)
     }
     retry_refused(put, now);
     if (put_queue_is_empty(&put->queue)) {
-        find_changes(put, plan, hold);
+        find_changes(put, plan, order, hold, now);
     }
     if (!put_queue_is_empty(&put->queue)) {
         start_round(put, now);
@@ -466,7 +506,7 @@ finish_round(struct put *put)
         count_confirmed(put);
         rule_changes_apply(&put->round, n, put->installed);
         if (whole && put_queue_is_empty(&put->queue)) {
-            put->confirmed_generation = put->queue.generation;
+            confirm(put, put->queue.generation);
         }
     }
     forget_round(put);
@@ -620,9 +660,16 @@ put_message(struct put *put, const struct openflow_message *m, long long now)
 long long
 put_wakeup(const struct put *put, long long timeout_ms)
 {
-    return put->state == PUT_STANDBY ? LLONG_MAX
-           : put->state == PUT_READY ? put->retry_at
-                                     : put->started_at + timeout_ms;
+    switch (put->state) {
+    case PUT_STANDBY:
+        return LLONG_MAX;
+    case PUT_READY:
+        return put_is_held(put)
+               ? MIN(put->retry_at, put->held_since + PUT_ORDER_MS)
+               : put->retry_at;
+    default:
+        return put->started_at + timeout_ms;
+    }
 }
 
 void

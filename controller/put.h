@@ -23,12 +23,15 @@
 #include <stdint.h>
 #include <string.h>
 #include "controller/plan.h"
+#include "controller/put_order.h"
 #include "controller/put_queue.h"
 #include "controller/rule_table.h"
 #include "controller/switch_session.h"
 
 /* Refusals whose reason is kept. */
 #define PUT_REFUSALS_SHOWN 32
+/* So long changes wait for other switches (put_order.h); then they go. */
+#define PUT_ORDER_MS 2000
 
 enum put_state { PUT_STANDBY, PUT_READING, PUT_READY, PUT_ROUND };
 
@@ -56,11 +59,16 @@ struct put {
     size_t n_refusals;
     struct put_stats stats;
     bool holding; /* A difference waits for the hold time to end. */
+    struct put_order_held held;  /* What waits for other switches, */
+    long long held_since;        /* since when, if there is any. */
+    uint64_t upper_generation;   /* As put_order_member has it. */
 
     /* Private. */
     struct switch_session *session;
     struct rule_dialect dialect;
     bool bundles;
+    struct rule_table *going; /* Owned.  Routes that 'queue' or 'round'
+                               * delete. */
     struct put_queue queue;   /* What the next rounds are made of. */
     struct rule_changes round;
     uint8_t *failed;       /* One per change of the round. */
@@ -97,8 +105,16 @@ enum put_event put_message(struct put *, const struct openflow_message *,
 
 /* Starts a round if the switch is READY and differs from what 'plan' desires;
  * without a difference the plan's generation is confirmed at once.  With
- * 'hold' only a difference that takes nothing away is put. */
-void put_run(struct put *, struct plan *plan, bool hold, long long now);
+ * 'hold' only a difference that takes nothing away is put.  What has to wait
+ * for other switches stays in 'held' (NULL 'order': nothing has to), to be
+ * tried again when they have confirmed something. */
+void put_run(struct put *, struct plan *plan, const struct put_order *order,
+             bool hold, long long now);
+static inline bool
+put_is_held(const struct put *put)
+{
+    return put->held.changes.n > 0;
+}
 
 /* Our role has changed: drops what is under way and stands by, or reads what
  * the switch holds now. */

@@ -224,7 +224,7 @@ static void
 run(struct bench *b)
 {
     for (int i = 0; i < 20; i++) {
-        put_run(b->put, b->plan, false, b->now);
+        put_run(b->put, b->plan, NULL, false, b->now);
         fake_switch_run(&b->fake);
     }
 }
@@ -480,7 +480,7 @@ test_hold(void)
     topology_detach(b.topology, &locator);
     plan_run(b.plan, NULL);
     unsigned int before = b.n_flow_mods;
-    put_run(b.put, b.plan, true, 0);
+    put_run(b.put, b.plan, NULL, true, 0);
     CU_ASSERT(b.put->holding);
     CU_ASSERT_EQUAL(b.put->state, PUT_READY);
     fake_switch_run(&b.fake);
@@ -498,9 +498,9 @@ test_a_switch_that_stalls(void)
 
     bench_start(&b, 1u << OFP15_VERSION);
     b.fake.mute = true;
-    put_run(b.put, b.plan, false, 1000);
+    put_run(b.put, b.plan, NULL, false, 1000);
     CU_ASSERT_EQUAL(b.put->state, PUT_ROUND);
-    put_run(b.put, b.plan, false, 1001); /* One round at a time. */
+    put_run(b.put, b.plan, NULL, false, 1001); /* One round at a time. */
     CU_ASSERT_EQUAL(put_wakeup(b.put, 30000), 31000);
     put_check(b.put, 30000, 30999);
     CU_ASSERT_EQUAL(b.session.state, SWITCH_SESSION_UP);

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Make before break across switches: no packet is resolved to a host that the
+ * next switch does not know.
+ *
+ *     coming   the route to a host is installed along the way before a service
+ *              rule sends anything there
+ *     going    service rules go everywhere before the host's routes go
+ *
+ * Within a switch a bundle or the order of a round does that.  Across switches
+ * put_order_split() takes out of a switch's changes those that must wait for
+ * others; whoever sends the rest hands them in again (plan_touch_again()) once
+ * something was confirmed elsewhere.  A service is changed as a whole or not
+ * yet.
+ *
+ * Waiting is bounded by the caller: a switch that confirms nothing must not
+ * stop the others.
+ *
+ * Pure.  One thread; members stay the caller's. */
+#ifndef CONTROLLER_PUT_ORDER_H
+#define CONTROLLER_PUT_ORDER_H 1
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "controller/plan.h"
+#include "controller/rule_table.h"
+#include "controller/topology.h"
+#include "openvswitch/hmap.h"
+
+/* A switch that is written. */
+struct put_order_member {
+    struct hmap_node node; /* In struct put_order, by datapath ID. */
+    uint64_t dpid;
+    const struct rule_table *installed;
+    const struct rule_table *going; /* Routes that are being deleted. */
+    bool unsettled;        /* Not everything desired is confirmed. */
+    /* Everything that was desired up to this generation is confirmed, but
+     * perhaps routes that are to go. */
+    uint64_t upper_generation;
+};
+
+struct put_order {
+    const struct plan *plan;
+    const struct topology *topology;
+    struct hmap members;
+};
+
+void put_order_init(struct put_order *, const struct plan *,
+                    const struct topology *);
+void put_order_destroy(struct put_order *);
+
+void put_order_join(struct put_order *, struct put_order_member *);
+void put_order_leave(struct put_order *, struct put_order_member *);
+
+/* What must wait; zeroed memory is none. */
+struct put_order_held {
+    struct rule_changes changes; /* Owned. */
+    bool upper; /* Among them: more than routes that go. */
+};
+
+/* Adds to 'going' the routes that 'changes' delete. */
+void put_order_note_going(const struct rule_changes *changes,
+                          struct rule_table *going);
+
+/* Moves what must wait from 'changes' of switch 'dpid' to 'held', in the same
+ * order. */
+void put_order_split(const struct put_order *, uint64_t dpid,
+                     struct rule_changes *changes,
+                     struct put_order_held *held);
+void put_order_held_destroy(struct put_order_held *);
+
+#endif /* put_order.h */
