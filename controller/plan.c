@@ -64,6 +64,7 @@ struct plan {
     struct hmap hosts;         /* struct plan_host, by locator. */
     struct hmap gone;          /* struct gone_host, by locator; and others, */
     uint64_t gone_generation;  /* not later than this. */
+    uint64_t ways_generation;
     struct hmap endpoints;     /* struct plan_endpoint. */
     struct rule_table *before; /* Scratch. */
     struct rule_table *after;  /* Scratch. */
@@ -343,6 +344,12 @@ find_gone_host(const struct plan *plan, const struct in6_addr *locator)
         }
     }
     return NULL;
+}
+
+uint64_t
+plan_ways_generation(const struct plan *plan)
+{
+    return plan->ways_generation;
 }
 
 uint64_t
@@ -756,6 +763,9 @@ plan_run(struct plan *plan, struct plan_result *ret_result)
     recall(plan);
     bool all = (result.topology.graph || !plan->started)
                && !update_graph(plan);
+    if (result.topology.graph || result.topology.n_hosts || all) {
+        plan->ways_generation = plan->generation + 1; /* Of this run. */
+    }
     bool zones_changed = false;
     if (result.topology.graph || result.topology.n_hosts
         || plan->zones_generation

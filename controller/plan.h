@@ -85,6 +85,8 @@ void plan_touch_again(struct plan *, uint64_t dpid,
  * is in the switches once each has confirmed its table of that generation. */
 uint64_t plan_generation(const struct plan *);
 
+/* The generation that last changed a way to a host. */
+uint64_t plan_ways_generation(const struct plan *);
 /* The generation since which no service is resolved to 'locator', if nobody has
  * it any more, or it is cut off. */
 uint64_t plan_gone_since(const struct plan *, const struct in6_addr *locator);

@@ -300,8 +300,12 @@ put_order_split(const struct put_order *order, uint64_t dpid,
     uint64_t confirmed = upper_generation_of_others(order, dpid);
     size_t n = 0;
 
-    find_held_services(order, dpid, changes, &services);
     held->changes.n = 0;
+    held->upper = false;
+    if (confirmed >= plan_ways_generation(order->plan)) {
+        return; /* All ways are as they should be; which is usual. */
+    }
+    find_held_services(order, dpid, changes, &services);
     held->upper = !hmap_is_empty(&services);
     for (size_t i = 0; i < changes->n; i++) {
         const struct rule_change *change = &changes->changes[i];

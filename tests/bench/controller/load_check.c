@@ -42,6 +42,7 @@ struct check {
     struct hmap services;
     struct tiles *tiles;  /* One a service. */
     bool *hosts;          /* Has a route. */
+    bool *endpoints;      /* Is found as a service of its own. */
     size_t differences;
     bool say;
 };
@@ -178,6 +179,33 @@ check_service_flow(struct check *c, const struct match *match,
     }
 }
 
+/* Every endpoint is a service by its ID. */
+static void
+check_endpoint_flow(struct check *c, const struct match *match,
+                    const struct effect *effect)
+{
+    int host = find_host(c, effect->destination);
+    uint8_t endpoint[SAL_ENDPOINT_ID_LEN];
+    struct service_prefix prefix;
+    union mf_value id;
+
+    mf_get_value(mf_from_name("sal_service"), &match->flow, &id);
+    if (host < 0) {
+        differs(c, "an endpoint at no host of ours");
+        return;
+    }
+    identity_endpoint_id(c->l->agents[host].identity.public_key, endpoint);
+    service_prefix_of_endpoint(endpoint, &prefix);
+    if (memcmp(&id, &prefix.id, sizeof prefix.id)) {
+        differs(c, "the endpoint of host %d has another ID", host);
+    } else if (!load_leads_to(c->l, c->sw->index, effect->port, host)) {
+        differs(c, "endpoint of host %d: port %u is no shortest way", host,
+                effect->port);
+    } else {
+        c->endpoints[host] = true;
+    }
+}
+
 static void
 check_flow(struct check *c, const struct load_flow *flow)
 {
@@ -202,6 +230,10 @@ check_flow(struct check *c, const struct load_flow *flow)
                && (ntohll(fm.new_cookie) >> 32 & 0xff)
                   == SAL_COOKIE_SERVICE) {
         check_service_flow(c, &match, &effect);
+    } else if (fm.table_id == SAL_TABLE_SERVICE
+               && (ntohll(fm.new_cookie) >> 32 & 0xff)
+                  == SAL_COOKIE_ENDPOINT) {
+        check_endpoint_flow(c, &match, &effect);
     }
     minimatch_destroy(&fm.match);
     ofpbuf_uninit(&ofpacts);
@@ -266,6 +298,7 @@ check_switch(struct check *c)
     const struct load_flow *flow;
 
     memset(c->hosts, 0, c->l->n_agents);
+    memset(c->endpoints, 0, c->l->n_agents);
     for (int i = 0; i < c->l->n_services; i++) {
         c->tiles[i].n = 0;
     }
@@ -275,6 +308,10 @@ check_switch(struct check *c)
     for (int i = 0; i < c->l->n_agents; i++) {
         if (!c->hosts[i]) {
             differs(c, "no route to host %d", i);
+        }
+        if (c->endpoints[i] != c->l->has_hosts[c->sw->index]) {
+            differs(c, "the endpoint of host %d is %s", i,
+                    c->endpoints[i] ? "where no host is" : "missing");
         }
     }
     for (int i = 0; i < c->l->n_services; i++) {
@@ -295,6 +332,7 @@ load_check(const struct load *l, bool say)
         .say = say,
         .tiles = xcalloc(MAX(1, l->n_services), sizeof *c.tiles),
         .hosts = xcalloc(l->n_agents, sizeof *c.hosts),
+        .endpoints = xcalloc(l->n_agents, sizeof *c.endpoints),
     };
     struct known_service *service;
 
@@ -309,5 +347,6 @@ load_check(const struct load *l, bool say)
     hmap_destroy(&c.services);
     free(c.tiles);
     free(c.hosts);
+    free(c.endpoints);
     return c.differences;
 }
