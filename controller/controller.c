@@ -142,13 +142,7 @@ create_core(struct controller *c)
                                       config->agents.service_len);
     c->registry = registry_create(c->identities, c->services);
     c->topology = topology_create();
-    for (size_t i = 0; i < config->n_costs; i++) {
-        topology_link_set_cost(c->topology, &config->costs[i].from,
-                               config->costs[i].cost);
-    }
-    if (config->classes.latency) {
-        topology_watch_latency(c->topology);
-    }
+    controller_set_costs(c, config);
     c->plan = plan_create(&config->rules, &config->routes, &config->classes,
                           c->registry, c->topology);
     put_order_init(&c->order, c->plan, c->topology);

@@ -130,6 +130,9 @@ void controller_discovery_config(const struct controller_config *,
 
 /* controller_reload.c; the strings stay the configuration's. */
 struct channel_tls controller_tls(const struct listen_config *);
+/* Costs of links, and whether their latency matters. */
+void controller_set_costs(struct controller *,
+                          const struct controller_config *);
 void controller_define_services(struct controller *,
                                 const struct controller_config *);
 

@@ -20,6 +20,19 @@ controller_tls(const struct listen_config *listen)
     };
 }
 
+void
+controller_set_costs(struct controller *c,
+                     const struct controller_config *config)
+{
+    for (size_t i = 0; i < config->n_costs; i++) {
+        topology_link_set_cost(c->topology, &config->costs[i].from,
+                               config->costs[i].cost);
+    }
+    if (config->classes.latency) {
+        topology_watch_latency(c->topology);
+    }
+}
+
 /* Services. */
 
 void
@@ -105,6 +118,24 @@ reload_discovery(struct controller *c, const struct controller_config *config)
     discovery_configure(c->discovery, &discovery);
 }
 
+static void
+reload_costs(struct controller *c, struct controller_config *config)
+{
+    struct controller_config *mine = c->config;
+
+    for (size_t i = 0; i < mine->n_costs; i++) {
+        topology_link_set_cost(c->topology, &mine->costs[i].from,
+                               TOPOLOGY_COST_DEFAULT);
+    }
+    controller_set_costs(c, config);
+    struct config_cost *costs = mine->costs;
+    size_t n = mine->n_costs;
+    mine->costs = config->costs;
+    mine->n_costs = config->n_costs;
+    config->costs = costs; /* Freed with it. */
+    config->n_costs = n;
+}
+
 /* Rules and routes; what all rules have to do with stays. */
 static void
 reload_plan(struct controller *c, const struct controller_config *config)
@@ -119,10 +150,13 @@ reload_plan(struct controller *c, const struct controller_config *config)
     bool same_rules = !memcmp(&rules, mine, sizeof rules);
     if (same_rules
         && !memcmp(&config->routes, &c->config->routes,
-                   sizeof config->routes)) {
+                   sizeof config->routes)
+        && !memcmp(&config->classes, &c->config->classes,
+                   sizeof config->classes)) {
         return;
     }
     *mine = rules;
+    c->config->classes = config->classes; /* The plan refers to ours. */
     c->config->routes = config->routes;
     plan_configure(c->plan, mine, &c->config->routes);
     HMAP_FOR_EACH (sw, node, &c->switches) {
@@ -238,6 +272,7 @@ controller_reload(struct controller *c, struct controller_config *config)
     reload_agents(c, config);
     reload_sessions(c, config);
     reload_discovery(c, config);
+    reload_costs(c, config);
     reload_plan(c, config);
     controller_config_destroy(config);
     char *text = rest.length

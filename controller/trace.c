@@ -14,6 +14,7 @@ struct tracer {
     struct trace *trace;
     bool v6;
     struct in6_addr destination; /* Outer; unspecified: the resolver. */
+    bool marked;                 /* It has passed its class's waypoint. */
 };
 
 const char *
@@ -143,18 +144,21 @@ explain(struct tracer *t, const struct rule *rule, uint64_t dpid)
     }
 }
 
+/* The route for what is marked, of the class, of all. */
 static const struct rule *
 find_host(const struct tracer *t, const struct rule_table *table,
           struct trace_step *step)
 {
-    struct rule key = RULE_INIT(t->v6 ? RULE_HOST6 : RULE_HOST);
+    uint8_t class = t->question->path_class;
+    uint8_t tries[] = {class | RULE_MARKED_CLASS, class, 0};
     const struct rule *rule = NULL;
 
-    key.address = t->destination;
-    key.path_class = t->question->path_class;
-    rule = meet(table, &key, step);
-    if (!rule && key.path_class) {
-        key.path_class = 0;
+    for (size_t i = class && t->marked ? 0 : class ? 1 : 2;
+         i < ARRAY_SIZE(tries) && !rule; i++) {
+        struct rule key = RULE_INIT(t->v6 ? RULE_HOST6 : RULE_HOST);
+
+        key.address = t->destination;
+        key.path_class = tries[i];
         rule = meet(table, &key, step);
     }
     return rule;
@@ -231,6 +235,9 @@ cross(struct tracer *t, struct trace_step *step)
             return end(t, TRACE_NO_SAL);
         }
     }
+    t->marked |= rule->flags & RULE_MARK
+                 && rule->flags >> RULE_MARK_CLASS_SHIFT
+                    == t->question->path_class;
     return leave(t, table, rule, step) || end(t, TRACE_NO_PORT);
 }
 

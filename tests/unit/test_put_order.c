@@ -42,7 +42,7 @@ start(bool groups)
     services = address_pool_create(ADDRESS_SERVICE_NETWORK, 15);
     registry = registry_create(identities, services);
     topology = topology_create();
-    plan = plan_create(&rules, &routes, registry, topology);
+    plan = plan_create(&rules, &routes, NULL, registry, topology);
     put_order_init(&order, plan, topology);
     for (int i = 0; i < SWITCHES; i++) {
         struct member *m = &members[i];
