@@ -3,6 +3,7 @@
 to their hosts.  The scenarios are in scenarios.py, the network in lab.py."""
 
 import os
+import shutil
 import sys
 import time
 
@@ -12,6 +13,7 @@ sys.path[:0] = [ROOT, f"{ROOT}/tests"]
 
 # pylint: disable=wrong-import-position
 from topologies import sandbox
+from topologies.daemon import RUN
 from topologies.report import Report, note
 from topologies.wait import TooLate
 
@@ -58,12 +60,14 @@ def run_all(report, scenarios):
                 lab.start()
         except (TooLate, RuntimeError, OSError) as error:
             report.check(False, "the network is up", str(error))
-            lab.show_logs()
+            if lab:
+                lab.show_logs()
             return 1
         if not try_one(report, lab, scenario):
             # The next one gets a network that is as it should be.
             lab.show_logs()
             lab.down()
+            shutil.rmtree(RUN)
             lab, status = None, 1
     if lab:
         wrong = lab.down() + lab.leftovers()
