@@ -97,8 +97,13 @@ class Client:
         return self.complaint()
 
     def kill(self):
-        self._process.kill()
-        self._process.wait()
+        """Ends it, whatever it does."""
+        self.stop()
+        try:
+            self._process.wait(3)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def complaint(self):
         raise NotImplementedError

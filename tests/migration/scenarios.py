@@ -75,11 +75,11 @@ class Run:
 
     def finish(self):
         """What went wrong, as sentences."""
-        for client in self.clients:
-            if client is not self.words:
-                client.stop()
-        return [wrong for wrong in (client.finish()
-                                    for client in self.clients) if wrong]
+        wrong = [self.words.finish()]
+        for client in self.clients[1:]:
+            client.stop()
+            wrong.append(client.finish())
+        return list(filter(None, wrong))
 
     def kill(self):
         for client in self.clients:
