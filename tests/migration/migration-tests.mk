@@ -15,6 +15,7 @@ check-migration-all: $(PROGRAMS) $(MIGRATION_CLIENTS) ## the same, every scenari
 	@$(CHECK_MIGRATION) $(SCENARIO)
 
 .PHONY: check-migration check-migration-all
+CHECKS += check-migration
 
 demo-migration: $(PROGRAMS) $(MIGRATION_CLIENTS) ## a download, a session and a call go on while their hosts move
 	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
