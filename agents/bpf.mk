@@ -53,12 +53,21 @@ $(BPF_TESTS:%=$(BUILD)/obj/tests/bpf/%.o): CPPFLAGS += -I/usr/include/libnl3
 
 CHECKS += check-bpf
 .PHONY: check-bpf
-check-bpf: $(BPF_TEST_PROGRAMS) $(DPCTL) ## eBPF programs byte by byte, then between namespaces
+check-bpf: $(BPF_TEST_PROGRAMS) $(DPCTL) $(BUILD)/tests/flood ## eBPF programs byte by byte, then between namespaces
 	@tests/bpf/run-bpf.sh $(BUILD) $(BPF_TEST_PROGRAMS)
 
 .PHONY: check-ipv6
 check-ipv6: $(DPCTL) ## IPv6 inside and outside: each offload, XDP, old kernels' ways (3 min)
 	@/usr/bin/python3 tests/bpf/test_ipv6.py $(BUILD) thorough
+
+# A minute of each kind of flood; two seconds of each are in check-bpf.
+FLOOD := $(BUILD)/tests/flood
+$(FLOOD): $(BUILD)/obj/tests/bench/host/flood.o $(LIBSALIENT)
+	$(call link)
+
+.PHONY: check-flood
+check-flood: $(FLOOD) $(DPCTL) ## floods of forged packets, a minute each (ARGS="SECONDS RATE")
+	@/usr/bin/python3 tests/bpf/test_flood.py $(BUILD) $(ARGS)
 
 # The programs as ordinary code, for the fuzzer.
 FUZZ_TARGETS += bpf

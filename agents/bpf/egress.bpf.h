@@ -533,6 +533,9 @@ egress_parse_ip(const void *ip, struct egress *packet, const int v6)
     if (v6) {
         const struct ipv6hdr *ip6 = ip;
         __u8 next = ip6->nexthdr;
+        if (ip6->version != 6) {
+            return SAL_COUNT_OUT_MALFORMED;
+        }
         if (next == IP6_FRAGMENT) {
             return SAL_COUNT_OUT_FRAGMENT;
         }
@@ -551,7 +554,7 @@ egress_parse_ip(const void *ip, struct egress *packet, const int v6)
         packet->v6 = 1;
     } else {
         const struct iphdr *ip4 = ip;
-        if (ip4->ihl != 5) {
+        if (ip4->version != 4 || ip4->ihl != 5) {
             return SAL_COUNT_OUT_MALFORMED;
         }
         if (ip4->frag_off & bpf_htons(IP_FRAGMENT)) {
