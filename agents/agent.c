@@ -323,6 +323,8 @@ agent_reload(struct agent *agent)
     agent->config->key_rotation_ms = fresh->key_rotation_ms;
     agent->config->keep_on_stop = fresh->keep_on_stop;
     agent->config->balance_interval_ms = fresh->balance_interval_ms;
+    agent->config->migration = fresh->migration;
+    agent_migration_configure(agent);
     agent->config->prefer_ipv6 = fresh->prefer_ipv6;
     if (agent->config->n_uplinks == fresh->n_uplinks) {
         memcpy(agent->config->uplink_options, fresh->uplink_options,

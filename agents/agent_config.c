@@ -355,6 +355,26 @@ read_limits(struct config_node *root, struct agent_config *config)
     }
 }
 
+static void
+read_migration(struct config_node *root, struct migrator_config *config)
+{
+    struct config_node *node = config_mapping(root, "migration");
+
+    *config = (struct migrator_config) {.enabled = true,
+                                        .hysteresis_ms = 5000,
+                                        .probe_ms = 1000,
+                                        .late_ms = 10000};
+    if (node) {
+        config->enabled = config_bool(node, "enabled", true);
+        config->hysteresis_ms = config_duration_ms(
+            node, "hysteresis", 0, 3600 * 1000, config->hysteresis_ms);
+        config->probe_ms = config_duration_ms(
+            node, "probe_interval", 0, 60 * 1000, config->probe_ms);
+        config->late_ms = config_duration_ms(node, "accept_old", 0,
+                                             60 * 1000, config->late_ms);
+    }
+}
+
 static struct agent_config *
 read_all(struct config_node *root)
 {
@@ -376,6 +396,7 @@ read_all(struct config_node *root)
     read_tls(root, config);
     read_paths(root, config);
     read_uplinks(root, config);
+    read_migration(root, &config->migration);
     config->balance_interval_ms
         = config_duration_ms(root, "balance_interval", 0, 3600 * 1000, 0);
     config->prefer_ipv6 = config_bool(root, "prefer_ipv6", false);

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "agents/local_services.h"
+#include "agents/migrator.h"
 
 #define AGENT_CONFIG_PATH "/etc/salient/agent.yaml"
 #define AGENT_CONTROL_SOCKET "/run/salient/sald.sock"
@@ -65,6 +66,7 @@ struct agent_config {
     char *uplinks[AGENT_MAX_UPLINKS];
     struct agent_uplink_config uplink_options[AGENT_MAX_UPLINKS];
     size_t n_uplinks;     /* At least 1. */
+    struct migrator_config migration;
     int64_t balance_interval_ms; /* Of running flows over uplinks; 0 = never. */
     bool prefer_ipv6;     /* New flows over IPv6 if both are possible. */
     char *device;         /* "sal0". */

@@ -29,6 +29,9 @@ VLOG_DEFINE_THIS_MODULE(agent_migration);
 
 #define ASK_INTERVAL_MS 50
 
+/* Between a change of routes and the probes that it causes. */
+#define ROUTE_WAIT_MS 100
+
 struct own_locator {
     struct migration_locator locator;
     int64_t ready_ms; /* It may be announced. */
@@ -43,7 +46,7 @@ struct agent_migration {
     uv_timer_t news_timer;
     bool news_open;
     int n_handles;
-    uv_timer_t attach_timer;
+    uv_timer_t attach_timer, route_timer;
     struct own_locator locators[AGENT_MAX_UPLINKS][MIGRATOR_N_FAMILIES];
     /* When neighbors that did not answer were asked anew. */
     int64_t asked_ms;
@@ -404,16 +407,46 @@ agent_migration_uplinks_changed(struct agent *agent)
     agent_migration_arm(agent);
 }
 
+/* Routes may change in bursts. */
+static void
+route_timer(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+    struct migrator_clock clock;
+
+    agent_migration_clock(agent, &clock);
+    migrator_suspect(agent_migrator(agent), &clock);
+    agent_migration_arm(agent);
+}
+
+static void
+routes_changed(void *agent_)
+{
+    struct agent *agent = agent_;
+    struct agent_migration *migration = agent->migration;
+
+    if (migration && !uv_is_active((uv_handle_t *) &migration->route_timer)) {
+        uv_timer_start(&migration->route_timer, route_timer, ROUTE_WAIT_MS,
+                       0);
+    }
+}
+
 /* Life. */
+
+void
+agent_migration_configure(struct agent *agent)
+{
+    const struct migrator_config *config = &agent->config->migration;
+
+    if (agent->migration) {
+        migrator_configure(agent->migration->migrator, config);
+    }
+}
 
 void
 agent_migration_start(struct agent *agent)
 {
     struct agent_migration *migration = xzalloc(sizeof *migration);
-    const struct migrator_config config = {.enabled = true,
-                                           .hysteresis_ms = 5000,
-                                           .probe_ms = 1000,
-                                           .late_ms = 10000};
     uint8_t secret[MIGRATION_SECRET_LEN];
     struct news news = {.agent = agent};
 
@@ -421,14 +454,15 @@ agent_migration_start(struct agent *agent)
     migration->migrator = migrator_create(&agent->identity, secret,
                                           &migrator_ops, agent);
     sodium_memzero(secret, sizeof secret);
-    migrator_configure(migration->migrator, &config);
+    migrator_configure(migration->migrator, &agent->config->migration);
     migration->events = agent_events_create();
     uv_timer_init(agent->loop, &migration->timer);
     uv_timer_init(agent->loop, &migration->news_timer);
     uv_timer_init(agent->loop, &migration->attach_timer);
     migration->timer.data = migration->news_timer.data = agent;
-    migration->attach_timer.data = agent;
-    migration->n_handles = 3;
+    uv_timer_init(agent->loop, &migration->route_timer);
+    migration->attach_timer.data = migration->route_timer.data = agent;
+    migration->n_handles = 4;
     if (!uv_poll_init(agent->loop, &migration->news,
                       datapath_events_fd(agent->datapath))) {
         migration->news.data = agent;
@@ -439,6 +473,7 @@ agent_migration_start(struct agent *agent)
         VLOG_ERR("cannot wait for news of flows; new ones do not migrate");
     }
     agent->migration = migration;
+    host_netdev_watch_routes(agent->netdev, routes_changed, agent);
     agent_socket(agent);
     agent_migration_uplinks_changed(agent);
     agent_migration_clock(agent, &news.clock);
@@ -469,9 +504,11 @@ agent_migration_stop(struct agent *agent)
     migrator_destroy(migration->migrator);
     migration->timer.data = migration->news_timer.data = migration;
     migration->news.data = migration->attach_timer.data = migration;
+    migration->route_timer.data = migration;
     uv_close((uv_handle_t *) &migration->timer, handle_closed);
     uv_close((uv_handle_t *) &migration->news_timer, handle_closed);
     uv_close((uv_handle_t *) &migration->attach_timer, handle_closed);
+    uv_close((uv_handle_t *) &migration->route_timer, handle_closed);
     if (migration->news_open) {
         uv_close((uv_handle_t *) &migration->news, handle_closed);
     }

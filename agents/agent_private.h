@@ -129,6 +129,8 @@ struct probe_socket *agent_socket(struct agent *);
 /* agent_migration.c: the migrator and what it acts on. */
 void agent_migration_start(struct agent *);
 void agent_migration_stop(struct agent *);
+/* Takes over what the configuration says now. */
+void agent_migration_configure(struct agent *);
 void agent_migration_uplinks_changed(struct agent *);
 void agent_migration_received(const struct probe_path *, const uint8_t *data,
                               size_t len, void *agent);

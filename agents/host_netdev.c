@@ -33,6 +33,9 @@ struct host_netdev {
     uv_poll_t poll;
     host_netdev_changed_cb *changed;
     void *aux;
+    void (*on_routes)(void *aux); /* NULL: nobody wants to know. */
+    void *routes_aux;
+    bool routes_changed; /* By what was received just now. */
     size_t n_uplinks;
     struct netdev_uplink uplinks[];
 };
@@ -206,8 +209,24 @@ read_uplinks(struct host_netdev *netdev, bool tell)
 /* Events only say that something changed; what, we read: so a lost one does
  * no harm. */
 static int
-ignore_message(struct nl_msg *msg, void *aux)
+take_message(struct nl_msg *msg, void *netdev_)
 {
+    struct host_netdev *netdev = netdev_;
+    const struct nlmsghdr *header = nlmsg_hdr(msg);
+    struct nlattr *attributes[RTA_MAX + 1];
+
+    if ((header->nlmsg_type != RTM_NEWROUTE
+         && header->nlmsg_type != RTM_DELROUTE)
+        || nlmsg_parse(nlmsg_hdr(msg), sizeof(struct rtmsg), attributes,
+                       RTA_MAX, NULL)) {
+        return NL_OK;
+    }
+    for (size_t i = 0; i < netdev->n_uplinks; i++) {
+        netdev->routes_changed
+            |= !attributes[RTA_OIF]
+               || nla_get_u32(attributes[RTA_OIF])
+                  == netdev->uplinks[i].ifindex;
+    }
     return NL_OK;
 }
 
@@ -221,6 +240,18 @@ events_ready(uv_poll_t *poll, int status, int uv_events)
         error = nl_recvmsgs_default(netdev->events);
     } while (error > 0);
     read_uplinks(netdev, true);
+    if (netdev->routes_changed && netdev->on_routes) {
+        netdev->on_routes(netdev->routes_aux);
+    }
+    netdev->routes_changed = false;
+}
+
+void
+host_netdev_watch_routes(struct host_netdev *netdev,
+                         void (*changed)(void *aux), void *aux)
+{
+    netdev->on_routes = changed;
+    netdev->routes_aux = aux;
 }
 
 static int
@@ -229,12 +260,15 @@ open_events(struct host_netdev *netdev)
     struct nl_sock *sock = netdev->events;
 
     nl_socket_disable_seq_check(sock);
-    nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, ignore_message, NULL);
+    nl_socket_modify_cb(sock, NL_CB_VALID, NL_CB_CUSTOM, take_message,
+                        netdev);
     int error = nl_connect(sock, NETLINK_ROUTE);
     if (!error) {
         error = nl_socket_add_memberships(sock, RTNLGRP_LINK,
                                           RTNLGRP_IPV4_IFADDR,
-                                          RTNLGRP_IPV6_IFADDR, 0);
+                                          RTNLGRP_IPV6_IFADDR,
+                                          RTNLGRP_IPV4_ROUTE,
+                                          RTNLGRP_IPV6_ROUTE, 0);
     }
     if (!error) {
         nl_socket_set_buffer_size(sock, EVENT_BUFFER_SIZE, 0);

@@ -67,6 +67,10 @@ const struct netdev_uplink *host_netdev_uplink(const struct host_netdev *,
 int host_netdev_apply(struct host_netdev *, const struct netdev_desired *,
                       char **ret_error);
 
+/* Has 'changed' called from the loop when routes by an uplink changed. */
+void host_netdev_watch_routes(struct host_netdev *,
+                              void (*changed)(void *aux), void *aux);
+
 /* Forgets the neighbors on the interface that do not answer, so that the next
  * packet to one asks at once. */
 void host_netdev_forget_neighbors(struct host_netdev *, int ifindex);

@@ -145,6 +145,9 @@ void migrator_resync_end(struct migrator *, const struct migrator_clock *);
 void migrator_set_uplinks(struct migrator *, const struct migrator_uplink *,
                           size_t n, const struct migrator_clock *);
 
+/* Something about the paths has changed: probes all. */
+void migrator_suspect(struct migrator *, const struct migrator_clock *);
+
 /* A packet from the SAL port: any bytes. */
 void migrator_receive(struct migrator *, const struct migrator_packet *,
                       const struct migrator_clock *);

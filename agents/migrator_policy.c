@@ -368,6 +368,24 @@ migrator_probe(struct migrator_group *group,
     migrator_group_announce(group, &group->place, clock);
 }
 
+void
+migrator_suspect(struct migrator *m, const struct migrator_clock *clock)
+{
+    struct migrator_peer *peer;
+
+    HMAP_FOR_EACH (peer, node, &m->peers) {
+        struct migrator_group *group;
+        LIST_FOR_EACH (group, node, &peer->groups) {
+            if (group->n_flows) {
+                group->n_probes = 0;
+                group->probe_at = 0;
+                migrator_probe(group, clock);
+                migrator_arm(group);
+            }
+        }
+    }
+}
+
 /* Looks at some of the flows: which are gone, which get no answer. */
 void
 migrator_look(struct migrator *m, const struct migrator_clock *clock)

@@ -55,6 +55,11 @@ test_all_keys(void)
         "  - eth0\n"
         "  - {name: eth1, priority: 1, weight: 3, behind_nat: true}\n"
         "balance_interval: 5s\n"
+        "migration:\n"
+        "  enabled: false\n"
+        "  hysteresis: 250ms\n"
+        "  probe_interval: 0s\n"
+        "  accept_old: 2s\n"
         "prefer_ipv6: true\n"
         "device: sal9\n"
         "pin_path: /sys/fs/bpf/x\n"
@@ -89,6 +94,10 @@ test_all_keys(void)
     CU_ASSERT(options[1].priority == 1 && options[1].weight == 3
               && options[1].behind_nat);
     CU_ASSERT_EQUAL(config->balance_interval_ms, 5000);
+    CU_ASSERT_FALSE(config->migration.enabled);
+    CU_ASSERT_EQUAL(config->migration.hysteresis_ms, 250);
+    CU_ASSERT_EQUAL(config->migration.probe_ms, 0);
+    CU_ASSERT_EQUAL(config->migration.late_ms, 2000);
     CU_ASSERT_EQUAL(config->max_flows, 4096);
     CU_ASSERT_TRUE(config->prefer_ipv6);
     CU_ASSERT_EQUAL(config->max_flows_per_client, 7);
