@@ -72,6 +72,12 @@ class OpenVSwitch:
                           "--rsort=priority", "dump-flows", str(switch),
                           f"table={table}").strip()
 
+    def flows_of_all(self, switches):
+        """{switch: its rules, without counters}."""
+        return {switch: frozenset(self.ofctl(
+            "--no-stats", "--no-names", "dump-flows", switch).splitlines())
+                for switch in switches}
+
     def _daemon(self, program, *arguments):
         log = open(f"{self.log_dir}/{program}.out", "ab")
         self._daemons.append(subprocess.Popen(

@@ -10,12 +10,13 @@ import dataclasses
 @dataclasses.dataclass(frozen=True)
 class Failure:
     """What is broken: indices of links, names of switches, and of hosts whose
-    uplink is down."""
+    uplink is down.  What is not where it was: (host, its switch now)."""
 
     name: str = "nothing"
     links: frozenset = frozenset()
     switches: frozenset = frozenset()
     uplinks: frozenset = frozenset()
+    moves: frozenset = frozenset()
 
 
 HEALTHY = Failure()
@@ -51,11 +52,16 @@ def islands(graph, failure):
     return island
 
 
+def places(graph, failure):
+    """{host: its switch}."""
+    return {**graph.uplinks, **dict(failure.moves)}
+
+
 def attached(graph, failure):
     """{host: number of its island}, without hosts that are cut off alone."""
     island = islands(graph, failure)
-    return {host: island[switch] for host, switch in graph.uplinks.items()
-            if host not in failure.uplinks and switch in island}
+    return {host: island[switch]
+            for host, switch in places(graph, failure).items() if host not in failure.uplinks and switch in island}
 
 
 def pings(graph, failure):
@@ -92,6 +98,15 @@ def single_uplinks(graph):
 def single_switches(graph):
     return [Failure(f"switch {switch}", switches=frozenset([switch]))
             for switch in graph.switches]
+
+
+def single_moves(graph):
+    """Each host to another port of its switch, then to the next switch."""
+    return [Failure(f"{host} moves to {where}", moves=frozenset(
+        [(host, where)]))
+            for host, at in graph.uplinks.items() for where in dict.fromkeys([
+                at, graph.switches[(graph.switches.index(at) + 1)
+                                   % len(graph.switches)]])]
 
 
 def partition(graph):

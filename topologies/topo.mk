@@ -11,8 +11,9 @@ topo: $(PROGRAMS) ## run a network: TOPO=line|ring|leafspine|fattree|graphml ARG
 check-graphs: ## graphs of topologies and the oracle of reachability
 	@$(PYTHON) -B tests/shapes_test/test_graphs.py
 
-check-topologies-short: $(PROGRAMS) ## every failure in a line and a ring of four
-	@tests/shapes_test/run-topologies.sh "$(TOPO_PY)" line "ring --fast-failover"
+check-topologies-short: $(PROGRAMS) ## some failures and moves in a line and a ring
+	@tests/shapes_test/run-topologies.sh "$(TOPO_PY)" \
+	    "line --size 3 --sample 1" "ring --fast-failover --sample 2"
 
 # A fat tree has 68 single failures; SAMPLE= breaks all of them.
 SAMPLE ?= 6

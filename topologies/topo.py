@@ -113,6 +113,7 @@ def run(report, graph, arguments):
         check = failures.Checker(net, report)
         check.healthy()
         if arguments.test:
+            check.restart()
             check.break_everything(arguments.sample)
         if arguments.keep:
             prompt(net)

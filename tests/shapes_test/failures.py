@@ -20,6 +20,7 @@ import time
 from topologies import probes, reachability, topo
 from topologies.reachability import HEALTHY
 from topologies.salient_net import OPENFLOW_PORT
+from topologies.stream import Stream
 from topologies.wait import TooLate, until
 
 SEED = int(os.environ.get("SEED", "20120425"))
@@ -32,6 +33,24 @@ def dpid(switch):
     return f"{int(switch[1:]):016x}"
 
 
+class Callers:
+    """Calls of all services from all hosts, one after the other."""
+
+    def __init__(self, net):
+        self._questions = [
+            (net.get(host), address, reachability.answers(
+                net.graph, HEALTHY, host, topo.servers_of(net.graph)[service]))
+            for (host, service), address in net.addresses.items()]
+        self.n, self.failed = 0, []
+
+    def more(self, count):
+        for i in range(count):
+            question = self._questions[(self.n + i) % len(self._questions)]
+            self.failed += [call for call in probes.call_all([question])
+                            if not call.right]
+        self.n += count
+
+
 class Checker:
     """Checks of one network; each method reports one line."""
 
@@ -40,7 +59,7 @@ class Checker:
         self.random = random.Random(SEED)
         self.servers = topo.servers_of(self.graph)
         self.pings = self.calls = self.refused = self.unserved = 0
-        self.took = []
+        self.took, self.note = [], ""
 
     # What is reported.
 
@@ -52,13 +71,16 @@ class Checker:
         for what, failures in (
                 ("each link", reachability.single_links(self.graph)),
                 ("each uplink", reachability.single_uplinks(self.graph)),
-                ("each switch", reachability.single_switches(self.graph))):
+                ("each switch", reachability.single_switches(self.graph)),
+                ("each host", reachability.single_moves(self.graph))):
             chosen = failures
             if sample is not None and len(failures) > sample:
                 chosen = self.random.sample(failures, sample)
                 what += f" of {sample} of {len(failures)}"
             if chosen:
-                self._fail_and_mend(f"{what} fails and returns", chosen)
+                self._fail_and_mend(
+                    f"{what} {'moves' if chosen[0].moves else 'fails'} and "
+                    "returns", chosen)
         parted = reachability.partition(self.graph)
         if parted:
             self._fail_and_mend(f"{parted.name} and healing", [parted])
@@ -66,10 +88,11 @@ class Checker:
 
     def _report(self, what, function):
         self.pings = self.calls = self.refused = self.unserved = 0
-        self.took = []
+        self.took, self.note = [], ""
         wrong = function()
         figure = (f"{self.pings} pings, {self.calls} calls as expected"
                   if self.pings or self.calls else "")
+        figure += self.note
         if self.unserved:
             figure += (f", {self.refused} of {self.unserved} hopeless ones "
                        "refused")
@@ -101,6 +124,31 @@ class Checker:
         return f"{failure.name}: {', '.join(wrong)} (SEED={SEED})" if wrong \
             else ""
 
+    def restart(self):
+        """kill -9 of the controller under traffic, three times: not one packet
+        is lost, and no connection fails."""
+        self._report("the controller is killed and returns, under traffic",
+                     self._restart)
+
+    def _restart(self):
+        first, last = self.net.hosts[0], self.net.hosts[-1]
+        streams = [Stream(first, last), Stream(last, first)]
+        callers = Callers(self.net)
+        for _ in range(3):
+            self.net.salient_controller.kill()
+            before = self.net.ovs.flows_of_all(self.graph.switches)
+            callers.more(20)
+            self.net.start_controller()
+            callers.more(20)
+            self.net.wait_in_sync(60)
+            callers.more(20)
+            if self.net.ovs.flows_of_all(self.graph.switches) != before:
+                return "rules differ"
+        sent, lost = map(sum, zip(*(stream.stop() for stream in streams)))
+        self.note = (f"{sent} packets, {lost} lost, {callers.n} connections, "
+                     f"{len(callers.failed)} failed")
+        return self.note if lost or callers.failed else ""
+
     # Breaking and mending.
 
     def break_it(self, failure):
@@ -108,7 +156,21 @@ class Checker:
         for switch in failure.switches:
             self.net.ovs.vsctl("del-controller", switch)
 
+        for host, switch in failure.moves:
+            self._move(host, self.graph.uplinks[host], switch, 900)
+
+    def _move(self, host, old, new, number):
+        """Pulls the host's cable out of one switch and plugs it into another,
+        or into another port of the same: 'number' (None: any)."""
+        interface = self.net.get(host).switch_port[1]
+        self.net.ovs.vsctl("del-port", old, interface)
+        request = ["--", "set", "interface", interface,
+                   f"ofport_request={number}"] if number else []
+        self.net.ovs.vsctl("add-port", new, interface, *request)
+
     def mend(self, failure):
+        for host, switch in failure.moves:
+            self._move(host, switch, self.graph.uplinks[host], None)
         # A switch that lost its power comes back empty.
         for switch in failure.switches:
             for what in ("del-flows", "del-groups", "del-meters"):
@@ -157,9 +219,9 @@ class Checker:
         if links != sorted(wanted):
             return f"{len(links)} directed links instead of {len(wanted)}"
         places = {host["locator"]: host["dpid"] for host in seen["hosts"]}
+        homes = reachability.places(self.graph, failure)
         for host in reachability.attached(self.graph, failure):
-            if places.get(self.net.get(host).IP()) != dpid(
-                    self.graph.uplinks[host]):
+            if places.get(self.net.get(host).IP()) != dpid(homes[host]):
                 return f"{host} is not attached"
         for host in failure.uplinks:
             if self.net.get(host).IP() in places:
