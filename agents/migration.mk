@@ -24,3 +24,6 @@ $(BUILD)/obj/tests/unit/test_migration_model.o: \
 FUZZ_TARGETS += migration
 FUZZ_SRCS_migration := $(MIGRATION_SRCS) agents/probe.c proto/identity.c \
                        ofp-ext/service_id.c
+FUZZ_TARGETS += migrator
+FUZZ_SRCS_migrator := $(MIGRATION_SRCS) $(MIGRATOR_SRCS) agents/probe.c \
+                      proto/identity.c ofp-ext/service_id.c
