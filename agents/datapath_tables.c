@@ -286,6 +286,10 @@ put_host_settings(struct datapath *dp, const struct host_settings *host)
     settings.flags = (settings.flags & ~SAL_SETTINGS_PREFER_V6)
                      | (host->prefer_v6 ? SAL_SETTINGS_PREFER_V6 : 0);
     settings.sal_port = htons(host->sal_port ? host->sal_port : SAL_UDP_PORT);
+    settings.flags &= ~SAL_SETTINGS_ROUTER;
+    if (host->router) {
+        settings.flags |= SAL_SETTINGS_ROUTER;
+    }
     memcpy(settings.endpoint_id, host->endpoint_id,
            sizeof settings.endpoint_id);
     error = datapath_put_settings(dp, &settings);
@@ -326,6 +330,7 @@ read_settings(struct datapath *dp, struct host_settings *host)
         host->resolver_v6 = addr_to_in6(&settings.resolver_v6);
         host->prefer_v6 = settings.flags & SAL_SETTINGS_PREFER_V6;
         host->sal_port = ntohs(settings.sal_port);
+        host->router = settings.flags & SAL_SETTINGS_ROUTER;
         memcpy(host->endpoint_id, settings.endpoint_id,
                sizeof host->endpoint_id);
     }

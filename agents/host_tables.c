@@ -294,6 +294,7 @@ settings_equal(const struct host_settings *a, const struct host_settings *b)
            && !memcmp(&a->identity_v6, &b->identity_v6, sizeof a->identity_v6)
            && !memcmp(&a->resolver_v6, &b->resolver_v6, sizeof a->resolver_v6)
            && a->prefer_v6 == b->prefer_v6 && a->sal_port == b->sal_port
+           && a->router == b->router
            && !memcmp(a->endpoint_id, b->endpoint_id, sizeof a->endpoint_id);
 }
 

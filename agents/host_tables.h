@@ -24,6 +24,7 @@ struct host_settings {
     struct in6_addr resolver_v6;
     bool prefer_v6; /* New flows over IPv6 if both are possible. */
     uint16_t sal_port;
+    bool router; /* Resolves SYNs for others. */
     uint8_t endpoint_id[SAL_ENDPOINT_ID_LEN];
 };
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ingress of an uplink: SYN, SYN-ACK, ACK, RESET. */
+/* Ingress of an uplink: SYN, SYN-ACK, ACK, DATAGRAM, RESET. */
 #ifndef SALIENT_CONTROL_BPF_H
 #define SALIENT_CONTROL_BPF_H 1
 
 #include "agents/bpf/egress.bpf.h"
 #include "agents/bpf/ingress.bpf.h"
+#include "agents/bpf/resolve.bpf.h"
 
 /* Smallest header length of the types that are handled here. */
 static __always_inline __u32
@@ -222,15 +223,6 @@ answer_datagram(struct __sk_buff *skb, struct sal_settings *settings,
     return send_syn_ack(skb, settings, flow, inner_v6);
 }
 
-/* Refuses a SYN or SYN-ACK. */
-static __always_inline int
-refuse(struct __sk_buff *skb, struct scratch *scratch,
-       const struct control *control, enum sal_counter reason)
-{
-    count(reason);
-    return answer(skb, scratch, control, SAL_TYPE_RESET);
-}
-
 /* Notes the endpoint ID that a SYN or SYN-ACK claims: a claim, which the
  * daemons prove to each other later.  It is the first option of ours. */
 static __always_inline void
@@ -285,6 +277,7 @@ server_flow_find(struct sal_settings *settings, struct scratch *scratch,
     return NULL;
 }
 
+/* A SYN, or a DATAGRAM that is no answer: what makes a flow here. */
 static __noinline int
 ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
             struct scratch *scratch, struct control *control)
@@ -295,6 +288,7 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     struct sal_service_header *sal = (void *) scratch->header;
     struct sal_data_header *base = &sal->control.base;
     const struct inner *inner = &control->inner;
+    const int datagram = base->type == SAL_TYPE_DATAGRAM;
 
     if (!base->src_flow || base->dst_flow) {
         return drop(SAL_COUNT_IN_FLOW_ID);
@@ -307,13 +301,13 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
            != TCP_SYN) {
         return drop(SAL_COUNT_IN_INNER_MALFORMED);
     }
+    if (datagram && (base->proto != IPPROTO_UDP || control->quoted)) {
+        return drop(SAL_COUNT_IN_INNER_MALFORMED);
+    }
     const struct sal_addr *identity = identity_of(settings, inner->v6);
     if (source_is_bogus(&inner->src) || !inner->sport
         || addr_equal(&inner->src, identity)) {
         return drop(SAL_COUNT_IN_INNER_SOURCE);
-    }
-    if (addr_is_zero(identity)) {
-        return refuse(skb, scratch, control, SAL_COUNT_IN_NO_IDENTITY);
     }
 
     struct sal_rule *rule = rule_lookup(sal->service_id);
@@ -323,8 +317,18 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     if (rule->action == SAL_RULE_DROP) {
         return drop(SAL_COUNT_IN_RULE_DROP);
     }
+    if (rule->action == SAL_RULE_REJECT) {
+        return refuse_final(skb, scratch, control, SAL_COUNT_IN_RULE_REJECT);
+    }
+    if (rule->action == SAL_RULE_FORWARD
+        && settings->flags & SAL_SETTINGS_ROUTER) {
+        return forward_on(skb, settings, scratch, control, rule);
+    }
     if (rule->action != SAL_RULE_DEMUX) {
         return refuse(skb, scratch, control, SAL_COUNT_IN_NOT_LOCAL);
+    }
+    if (addr_is_zero(identity)) {
+        return refuse(skb, scratch, control, SAL_COUNT_IN_NO_IDENTITY);
     }
     struct sal_target *target =
         target_lookup(scratch, rule, sal->service_id, base->proto,
@@ -335,7 +339,8 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
 
     struct sal_flow *flow = &scratch->flow;
     __builtin_memset(flow, 0, sizeof *flow);
-    flow->state = SAL_FLOW_HALF_OPEN;
+    flow->state = datagram ? SAL_FLOW_BOUND : SAL_FLOW_HALF_OPEN;
+    flow->marks = datagram ? SAL_FLOW_MARK_DATAGRAM : 0;
     flow->flags = SAL_FLOW_SERVER | (inner->v6 ? SAL_FLOW_INNER6 : 0)
                   | (control->outer.v6 ? SAL_FLOW_OUTER6 : 0);
     flow->flags_class = base->flags_class & SAL_PATH_CLASS_MASK;
@@ -366,7 +371,7 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     int is_free = 0;
     struct sal_flow *found = server_flow_find(settings, scratch, &is_free);
     if (found) {
-        count(SAL_COUNT_IN_SYN_AGAIN);
+        count_many(SAL_COUNT_IN_SYN_AGAIN, !datagram);
     } else if (!is_free) {
         return refuse(skb, scratch, control, SAL_COUNT_IN_TUPLE_TAKEN);
     } else {
@@ -382,21 +387,14 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
             return refuse(skb, scratch, control, SAL_COUNT_FLOW_TABLE_FULL);
         }
     }
+    if (datagram) {
+        count(SAL_COUNT_IN_DATAGRAM);
+        return deliver_control(skb, settings, control, found);
+    }
     count(SAL_COUNT_IN_SYN);
     return base->proto == IPPROTO_UDP
            ? answer_datagram(skb, settings, control, found)
            : deliver_control(skb, settings, control, found);
-}
-
-/* True if 'inner' is what was sent in 'flow': it came back with the answer. */
-static __always_inline int
-inner_is_ours(const struct inner *inner, const struct sal_flow *flow)
-{
-    const struct sal_tuple *wire = &flow->wire;
-    return addr_equal(&inner->src, &wire->local)
-           && addr_equal(&inner->dst, &wire->remote)
-           && inner->sport == wire->lport && inner->dport == wire->rport
-           && inner->proto == wire->proto;
 }
 
 /* What the client does with a SYN-ACK of its flow. */
@@ -442,7 +440,7 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
         flow = half_flow_by_id(base->dst_flow);
     }
     if (!flow) {
-        return refuse(skb, scratch, control, SAL_COUNT_IN_UNKNOWN_FLOW);
+        return refuse_final(skb, scratch, control, SAL_COUNT_IN_UNKNOWN_FLOW);
     }
     if (flow->flags & SAL_FLOW_SERVER || flow->nonce != sal->control.nonce) {
         return drop(SAL_COUNT_IN_WRONG_NONCE);
@@ -457,7 +455,7 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
             || !addr_equal(&flow->peer_locator, &control->outer.src)) {
             /* A retried SYN was resolved elsewhere.  That server must learn
              * that it does not have the client. */
-            return refuse(skb, scratch, control, SAL_COUNT_IN_LATE_SYN_ACK);
+            return refuse_final(skb, scratch, control, SAL_COUNT_IN_LATE_SYN_ACK);
         }
         return accept_syn_ack(skb, settings, scratch, control, flow);
     }
@@ -474,7 +472,7 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
     flow = bind_and_find(flow);
     if (!flow) {
         /* No room: the server forgets, the application tries again. */
-        return refuse(skb, scratch, control, SAL_COUNT_FLOW_TABLE_FULL);
+        return refuse_final(skb, scratch, control, SAL_COUNT_FLOW_TABLE_FULL);
     }
     count(SAL_COUNT_IN_SYN_ACK);
     release_held(scratch, flow, SAL_HELD_BOUND);
@@ -519,6 +517,34 @@ ingress_ack(struct scratch *scratch, const struct control *control)
     return TC_ACT_SHOT; /* There is nothing to deliver. */
 }
 
+/* A DATAGRAM that answers one of ours, from whichever server. */
+static __noinline int
+ingress_answer(struct __sk_buff *skb, struct sal_settings *settings,
+               const struct scratch *scratch, const struct control *control)
+{
+    if (!settings || !scratch || !control) {
+        return TC_ACT_SHOT;
+    }
+    const struct sal_control_header *sal = (void *) scratch->header;
+    struct sal_flow *flow = half_flow_by_id(sal->base.dst_flow);
+    if (!flow) {
+        return drop(SAL_COUNT_IN_UNKNOWN_FLOW);
+    }
+    if (!(flow->marks & SAL_FLOW_MARK_DATAGRAM)
+        || flow->flags & SAL_FLOW_SERVER) {
+        return drop(SAL_COUNT_IN_NOT_BOUND);
+    }
+    if (flow->nonce != sal->nonce) {
+        return drop(SAL_COUNT_IN_WRONG_NONCE);
+    }
+    if (!control->has_inner || control->quoted
+        || !inner_is_of(&control->inner, flow)) {
+        return drop(SAL_COUNT_IN_WRONG_TUPLE);
+    }
+    count(SAL_COUNT_IN_DATAGRAM);
+    return deliver_control(skb, settings, control, flow);
+}
+
 /* A RESET of a UDP flow: the client's application is told by ICMP, which
  * quotes the datagram that came back with it; a bare RESET is silent. */
 static __always_inline int
@@ -550,7 +576,8 @@ ingress_reset(struct __sk_buff *skb, struct sal_settings *settings,
         return drop(SAL_COUNT_IN_FLOW_ID);
     }
     struct sal_flow *flow = half_flow_by_id(base->dst_flow);
-    if (!flow || flow->state != SAL_FLOW_HALF_OPEN) {
+    if (!flow || (flow->state != SAL_FLOW_HALF_OPEN
+                  && !(flow->marks & SAL_FLOW_MARK_DATAGRAM))) {
         /* Of a bound flow: the daemon's, which checks its MAC. */
         count(SAL_COUNT_IN_PASSED);
         return PASS;
@@ -564,12 +591,16 @@ ingress_reset(struct __sk_buff *skb, struct sal_settings *settings,
             || (base->src_flow && base->src_flow != flow->peer_id))) {
         return drop(SAL_COUNT_IN_WRONG_PEER);
     }
+    count(SAL_COUNT_IN_RESET);
+    int verdict = resolve_on(skb, settings, control, flow);
+    if (verdict != NOT_RESOLVED) {
+        return verdict;
+    }
     if (control->has_inner
         && decapsulate(skb, control->outer.v6, control->inner.v6,
                        control->header_len)) {
         return drop(SAL_COUNT_IN_FAILED);
     }
-    count(SAL_COUNT_IN_RESET);
 
     /* RFC 9293: in SYN-SENT a RST must acknowledge the SYN, in SYN-RECEIVED
      * it must stand at the next sequence number. */
@@ -597,7 +628,7 @@ ingress_control(struct __sk_buff *skb, struct sal_settings *settings,
     if (!scratch || !settings || !outer) {
         return TC_ACT_SHOT;
     }
-    if (!is_for_us(outer)) {
+    if (!is_for_us(outer) && !is_for_router(settings, outer)) {
         return PASS;
     }
     struct control *control = &scratch->control;
@@ -607,7 +638,13 @@ ingress_control(struct __sk_buff *skb, struct sal_settings *settings,
     if (reason >= 0) {
         return drop(reason);
     }
-    switch (((struct sal_data_header *) scratch->header)->type) {
+    const struct sal_data_header *base = (void *) scratch->header;
+    switch (base->type) {
+    case SAL_TYPE_DATAGRAM:
+        if (base->dst_flow) {
+            return ingress_answer(skb, settings, scratch, control);
+        }
+        /* Fall through. */
     case SAL_TYPE_SYN:
         return ingress_syn(skb, settings, scratch, control);
     case SAL_TYPE_SYN_ACK:

@@ -225,6 +225,40 @@ fits_handshake(const struct sal_settings *settings,
            || packet->tuple.proto != IPPROTO_UDP;
 }
 
+static __always_inline int
+egress_rewrite(struct __sk_buff *skb, const struct sal_flow *flow)
+{
+    return flow->flags & SAL_FLOW_REWRITE
+           ? rewrite_inner(skb, flow, 1) : 0;
+}
+
+/* Sends a datagram of 'flow' as a DATAGRAM, or says how large it may be. */
+static __noinline int
+send_datagram(struct __sk_buff *skb, struct sal_settings *settings,
+              const struct egress *packet, struct sal_flow *flow)
+{
+    struct scratch *scratch = scratch_get();
+    if (!scratch || !settings || !packet || !flow) {
+        return TC_ACT_SHOT;
+    }
+    if (!fits_handshake(settings, packet, flow_outer_v6(flow))) {
+        count(SAL_COUNT_OUT_DATAGRAM_TOO_BIG);
+        return deliver_too_big(skb, settings, &packet->tuple,
+                               settings->uplink_mtu - SYN_HEADER_LEN
+                               - OUTER_LEN(flow_outer_v6(flow)));
+    }
+    if (egress_rewrite(skb, flow)) {
+        return drop(SAL_COUNT_OUT_FAILED);
+    }
+    flow->out_packets += 1;
+    flow->out_bytes += packet->len;
+    flow->last_out_ns = bpf_ktime_get_coarse_ns();
+    count(SAL_COUNT_OUT_DATAGRAM);
+    return send_control(skb, settings, scratch, flow, SAL_TYPE_DATAGRAM,
+                        flow->entropy == settings->sal_port ? SAL_FLAG_NAT : 0,
+                        SYN_HEADER_LEN, packet->tos);
+}
+
 struct syn_result {
     __u8 flags; /* For the SYN's header. */
     enum sal_counter reason; /* Why there is no flow. */
@@ -242,10 +276,13 @@ client_flow_get(struct sal_settings *settings, struct scratch *scratch,
     }
     __u64 now = bpf_ktime_get_coarse_ns();
     struct sal_flow *flow = half_flow_by_tuple(&packet->tuple);
-    int again = flow && flow->state == SAL_FLOW_HALF_OPEN
-                && !(flow->flags & SAL_FLOW_SERVER)
-                && flow->isn_out == packet->seq;
-    if (again && packet->tuple.proto == IPPROTO_UDP
+    const int datagram = rule->flags & SAL_RULE_DATAGRAM
+                         && packet->tuple.proto == IPPROTO_UDP;
+    int again = flow && !(flow->flags & SAL_FLOW_SERVER)
+                && flow->isn_out == packet->seq
+                && (datagram ? flow->marks & SAL_FLOW_MARK_DATAGRAM
+                             : flow->state == SAL_FLOW_HALF_OPEN);
+    if (again && !datagram && packet->tuple.proto == IPPROTO_UDP
         && now - flow->entropy_ns < UDP_RETRY_NS) {
         return flow; /* One burst of datagrams is to reach one server. */
     }
@@ -261,8 +298,10 @@ client_flow_get(struct sal_settings *settings, struct scratch *scratch,
         flow_to_next(settings, scratch, flow, outer_v6, random);
         flow_entropy(settings, flow, random);
         flow->entropy_ns = now;
-        result->flags = SAL_FLAG_RETRY;
-        count(SAL_COUNT_OUT_SYN_RETRY);
+        if (!datagram) {
+            result->flags = SAL_FLAG_RETRY;
+            count(SAL_COUNT_OUT_SYN_RETRY);
+        }
         return flow;
     }
     flow = client_flow_make(settings, scratch, packet, scratch->service_id,
@@ -272,6 +311,10 @@ client_flow_get(struct sal_settings *settings, struct scratch *scratch,
         return NULL;
     }
     flow->flags_class = rule->path_class & SAL_PATH_CLASS_MASK;
+    if (datagram) {
+        flow->state = SAL_FLOW_BOUND;
+        flow->marks = SAL_FLOW_MARK_DATAGRAM;
+    }
     return flow;
 }
 
@@ -393,15 +436,12 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     }
     struct syn_result result = {0};
     flow = client_flow_get(settings, scratch, packet, rule, &result);
-    return flow ? send_syn(skb, settings, packet, flow, result.flags)
-                : refuse_connect(skb, settings, packet, result.reason);
-}
-
-static __always_inline int
-egress_rewrite(struct __sk_buff *skb, const struct sal_flow *flow)
-{
-    return flow->flags & SAL_FLOW_REWRITE
-           ? rewrite_inner(skb, flow, 1) : 0;
+    if (!flow) {
+        return refuse_connect(skb, settings, packet, result.reason);
+    }
+    return flow->marks & SAL_FLOW_MARK_DATAGRAM
+           ? send_datagram(skb, settings, packet, flow)
+           : send_syn(skb, settings, packet, flow, result.flags);
 }
 
 /* The server's answer to a SYN: its SYN-ACK, or a RST where nobody listens. */
@@ -476,9 +516,13 @@ egress_udp(struct __sk_buff *skb, struct sal_settings *settings,
     if (!flow) {
         flow = half_flow_by_tuple(&packet->tuple);
     }
-    if (!flow || (flow->state == SAL_FLOW_HALF_OPEN
-                  && !(flow->flags & SAL_FLOW_SERVER))) {
+    const int client = flow && !(flow->flags & SAL_FLOW_SERVER);
+    const int datagram = flow && flow->marks & SAL_FLOW_MARK_DATAGRAM;
+    if (!flow || (client && (flow->state == SAL_FLOW_HALF_OPEN || datagram))) {
         return UDP_UNANSWERED;
+    }
+    if (datagram) {
+        return send_datagram(skb, settings, packet, flow);
     }
     /* A client that has our SYN-ACK takes DATA; the header of another one is
      * for the case that it was lost, and does not fit beside everything. */

@@ -151,6 +151,22 @@ deliver_unreachable(struct __sk_buff *skb, const struct sal_settings *settings,
            : deliver_icmp(skb, settings, tuple, &v4, 0);
 }
 
+/* Tells the local sender of the packet in 'skb' that no more than 'mtu' bytes
+ * fit (RFC 1191, RFC 8201). */
+static __noinline int
+deliver_too_big(struct __sk_buff *skb, const struct sal_settings *settings,
+                const struct sal_tuple *tuple, __u32 mtu)
+{
+    if (!settings || !tuple) {
+        return TC_ACT_SHOT;
+    }
+    struct icmp_error v4 = {.type = 3, .code = 4, .rest = bpf_htonl(mtu)};
+    struct icmp_error v6 = {.type = 2, .rest = bpf_htonl(mtu)};
+    return addr_is_v6(&tuple->local)
+           ? deliver_icmp(skb, settings, tuple, &v6, 1)
+           : deliver_icmp(skb, settings, tuple, &v4, 0);
+}
+
 /* Sends the packet back whose outer headers 'skb' begins with, to the UDP port
  * that it is from if that is a NAT's. */
 static __always_inline int
@@ -206,13 +222,15 @@ answer(struct __sk_buff *skb, struct scratch *scratch,
     }
     struct sal_data_header *base = (void *) scratch->header;
     __u32 src_flow = base->src_flow;
-    int from_nat = base->type == SAL_TYPE_SYN
+    int from_nat = (base->type == SAL_TYPE_SYN
+                    || base->type == SAL_TYPE_DATAGRAM)
                    && base->flags_class & SAL_FLAG_NAT;
 
     base->type = type;
     base->src_flow = base->dst_flow;
     base->dst_flow = src_flow;
-    base->flags_class &= SAL_PATH_CLASS_MASK;
+    base->flags_class = (base->flags_class & SAL_PATH_CLASS_MASK)
+                        | control->reset_flags;
     base->checksum = 0;
     base->checksum = ~header_sum(scratch, header_len);
     if (bpf_skb_store_bytes(skb, control->outer.sal_ofs, scratch->header,

@@ -60,13 +60,13 @@ ingress(struct __sk_buff *skb, struct sal_settings *settings,
     case SAL_TYPE_SYN:
     case SAL_TYPE_SYN_ACK:
     case SAL_TYPE_ACK:
+    case SAL_TYPE_DATAGRAM:
     case SAL_TYPE_RESET:
         return INGRESS_CONTROL;
     case SAL_TYPE_FIN:
     case SAL_TYPE_RSYN:
     case SAL_TYPE_RSYN_ACK:
     case SAL_TYPE_RSYN_DONE:
-    case SAL_TYPE_DATAGRAM:
     case SAL_TYPE_PROBE:
         count(SAL_COUNT_IN_PASSED);
         return PASS;

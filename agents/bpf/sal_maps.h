@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 11
+#define SAL_MAPS_LAYOUT 12
 
 struct sal_addr {
     sal_u32 w[4];
@@ -45,6 +45,7 @@ enum sal_flow_state {
 #define SAL_FLOW_MARK_HELD 0x01    /* The daemon holds datagrams of it. */
 #define SAL_FLOW_MARK_COUNTED 0x02 /* Counts in sal_limits. */
 #define SAL_FLOW_MARK_KEPT 0x04    /* UDP, in sal_flows, or found no room. */
+#define SAL_FLOW_MARK_DATAGRAM 0x08 /* Each datagram is resolved by itself. */
 
 /* Bound TCP flows live in sal_flows (by flow ID) and sal_tuples (local tuple
  * to flow ID), and so do UDP flows that have carried some packets.  Half-open
@@ -189,6 +190,7 @@ struct sal_settings {
 };
 #define SAL_SETTINGS_SOCKOPS 0x01   /* Closes are reported by sockops. */
 #define SAL_SETTINGS_PREFER_V6 0x02 /* New flows over IPv6, if they can. */
+#define SAL_SETTINGS_ROUTER 0x04 /* Resolves SYNs for others. */
 
 /* sal_uplinks, an array of SAL_UPLINK_SLOTS: where new flows leave.  Each
  * flow draws a slot, and an uplink has slots in proportion to its weight.
@@ -280,6 +282,11 @@ struct sal_target {
     X(OUT_SYN_RETRY, "out_syn_retry", "of these, sent again")                 \
     X(OUT_SYN_ACK, "out_syn_ack", "SYN-ACKs sent")                            \
     X(OUT_ACK, "out_ack", "ACKs sent")                                        \
+    X(OUT_RESOLVED_ON, "out_resolved_on",                                     \
+      "sent again at once, as a host did not serve it")                       \
+    X(OUT_DATAGRAM, "out_datagram", "DATAGRAMs sent")                         \
+    X(OUT_DATAGRAM_TOO_BIG, "out_datagram_too_big",                           \
+      "too large for a DATAGRAM; the application was told")                   \
     X(OUT_RESET, "out_reset", "RESETs sent")                                  \
     X(OUT_UNREACHABLE, "out_unreachable", "local datagrams refused by ICMP")  \
     X(OUT_HOLD, "out_hold", "first datagrams too large for a SYN, held")      \
@@ -327,6 +334,10 @@ struct sal_target {
     X(IN_SYN_AGAIN, "in_syn_again", "of these, seen before")                  \
     X(IN_SYN_ACK, "in_syn_ack", "SYN-ACKs accepted")                          \
     X(IN_ACK, "in_ack", "ACKs accepted")                                      \
+    X(IN_DATAGRAM, "in_datagram", "DATAGRAMs accepted")                       \
+    X(IN_ROUTED, "in_routed", "resolved for others and sent on")              \
+    X(IN_HOP_LIMIT, "in_hop_limit", "resolved too often")                     \
+    X(IN_NO_WAY, "in_no_way", "to be resolved for others, but to nowhere")    \
     X(IN_RESET, "in_reset", "RESETs accepted")                                \
     X(IN_PASSED, "in_passed", "left to the daemon's socket")                  \
     X(IN_OUTER_FRAGMENT, "in_outer_fragment", "outer IP fragment")            \
@@ -356,6 +367,7 @@ struct sal_target {
     X(IN_LATE_SYN_ACK, "in_late_syn_ack", "SYN-ACK of another server")        \
     X(IN_NO_RULE, "in_no_rule", "SYN for a service that is not here")         \
     X(IN_NOT_LOCAL, "in_not_local", "SYN whose rule is not DEMUX")            \
+    X(IN_RULE_REJECT, "in_rule_reject", "SYN refused by a REJECT rule")       \
     X(IN_RULE_DROP, "in_rule_drop", "SYN dropped by a DROP rule")             \
     X(IN_NO_TARGET, "in_no_target", "SYN for a port that is not served")      \
     X(IN_TARGET_FAMILY, "in_target_family",                                   \

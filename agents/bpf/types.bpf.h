@@ -36,6 +36,7 @@ struct control {
     __u32 header_len;
     __u32 inner_len;
     __u8 has_inner;
+    __u8 reset_flags; /* For a RESET that answers it. */
     __u8 quoted; /* Only the headers of the datagram are here, which is too
                   * large to travel with its SYN. */
 };

@@ -124,6 +124,15 @@ resolve_to(struct frame *f, uint32_t locator)
     memset(f->data, 0, 12);
 }
 
+/* Makes the SYN or DATAGRAM 'f' one that has been resolved on 'hops' times. */
+static inline void
+set_hops(struct frame *f, unsigned int hops)
+{
+    f->data[54] = (f->data[54] & ~SAL_FLAG_HOP_MASK) | hops << 5;
+    set16(f, 56, 0);
+    set16(f, 56, test_checksum(f->data + 42, f->data[43] * 4, 0));
+}
+
 /* What 'flow' puts into control packets. */
 static inline struct sal_packet
 control_of(const struct host *host, const struct sal_flow *flow, uint8_t type)

@@ -405,6 +405,7 @@ test_large_refused(void)
     closed_port.dport = 54;
     f = client_sends(&closed_port);
     resolve_to(&f, LOC_S);
+    set_hops(&f, 3);
     CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_REDIRECT);
     CU_ASSERT_EQUAL(f.data[44], SAL_TYPE_RESET);
     memset(f.data, 0, 12);
@@ -682,7 +683,374 @@ test_delay(void)
     tear_down();
 }
 
-UNIT_MAIN("sal_actions", UNIT_TEST(test_hops_by_weight),
+/* Resolving on. */
+
+/* The instance has gone: the host sends the SYN back, and the client's data
+ * plane sends it to another, with another source port; a hop limit ends that.
+ * TCP, then UDP. */
+static void
+resolve_on(const struct segment *first)
+{
+    struct sal_flow flow;
+    struct frame f, want;
+    uint16_t entropy;
+
+    host_tables_remove_rule(&server.tables, &web);
+    struct service_prefix root = {.len = 0};
+    put_rule(&server, &root, SERVICE_FORWARD); /* As agents have it. */
+    host_apply(&server);
+    f = client_sends(first);
+    for (unsigned int hops = 0;; hops++) {
+        resolve_to(&f, LOC_S);
+        CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_REDIRECT);
+        CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &flow));
+        struct sal_packet p = control_of(&client, &flow, SAL_TYPE_RESET);
+        p.udp = first->udp;
+        p.src = LOC_S;
+        p.dst = LOC_C;
+        p.src_flow = 0;
+        p.dst_flow = ntohl(flow.id);
+        p.flags_class = hops < 3 ? SAL_FLAG_RETRY | hops << 5 : 0;
+        p.tos = 0;
+        build_sal(&want, &p, first);
+        CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
+        entropy = flow.entropy;
+        memset(f.data, 0, 12);
+        if (hops == 3) {
+            break;
+        }
+        CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_REDIRECT);
+        CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &flow));
+        CU_ASSERT_NOT_EQUAL(flow.entropy, entropy);
+        p = control_of(&client, &flow, SAL_TYPE_SYN);
+        p.udp = first->udp;
+        p.flags_class = (hops + 1) << 5;
+        p.tos = first->tos;
+        build_sal(&want, &p, first);
+        CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
+        CU_ASSERT_EQUAL(ntohl(flow.peer_locator.w[3]), RESOLVER);
+    }
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_RESOLVED_ON), 3);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_EQUAL(map_count(HALF_FLOWS(&client)), 0);
+}
+
+static void
+test_resolve_on(void)
+{
+    set_up_udp();
+    resolve_on(&client_syn);
+    tear_down();
+    set_up_udp();
+    resolve_on(&ask);
+    tear_down();
+}
+
+/* Somewhere else it is served: as if nothing had happened. */
+static void
+test_resolve_on_finds(void)
+{
+    struct sal_flow ours;
+    struct frame f;
+
+    set_up_udp();
+    host_tables_remove_rule(&server.tables, &web);
+    host_apply(&server);
+    f = client_sends(&ask);
+    resolve_to(&f, LOC_S);
+    run_ingress(&server, &f);
+    memset(f.data, 0, 12);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_REDIRECT);
+    resolve_to(&f, LOC_T);
+    CU_ASSERT_EQUAL(run_ingress(&other, &f), TC_ACT_REDIRECT);
+    struct segment there = asked;
+    there.dst = ID_T;
+    expect_delivered(&there);
+    memset(f.data, 0, 12);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &ours));
+    CU_ASSERT_EQUAL(ours.state, SAL_FLOW_BOUND);
+    CU_ASSERT_EQUAL(ntohl(ours.peer_locator.w[3]), LOC_T);
+    tear_down();
+}
+
+/* What a RESET brings back is sent again only if it is ours. */
+static void
+test_resolve_on_forged(void)
+{
+    struct sal_flow flow;
+    struct frame f;
+
+    set_up_udp();
+    client_sends(&ask);
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &flow));
+    struct sal_packet p = udp_control(&client, &flow, SAL_TYPE_RESET);
+    p.src = LOC_S;
+    p.dst = LOC_C;
+    p.src_flow = 0;
+    p.dst_flow = ntohl(flow.id);
+    p.flags_class = SAL_FLAG_RETRY;
+    struct segment forged = ask;
+    forged.dst = SHADOW;
+    p.nonce[0] ^= 1;
+    build_sal(&f, &p, &ask);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_SHOT);
+    p.nonce[0] ^= 1;
+    build_sal(&f, &p, &forged);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_SHOT);
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_RESOLVED_ON), 0);
+    tear_down();
+}
+
+/* The service router. */
+
+#define LOC_R 0x0a000009
+#define ID_R 0x64400009
+
+static struct host router;
+
+static void
+set_up_router(void)
+{
+    set_up_udp();
+    host_init(&router, LOC_R, ID_R, 16);
+    router.tables.settings.resolver_v4 = RESOLVER;
+    router.tables.settings.router = true;
+    put_rule(&router, &web, SERVICE_FORWARD);
+    put_hop(&router, &web, LOC_S, 1);
+    put_hop(&router, &web, LOC_T, 1);
+    put_rule(&router, &closed, SERVICE_REJECT);
+    host_apply(&router);
+}
+
+static void
+tear_down_router(void)
+{
+    host_destroy(&router);
+    tear_down();
+}
+
+/* SYNs to the resolver address, or to its own, go on to an instance: only the
+ * outer destination, the TTL and the hops change. */
+static void
+test_router(void)
+{
+    bool seen[256] = {false};
+    struct sal_flow flow;
+    struct frame f, want;
+
+    set_up_router();
+    for (int i = 0; i < 40; i++) {
+        struct segment syn = client_syn;
+        syn.seq = i;
+        f = client_sends(&syn);
+        CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &flow)
+                             || i > 0);
+        if (i % 2) {
+            resolve_to(&f, LOC_R);
+        }
+        memset(f.data, 0, 12);
+        want = f;
+        CU_ASSERT_EQUAL(run_ingress(&router, &f), TC_ACT_REDIRECT);
+        seen[f.data[33]] = true;
+        resolve_to(&want, 0x0a000000 | f.data[33]);
+        set_hops(&want, 1);
+        want.data[22]--; /* TTL. */
+        set16(&want, 24, 0);
+        set16(&want, 24, test_checksum(want.data + 14, 20, 0));
+        CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
+    }
+    CU_ASSERT_TRUE(seen[2] && seen[3]);
+    CU_ASSERT_EQUAL(counter(&router, SAL_COUNT_IN_ROUTED), 40);
+    CU_ASSERT_EQUAL(map_count(HALF_FLOWS(&router)), 0);
+
+    /* What is sent again with the same source port goes the same way. */
+    f = client_sends(&ask);
+    memset(f.data, 0, 12);
+    CU_ASSERT_EQUAL(run_ingress(&router, &f), TC_ACT_REDIRECT);
+    uint8_t to = f.data[33];
+    for (int i = 0; i < 10; i++) {
+        f = client_sends(&ask);
+        memset(f.data, 0, 12);
+        CU_ASSERT_EQUAL(run_ingress(&router, &f), TC_ACT_REDIRECT);
+        CU_ASSERT_EQUAL(f.data[33], to);
+    }
+    tear_down_router();
+}
+
+static void
+test_router_refuses(void)
+{
+    struct frame f;
+
+    set_up_router();
+    /* Resolved three times already. */
+    f = client_sends(&client_syn);
+    memset(f.data, 0, 12);
+    set_hops(&f, 3);
+    CU_ASSERT_EQUAL(run_ingress(&router, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_EQUAL(f.data[44], SAL_TYPE_RESET);
+    CU_ASSERT_EQUAL(f.data[54], 0);
+    CU_ASSERT_EQUAL(counter(&router, SAL_COUNT_IN_HOP_LIMIT), 1);
+
+    /* Nobody serves it. */
+    struct segment syn = client_syn;
+    syn.dst = SHADOW;
+    f = client_sends(&syn);
+    memset(f.data, 0, 12);
+    CU_ASSERT_EQUAL(run_ingress(&router, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_EQUAL(f.data[44], SAL_TYPE_RESET);
+    CU_ASSERT_EQUAL(counter(&router, SAL_COUNT_IN_NO_RULE), 1);
+
+    /* Who is no router leaves alone what is for the resolver. */
+    router.tables.settings.router = false;
+    host_apply(&router);
+    f = client_sends(&client_syn);
+    memset(f.data, 0, 12);
+    CU_ASSERT_EQUAL(run_ingress(&router, &f), TC_ACT_UNSPEC);
+    tear_down_router();
+}
+
+/* DATAGRAM. */
+
+static void
+set_up_datagram(void)
+{
+    set_up_udp();
+    struct service_rule rule = {.prefix = web, .action = SERVICE_FORWARD,
+                                .datagram = true};
+    host_tables_put_rule(&client.tables, &rule);
+    host_apply(&client);
+}
+
+/* Each datagram has a source port of its own, and so finds an instance of its
+ * own; each answer reaches the client, and nothing is bound. */
+static void
+test_datagram(void)
+{
+    struct sal_flow ours, theirs;
+    uint16_t last = 0;
+    bool changed = false;
+    struct frame f, want;
+
+    set_up_datagram();
+    for (int i = 0; i < 6; i++) {
+        struct host *to = i % 2 ? &other : &server;
+        f = client_sends(&ask);
+        CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &ours));
+        struct sal_packet p = udp_control(&client, &ours, SAL_TYPE_DATAGRAM);
+        expect_sal(&f, &p, &ask);
+        CU_ASSERT_EQUAL(p.dst_flow, 0);
+        changed |= i && last != ours.entropy;
+        last = ours.entropy;
+
+        resolve_to(&f, to->locator);
+        CU_ASSERT_EQUAL(run_ingress(to, &f), TC_ACT_REDIRECT);
+        struct segment there = asked;
+        there.dst = to == &server ? ID_S : ID_T;
+        build_inner(&want, &there);
+        CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
+
+        struct segment answer = tell;
+        answer.src = there.dst;
+        build_inner(&f, &answer);
+        CU_ASSERT_EQUAL(run_egress(to, &f), TC_ACT_REDIRECT);
+        CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(to), &theirs));
+        p = udp_control(to, &theirs, SAL_TYPE_DATAGRAM);
+        p.dst = LOC_C;
+        CU_ASSERT_EQUAL(p.dst_flow, ntohl(ours.id));
+        expect_sal(&f, &p, &told);
+        memset(f.data, 0, 12);
+        CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_REDIRECT);
+        build_inner(&want, &told);
+        CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
+    }
+    CU_ASSERT_TRUE(changed);
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_DATAGRAM), 6);
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_IN_DATAGRAM), 6);
+    tear_down();
+}
+
+/* Too large beside the header: the sender is told how much fits. */
+static void
+test_datagram_too_big(void)
+{
+    struct frame f, quote;
+
+    set_up_datagram();
+    build_inner(&quote, large());
+    f = client_sends(large());
+    CU_ASSERT_EQUAL(get16(&f, 34), 0x0304);
+    CU_ASSERT_EQUAL(get32(&f, 38), 1500 - 28 - 84);
+    CU_ASSERT_EQUAL(test_checksum(f.data + 34, 36, 0), 0);
+    CU_ASSERT_EQUAL(memcmp(f.data + 42, quote.data + 14, 28), 0);
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_DATAGRAM_TOO_BIG), 1);
+    struct segment fits = *large();
+    char payload[1360 + 1];
+    memset(payload, 'y', 1360);
+    payload[1360] = '\0';
+    fits.payload = payload;
+    f = client_sends(&fits);
+    CU_ASSERT_EQUAL(f.data[44], SAL_TYPE_DATAGRAM);
+    CU_ASSERT_EQUAL(f.len, 1514);
+    tear_down();
+}
+
+/* Answers are taken from whoever knows the nonce, and from nobody else; a
+ * refusal reaches the application. */
+static void
+test_datagram_forged(void)
+{
+    struct sal_flow ours;
+    struct frame f;
+
+    set_up_datagram();
+    client_sends(&ask);
+    CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &ours));
+    struct sal_packet p = udp_control(&client, &ours, SAL_TYPE_DATAGRAM);
+    p.src = LOC_T;
+    p.dst = LOC_C;
+    p.src_flow = 7;
+    p.dst_flow = ntohl(ours.id);
+    build_sal(&f, &p, &told);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_REDIRECT);
+    p.nonce[5] ^= 1;
+    build_sal(&f, &p, &told);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_SHOT);
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_IN_WRONG_NONCE), 1);
+    p.nonce[5] ^= 1;
+    struct segment forged = told;
+    forged.src = SHADOW;
+    build_sal(&f, &p, &forged);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_SHOT);
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_IN_WRONG_TUPLE), 1);
+    p.dst_flow ^= 1;
+    build_sal(&f, &p, &told);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_SHOT);
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_IN_UNKNOWN_FLOW), 1);
+
+    struct segment closed_port = ask;
+    closed_port.dport = 54;
+    f = client_sends(&closed_port);
+    resolve_to(&f, LOC_S);
+    CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_REDIRECT);
+    memset(f.data, 0, 12);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_EQUAL(f.data[44], SAL_TYPE_DATAGRAM); /* Resolved on. */
+    resolve_to(&f, LOC_S);
+    set_hops(&f, 3);
+    CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_REDIRECT);
+    memset(f.data, 0, 12);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_EQUAL(get16(&f, 34), 0x0303);
+    tear_down();
+}
+
+UNIT_MAIN("sal_actions", UNIT_TEST(test_resolve_on),
+          UNIT_TEST(test_resolve_on_finds), UNIT_TEST(test_resolve_on_forged),
+          UNIT_TEST(test_router), UNIT_TEST(test_router_refuses),
+          UNIT_TEST(test_datagram), UNIT_TEST(test_datagram_too_big),
+          UNIT_TEST(test_datagram_forged), UNIT_TEST(test_hops_by_weight),
           UNIT_TEST(test_hops_retry), UNIT_TEST(test_hops_random),
           UNIT_TEST(test_delay), UNIT_TEST(test_large_first_datagram),
           UNIT_TEST(test_large_refused), UNIT_TEST(test_large_answer),

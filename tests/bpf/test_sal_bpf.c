@@ -300,6 +300,7 @@ expect_reset(uint32_t dst, uint16_t port, enum sal_counter reason)
     run_egress(&client, &f);
     CU_ASSERT_TRUE_FATAL(only_flow(HALF_FLOWS(&client), &flow));
     resolve_to(&f, LOC_S);
+    set_hops(&f, 3); /* The last attempt. */
     CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_REDIRECT);
     CU_ASSERT_EQUAL(counter(&server, reason), 1);
     CU_ASSERT_EQUAL(map_count(HALF_FLOWS(&server)), 0);
@@ -699,6 +700,7 @@ test_udp(void)
     build_inner(&f, &ask);
     run_egress(&client, &f);
     resolve_to(&f, LOC_S);
+    set_hops(&f, 3);
     CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_REDIRECT);
     CU_ASSERT_EQUAL(f.data[44], SAL_TYPE_RESET);
     memset(f.data, 0, 12);

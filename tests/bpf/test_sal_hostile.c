@@ -470,8 +470,8 @@ static void
 test_passed(void)
 {
     static const uint8_t daemons[] = {
-        SAL_TYPE_FIN,       SAL_TYPE_RSYN,     SAL_TYPE_RSYN_ACK,
-        SAL_TYPE_RSYN_DONE, SAL_TYPE_DATAGRAM, SAL_TYPE_PROBE};
+        SAL_TYPE_FIN, SAL_TYPE_RSYN, SAL_TYPE_RSYN_ACK, SAL_TYPE_RSYN_DONE,
+        SAL_TYPE_PROBE};
     struct frame f, before;
 
     set_up();

@@ -71,6 +71,7 @@ make_random(struct host_tables *tables)
     tables->settings.resolver_v6.s6_addr[0] = unit_random_below(2);
     tables->settings.prefer_v6 = unit_random_below(2);
     tables->settings.sal_port = unit_random_below(2);
+    tables->settings.router = unit_random_below(2);
     tables->settings.endpoint_id[15] = unit_random_below(2);
     for (unsigned int n = unit_random_below(40); n; n--) {
         put_random(tables);
