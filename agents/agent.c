@@ -331,6 +331,7 @@ agent_reload(struct agent *agent)
                sizeof fresh->uplink_options);
         agent_uplinks_changed(agent);
     }
+    agent_balance_start(agent);
     agent->config->stop_timeout_ms = fresh->stop_timeout_ms;
     agent_config_destroy(fresh);
     local_services_destroy(&agent->masked);
@@ -565,6 +566,7 @@ close_all(struct agent *agent)
     control_server_stop(agent->control);
     dns_server_stop(agent->dns);
     metrics_server_stop(agent->metrics);
+    agent_balance_stop(agent);
     agent_migration_stop(agent);
     probe_socket_close(agent->probe_socket);
     agent_hold_stop(agent);
@@ -603,6 +605,7 @@ agent_start(uv_loop_t *loop, struct agent_config *config,
         goto fail;
     }
     agent_migration_start(agent);
+    agent_balance_start(agent);
     agent_upkeep_start(agent);
     agent_uplinks_changed(agent);
     restore_leases(agent);

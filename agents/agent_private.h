@@ -56,6 +56,7 @@ struct agent {
     struct agent_uplink uplinks[AGENT_MAX_UPLINKS];
     struct probe_socket *probe_socket;
     struct agent_migration *migration; /* NULL until it is started. */
+    struct agent_balance *balance;     /* The same. */
     uint32_t probe_seq;
 
     struct holder holder;
@@ -138,6 +139,11 @@ void agent_migration_received(const struct probe_path *, const uint8_t *data,
 void agent_migration_arm(struct agent *);
 struct migrator *agent_migrator(const struct agent *); /* NULL: none. */
 void agent_migration_clock(const struct agent *, struct migrator_clock *);
+
+/* agent_balance.c: moves running flows to even the load of uplinks, as often
+ * as the configuration says; to be called again when that has changed. */
+void agent_balance_start(struct agent *);
+void agent_balance_stop(struct agent *);
 
 /* agent_migration_commands.c. */
 struct agent_events;

@@ -91,6 +91,15 @@ class Watch:
         self._thread = threading.Thread(target=read, daemon=True)
         self._thread.start()
 
+    def after(self, moment, key):
+        """Milliseconds from the first event since 'moment' to the first 'key'
+        after it.  (The kernel tells of an interface that goes down several
+        times.)"""
+        since = [event for event in self.events
+                 if event["event_at"] >= moment]
+        seen = next(event[key] for event in since if key in event)
+        return (seen - since[0]["event_at"]) * 1e3
+
     def stop(self):
         self._process.kill()
         self._process.wait()
