@@ -315,7 +315,8 @@ def cost_of(lab, port, frame, n=20000):
         return total / 1e3
 
     def received():
-        return lab.server.salctl("show", "counters")["migration"]["received"]
+        counters = lab.server.salctl("show", "counters")["agent"]
+        return counters["migration_received"]
 
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         raw.bind((port, 0))
