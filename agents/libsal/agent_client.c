@@ -114,7 +114,7 @@ put_header(uint8_t header[FRAME_HEADER_LEN], uint32_t len)
 }
 
 static int
-send_command(const struct client *client, const char *const argv[])
+send_command(const struct client *client, const char *const argv[], bool json)
 {
     Salient__V1__Envelope envelope = SALIENT__V1__ENVELOPE__INIT;
     Salient__V1__Command command = SALIENT__V1__COMMAND__INIT;
@@ -123,6 +123,7 @@ send_command(const struct client *client, const char *const argv[])
         command.n_argv++;
     }
     command.argv = (char **) argv; /* Packing changes nothing. */
+    command.json = json;
     envelope.request_id = REQUEST_ID;
     envelope.body_case = SALIENT__V1__ENVELOPE__BODY_COMMAND;
     envelope.command = &command;
@@ -224,7 +225,7 @@ agent_client_call(const char *const argv[], unsigned int timeout_ms,
 
     last_error[0] = '\0';
     if ((error = connect_agent(&client))
-        || (error = send_command(&client, argv))) {
+        || (error = send_command(&client, argv, false))) {
         goto out;
     }
     do {
@@ -246,4 +247,108 @@ out:
         *ret_output = client.output;
     }
     return error;
+}
+
+/* Streams. */
+
+struct agent_stream {
+    struct client client; /* Its output: lines not fetched yet. */
+};
+
+int
+agent_stream_open(const char *const argv[], unsigned int timeout_ms,
+                  struct agent_stream **ret_stream)
+{
+    struct agent_stream *stream = calloc(1, sizeof *stream);
+    int error;
+
+    last_error[0] = '\0';
+    if (!stream) {
+        return -ENOMEM;
+    }
+    stream->client.fd = -1;
+    stream->client.deadline_ms = now_ms() + timeout_ms;
+    if ((error = connect_agent(&stream->client))
+        || (error = send_command(&stream->client, argv, true))) {
+        agent_stream_close(stream);
+        return error;
+    }
+    /* The first part, which is empty, says that it is under way. */
+    Salient__V1__Envelope *envelope;
+    error = receive_envelope(&stream->client, &envelope);
+    if (!error) {
+        error = take_reply(&stream->client, envelope);
+        salient__v1__envelope__free_unpacked(envelope, NULL);
+    }
+    if (error <= 0) {
+        agent_stream_close(stream);
+        return error ? error : -ECONNRESET;
+    }
+    *ret_stream = stream;
+    return 0;
+}
+
+void
+agent_stream_close(struct agent_stream *stream)
+{
+    if (stream) {
+        if (stream->client.fd >= 0) {
+            close(stream->client.fd);
+        }
+        free(stream->client.output);
+        free(stream);
+    }
+}
+
+int
+agent_stream_fd(const struct agent_stream *stream)
+{
+    return stream->client.fd;
+}
+
+/* NULL if there is no whole line. */
+static char *
+take_line(struct client *client)
+{
+    char *end = client->len ? memchr(client->output, '\n', client->len) : NULL;
+    if (!end) {
+        return NULL;
+    }
+    size_t n = end - client->output;
+    char *line = strndup(client->output, n);
+    client->len -= n + 1;
+    memmove(client->output, end + 1, client->len + 1);
+    return line;
+}
+
+int
+agent_stream_next(struct agent_stream *stream, unsigned int timeout_ms,
+                  char **ret_line)
+{
+    struct client *client = &stream->client;
+
+    client->deadline_ms = now_ms() + timeout_ms;
+    for (;;) {
+        Salient__V1__Envelope *envelope;
+        char *line = take_line(client);
+        if (line) {
+            *ret_line = line;
+            return 1;
+        }
+        struct pollfd pfd = {.fd = client->fd, .events = POLLIN};
+        int64_t left = client->deadline_ms - now_ms();
+        if (poll(&pfd, 1, left > 0 ? left : 0) <= 0) {
+            return 0;
+        }
+        /* What has begun to arrive arrives wholly, or the agent is gone. */
+        client->deadline_ms = now_ms() + SAL_TIMEOUT_MS;
+        int error = receive_envelope(client, &envelope);
+        if (!error) {
+            error = take_reply(client, envelope);
+            salient__v1__envelope__free_unpacked(envelope, NULL);
+        }
+        if (error <= 0) {
+            return error ? error : -ECONNRESET;
+        }
+    }
 }

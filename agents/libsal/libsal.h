@@ -107,4 +107,29 @@ struct sal_peer {
  * connected, -ENOENT with sal_error() if it is no flow of Salient's. */
 int sal_get_peer(int fd, struct sal_peer *);
 
+/* Moves of running flows to other addresses, ours or the peer's.  Nobody needs
+ * to know: connections go on.  Who wants to (to measure the path anew, to
+ * tell the user) reads them here. */
+struct sal_move {
+    char event[16];  /* "moved": ours, confirmed; "peer-moved"; "moving",
+                      * "held" (no address is left), "reverted". */
+    char reason[16]; /* "lost", "preferred", "command", "silent", ... */
+    uint8_t endpoint[SAL_ENDPOINT_LEN]; /* The peer; as in sal_peer. */
+    uint64_t flows;  /* How many moved together. */
+    char own_locator[56], peer_locator[56]; /* Since the move. */
+    int64_t duration_ms;
+};
+
+struct sal_moves;
+
+/* Follows the moves from now on.  At most 32 programs of a host do. */
+int sal_moves_open(struct sal_moves **);
+void sal_moves_close(struct sal_moves *);
+/* Readable when there may be some. */
+int sal_moves_fd(const struct sal_moves *);
+/* 1 with the next one, 0 if there was none within 'timeout_ms',
+ * -ECONNRESET if the agent went away. */
+int sal_moves_next(struct sal_moves *, unsigned int timeout_ms,
+                   struct sal_move *);
+
 #endif /* libsal.h */

@@ -61,7 +61,25 @@ fake_peer(struct control_call *call, int argc, const char *const argv[],
                   "000102030405060708090a0b0c0d0eff\n");
 }
 
+static void
+fake_events(struct control_call *call, int argc, const char *const argv[],
+            void *aux)
+{
+    note(argc, argv);
+    control_reply_part(call, "");
+    control_reply_part(
+        call, "{\"duration_ms\":23,\"event\":\"moved\",\"flows\":4,"
+        "\"group\":0,\"interface_to\":\"eth1\",\"own_from\":\"10.0.0.1\","
+        "\"own_to\":\"10.0.1.1\",\"peer\":"
+        "\"000102030405060708090a0b0c0d0eff\",\"peer_to\":\"10.0.0.2\","
+        "\"reason\":\"lost\",\"time_ms\":1}\n{\"event\":\"held\",");
+    control_reply_part(
+        call, "\"peer\":\"000102030405060708090a0b0c0d0eff\"}\n");
+    control_reply(call, "{\"event\":\"moved\",\"peer\":\"short\"}\n");
+}
+
 static const struct control_command commands[] = {
+    {"events", "", "", 1, 1, fake_events},
     {"resolve", "", "", 1, 1, fake_resolve},
     {"register", "", "", 1, -1, fake_register},
     {"unregister", "", "", 1, -1, fake_register},
@@ -228,6 +246,31 @@ teardown(void)
     free(path);
 }
 
+static void
+test_moves(void)
+{
+    struct sal_moves *moves;
+    struct sal_move move;
+    CU_ASSERT_EQUAL_FATAL(sal_moves_open(&moves), 0);
+    CU_ASSERT_STRING_EQUAL(last, "--follow");
+    CU_ASSERT_TRUE(sal_moves_fd(moves) >= 0);
+    CU_ASSERT_EQUAL(sal_moves_next(moves, 5000, &move), 1);
+    CU_ASSERT_STRING_EQUAL(move.event, "moved");
+    CU_ASSERT_STRING_EQUAL(move.reason, "lost");
+    CU_ASSERT_STRING_EQUAL(move.own_locator, "10.0.1.1");
+    CU_ASSERT_STRING_EQUAL(move.peer_locator, "10.0.0.2");
+    CU_ASSERT_EQUAL(move.endpoint[1], 1);
+    CU_ASSERT_EQUAL(move.endpoint[15], 0xff);
+    CU_ASSERT_EQUAL(move.flows, 4);
+    CU_ASSERT_EQUAL(move.duration_ms, 23);
+    CU_ASSERT_EQUAL(sal_moves_next(moves, 5000, &move), 1);
+    CU_ASSERT_STRING_EQUAL(move.event, "held");
+    int end = sal_moves_next(moves, 5000, &move);
+    CU_ASSERT_TRUE(end == -ECONNRESET || end == -EPROTO);
+    sal_moves_close(moves);
+    sal_moves_close(NULL);
+}
+
 UNIT_MAIN("libsal", UNIT_TEST(setup), UNIT_TEST(test_ids),
-          UNIT_TEST(test_resolve), UNIT_TEST(test_serve_and_connect),
+          UNIT_TEST(test_resolve), UNIT_TEST(test_serve_and_connect), UNIT_TEST(test_moves),
           UNIT_TEST(teardown))
