@@ -10,6 +10,7 @@
 #include "openvswitch/vlog.h"
 #include "proto/channel.h"
 #include "timeval.h"
+#include "packets.h"
 #include "util.h"
 
 VLOG_DEFINE_THIS_MODULE(controller);
@@ -105,6 +106,26 @@ before_blocking(uv_prepare_t *prepare)
     arm_timer(c);
 }
 
+/* Of whom nobody is the owner but Salient itself. */
+static bool
+is_reserved(const struct in6_addr *address, const void *config_)
+{
+    const struct controller_config *config = config_;
+    const struct agent_session_config *agents = &config->agents;
+    uint32_t v4 = locator_get_v4(address);
+
+    if (v4) {
+        return v4 == config->rules.resolver_v4
+               || !((v4 ^ agents->identity_network)
+                    >> (32 - agents->identity_len))
+               || !((v4 ^ agents->service_network)
+                    >> (32 - agents->service_len));
+    }
+    return ipv6_addr_equals(address, &config->rules.resolver_v6)
+           || !memcmp(address, &agents->identity_prefix_v6, 6)
+           || !memcmp(address, &agents->service_prefix_v6, 6);
+}
+
 static void
 timer_fired(uv_timer_t *timer)
 {
@@ -126,6 +147,12 @@ controller_discovery_config(const struct controller_config *config,
         .link_timeout_ms = config->link_timeout_ms,
         .host_timeout_ms = config->host_timeout_ms,
         .reset_pps = config->reset_pps,
+        .plain_timeout_ms = config->rules.plain_hosts
+                            ? config->plain_timeout_ms : 0,
+        .plain_max = config->plain_max,
+        .mac = config->rules.resolver_mac,
+        .is_reserved = is_reserved,
+        .reserved_aux = config,
     };
 }
 
@@ -143,6 +170,9 @@ create_core(struct controller *c)
     c->registry = registry_create(c->identities, c->services);
     c->topology = topology_create();
     controller_set_costs(c, config);
+    if (config->rules.plain_hosts) {
+        topology_watch_host_ports(c->topology);
+    }
     c->plan = plan_create(&config->rules, &config->routes, &config->classes,
                           c->registry, c->topology);
     put_order_init(&c->order, c->plan, c->topology);

@@ -81,6 +81,8 @@ defaults(void)
     config->link_timeout_ms = 16000;
     config->host_timeout_ms = 100000;
     config->reset_pps = 1000;
+    config->plain_timeout_ms = 300000;
+    config->plain_max = 10000;
     config->n_events = 1024;
     config->rules = (struct rules_config) RULES_CONFIG_DEFAULT;
     config->routes = (struct routes_config) ROUTES_CONFIG_DEFAULT;
@@ -330,6 +332,13 @@ read_network(struct config_node *root, struct controller_config *config)
     config->rules.anti_spoofing = config_bool(root, "anti_spoofing",
                                               config->rules.anti_spoofing);
     read_v6(root, config);
+    config->rules.plain_hosts = config_bool(root, "plain_hosts",
+                                            config->rules.plain_hosts);
+    if (config->rules.plain_hosts && !config->rules.anti_spoofing) {
+        config_error_key(root, "plain_hosts", "needs anti_spoofing, which "
+                         "tells known hosts from unknown ones",
+                         "leave anti_spoofing: true");
+    }
     agents->resolver_v4 = config->rules.resolver_v4;
     agents->sal_port = config->rules.sal_port;
 }
@@ -347,6 +356,8 @@ read_timers(struct config_node *root, struct controller_config *config)
         root, "host_probe_interval", config->agents.probe_interval_ms);
     config->host_timeout_ms = duration(root, "host_timeout",
                                        config->host_timeout_ms);
+    config->plain_timeout_ms = duration(root, "plain_timeout",
+                                        config->plain_timeout_ms);
     if (config->link_timeout_ms <= config->link_probe_interval_ms) {
         config_error(root, "link_timeout: must be longer than "
                            "link_probe_interval",
@@ -383,6 +394,10 @@ read_limits(struct config_node *node, struct controller_config *config)
         node, "service_miss_pps", 1, PPS_MAX, config->rules.service_miss_pps);
     config->rules.link_probe_pps = config_int(
         node, "link_probe_pps", 1, PPS_MAX, config->rules.link_probe_pps);
+    config->rules.plain_host_pps = config_int(
+        node, "plain_host_pps", 1, PPS_MAX, config->rules.plain_host_pps);
+    config->plain_max = config_int(node, "plain_hosts", 1, 1000000,
+                                   config->plain_max);
     config->reset_pps = config_int(node, "reset_pps", 1, PPS_MAX,
                                    config->reset_pps);
 }

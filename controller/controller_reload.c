@@ -114,10 +114,13 @@ reload_discovery(struct controller *c, const struct controller_config *config)
     mine->link_timeout_ms = config->link_timeout_ms;
     mine->host_timeout_ms = config->host_timeout_ms;
     mine->reset_pps = config->reset_pps;
+    mine->plain_timeout_ms = config->plain_timeout_ms;
+    mine->plain_max = config->plain_max;
     controller_discovery_config(mine, &discovery);
     discovery_configure(c->discovery, &discovery);
 }
 
+/* Costs that are no longer given are the default again. */
 static void
 reload_costs(struct controller *c, struct controller_config *config)
 {
@@ -147,6 +150,7 @@ reload_plan(struct controller *c, const struct controller_config *config)
     rules.resolver_v4 = mine->resolver_v4;
     rules.resolver_v6 = mine->resolver_v6;
     rules.sal_port = mine->sal_port;
+    rules.plain_hosts = mine->plain_hosts;
     bool same_rules = !memcmp(&rules, mine, sizeof rules);
     if (same_rules
         && !memcmp(&config->routes, &c->config->routes,
@@ -231,6 +235,7 @@ report_unchangeable(const struct controller_config *a,
         {"api.keepalive_interval",
          x->keepalive_interval_ms == y->keepalive_interval_ms},
         {"api.lease", x->lease_ms == y->lease_ms},
+        {"plain_hosts", a->rules.plain_hosts == b->rules.plain_hosts},
         {"control", !strcmp(a->control, b->control)},
         {"metrics", a->metrics_address == b->metrics_address
                     && a->metrics_port == b->metrics_port},

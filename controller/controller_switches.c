@@ -163,6 +163,12 @@ packet_in(struct controller *c, struct managed_switch *sw,
 {
     struct topology_end at = {sw->dpid, m->packet_in.in_port};
 
+    if ((m->packet_in.cookie & ~(uint64_t) UINT32_MAX)
+        == SAL_COOKIE(SAL_COOKIE_LEARN, 0)) {
+        discovery_learn(c->discovery, &at, m->packet_in.data,
+                        m->packet_in.len, controller_now(c));
+        return;
+    }
     discovery_packet_in(c->discovery, &at, m->packet_in.data,
                         m->packet_in.len, controller_now(c));
 }
@@ -175,6 +181,26 @@ switch_ready(struct controller *c, struct managed_switch *sw)
         sw->ready = true;
         discovery_switch_ready(c->discovery, sw->dpid, controller_now(c));
         controller_ask_for_probes(c);
+    }
+}
+
+/* Those that the rules speak of, so that they are back after a restart before
+ * the rules are planned anew. */
+static void
+ask_plain_hosts(struct controller *c, const struct managed_switch *sw)
+{
+    size_t i = 0;
+
+    for (const struct rule *rule;
+         c->config->rules.plain_hosts
+         && (rule = rule_table_next(sw->put->installed, &i)) != NULL;) {
+        const struct topology_end at = {sw->dpid, rule->in_port};
+
+        if ((rule->kind == RULE_ADMIT_HOST || rule->kind == RULE_ADMIT_HOST6)
+            && !topology_attachment(c->topology, &rule->address)) {
+            discovery_ask_plain(c->discovery, &at, &rule->source,
+                                &rule->address);
+        }
     }
 }
 
@@ -196,6 +222,7 @@ switch_message(struct switch_connection *connection,
         controller_hold_read(c, sw->put);
         if (!c->hold.over) {
             plan_remember(c->plan, sw->dpid, sw->put->installed);
+            ask_plain_hosts(c, sw);
         }
         sw->dirty = true;
         if (sw->put->stats.rules_read) {

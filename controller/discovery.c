@@ -8,6 +8,7 @@
 #include "flow.h"
 #include "hash.h"
 #include "openflow/openflow.h"
+#include "openvswitch/dynamic-string.h"
 #include "openvswitch/vlog.h"
 #include "packets.h"
 #include "util.h"
@@ -61,6 +62,7 @@ struct discovery {
     struct hmap disputes; /* struct dispute. */
     struct discovery_stats stats;
     long long next_due; /* Not later than the earliest 'due'. */
+    long long sweep_at; /* Plain hosts are looked at next. */
     /* Token bucket of RESETs, in thousandths of a packet. */
     uint64_t tokens;
     long long tokens_at;
@@ -78,6 +80,7 @@ discovery_create(const struct discovery_config *config,
     d->aux = aux;
     d->topology = topology;
     d->next_due = LLONG_MAX;
+    d->sweep_at = LLONG_MAX;
     d->tokens = config->reset_pps * 1000ULL;
     hmap_init(&d->ports);
     hmap_init(&d->switches);
@@ -93,6 +96,8 @@ discovery_configure(struct discovery *d,
     d->config.link_timeout_ms = config->link_timeout_ms;
     d->config.host_timeout_ms = config->host_timeout_ms;
     d->config.reset_pps = config->reset_pps;
+    d->config.plain_timeout_ms = config->plain_timeout_ms;
+    d->config.plain_max = config->plain_max;
 }
 
 void
@@ -315,11 +320,52 @@ schedule_next(struct discovery *d, struct probed_port *port, long long now)
     port->delay = MIN(2 * port->delay, interval);
 }
 
+/* Plain hosts. */
+
+void
+discovery_ask_plain(struct discovery *d, const struct topology_end *at,
+                    const struct eth_addr *mac,
+                    const struct in6_addr *address)
+{
+    uint8_t frame[PACKET_BUFFER_LEN];
+
+    if (d->config.plain_timeout_ms) {
+        size_t len = packet_build_question(&d->config.mac, mac, address,
+                                           frame);
+        d->ops->send(at->dpid, 0, at->port, frame, len, d->aux);
+        d->stats.plain_asked++;
+    }
+}
+
+/* Asks those that have not been heard of for half of their time, five times
+ * until they lapse. */
+static void
+sweep(struct discovery *d, long long now)
+{
+    const struct topology_attachment *host;
+
+    if (now < d->sweep_at) {
+        return;
+    }
+    d->stats.plain_hosts = 0;
+    TOPOLOGY_FOR_EACH_ATTACHMENT (host, d->topology) {
+        d->stats.plain_hosts += host->plain;
+        if (host->plain
+            && host->deadline - now <= d->config.plain_timeout_ms / 2) {
+            const struct topology_end at = {host->dpid, host->port};
+            discovery_ask_plain(d, &at, &host->mac, &host->locator);
+        }
+    }
+    d->sweep_at = d->stats.plain_hosts
+                  ? now + MAX(1, d->config.plain_timeout_ms / 10) : LLONG_MAX;
+}
+
 void
 discovery_run(struct discovery *d, long long now)
 {
     struct probed_port *port;
 
+    sweep(d, now);
     if (now < d->next_due) {
         return;
     }
@@ -339,7 +385,7 @@ discovery_run(struct discovery *d, long long now)
 long long
 discovery_wakeup(const struct discovery *d)
 {
-    return d->next_due;
+    return MIN(d->next_due, d->sweep_at);
 }
 
 /* Receiving. */
@@ -524,7 +570,12 @@ begin_dispute(struct discovery *d, const struct topology_probe *claim,
         hmap_insert(&d->disputes, &dispute->node,
                     hash_locator(&claim->locator));
     }
-    d->ops->ask(&holder->endpoint, d->aux);
+    if (holder->plain) {
+        const struct topology_end at = {holder->dpid, holder->port};
+        discovery_ask_plain(d, &at, &holder->mac, &holder->locator);
+    } else {
+        d->ops->ask(&holder->endpoint, d->aux);
+    }
 }
 
 /* Another endpoint has the locator.  True if it is there no more, and makes
@@ -624,6 +675,58 @@ handle_host_probe(struct discovery *d, const struct topology_end *at,
         take_host_probe(d, at, &probe, session, now);
     }
     return true;
+}
+
+static void
+count_plain_error(struct discovery *d, const struct topology_end *at,
+                  const struct in6_addr *address, int error)
+{
+    struct ds ds = DS_EMPTY_INITIALIZER;
+
+    d->stats.plain_refused++;
+    ipv6_format_mapped(address, &ds);
+    VLOG_WARN_RL(&rl, "%016" PRIx64 " port %" PRIu32 ": a host that claims "
+                 "%s is refused: %s", at->dpid, at->port, ds_cstr(&ds),
+                 error == -EPERM ? "an endpoint has this address"
+                 : error == -EADDRINUSE
+                     ? "another host has it, and answers"
+                 : error == -EACCES ? "it is reserved"
+                 : error == -ENOSPC ? "there are too many hosts already"
+                                    : ovs_strerror(-error));
+    ds_destroy(&ds);
+}
+
+void
+discovery_learn(struct discovery *d, const struct topology_end *at,
+                const void *frame, size_t len, long long now)
+{
+    struct topology_probe seen = {.at = *at};
+    int error = packet_parse_sender(frame, len, &seen.mac, &seen.locator);
+
+    if (error || !d->config.plain_timeout_ms) {
+        d->stats.unrecognised += error != -ENOMSG;
+        return;
+    }
+    long long deadline = now + d->config.plain_timeout_ms;
+    bool known = topology_attachment(d->topology, &seen.locator);
+    if (eth_addr_equals(seen.mac, d->config.mac)
+        || d->config.is_reserved(&seen.locator, d->config.reserved_aux)) {
+        error = -EACCES;
+    } else if (d->stats.plain_hosts >= d->config.plain_max && !known) {
+        error = -ENOSPC;
+    } else {
+        error = topology_learn(d->topology, &seen, deadline);
+        if (error == -EADDRINUSE && supersede(d, &seen, now)) {
+            error = topology_learn(d->topology, &seen, deadline);
+        }
+    }
+    if (error < 0) {
+        count_plain_error(d, at, &seen.locator, error);
+        return;
+    }
+    d->stats.plain_seen++;
+    d->stats.plain_hosts += !known;
+    d->sweep_at = MIN(d->sweep_at, now + d->config.plain_timeout_ms / 10);
 }
 
 static bool

@@ -20,6 +20,11 @@
  * place (a host that was installed anew has a new key).  At the same port and
  * with the same MAC address it does so at once.
  *
+ * Plain hosts (without an agent) are learnt from what they send.  Their first
+ * packet finds no rule, so it comes here; it is not sent on, the next one is.
+ * They are asked (ARP, ND) before they are forgotten, and when they seem to
+ * have moved: as above, one that answers stays where it is.
+ *
  * Everything in a packet-in is hostile until its MAC says otherwise.
  *
  * Pure: what is to be sent goes out through 'send', 'now' is passed in.  One
@@ -44,6 +49,15 @@ struct discovery_config {
     uint32_t link_timeout_ms;  /* A half-link without a probe lapses. */
     uint32_t host_timeout_ms;  /* An attachment without a PROBE lapses. */
     uint32_t reset_pps;        /* RESETs a second, all switches together. */
+    uint32_t plain_timeout_ms; /* A plain host that is silent lapses; it is
+                                * asked from half of it on.  0: there are none
+                                * to be learnt. */
+    uint32_t plain_max;        /* So many, and no more. */
+    struct eth_addr mac;       /* Ours, to ask plain hosts. */
+    /* Addresses that are ours, and so nobody else's: the resolver's, and the
+     * inner ones. */
+    bool (*is_reserved)(const struct in6_addr *, const void *aux);
+    const void *reserved_aux;
 };
 
 struct discovery_ops {
@@ -78,6 +92,8 @@ struct discovery_stats {
     uint64_t resets_sent, resets_limited, left_to_retry;
     uint64_t unrecognised;
     uint64_t latencies_changed;
+    uint64_t plain_seen, plain_refused, plain_asked;
+    size_t plain_hosts;        /* There are now. */
 };
 
 struct discovery *discovery_create(const struct discovery_config *,
@@ -101,6 +117,14 @@ void discovery_switch_ready(struct discovery *, uint64_t dpid,
  * links: those it has are taken as seen.  (A port that goes down is heard of
  * from its other end.) */
 void discovery_keep_links(struct discovery *, uint64_t dpid, long long now);
+
+/* A packet of a host that the switch does not know, or a plain host's answer. */
+void discovery_learn(struct discovery *, const struct topology_end *at,
+                     const void *frame, size_t len, long long now);
+/* A plain host may be there (a switch's rule says so): asks it. */
+void discovery_ask_plain(struct discovery *, const struct topology_end *at,
+                         const struct eth_addr *mac,
+                         const struct in6_addr *address);
 
 /* A packet that a switch handed in. */
 void discovery_packet_in(struct discovery *, const struct topology_end *at,

@@ -81,6 +81,21 @@ int packet_parse_service(const void *, size_t len, uint16_t sal_port,
                          struct sal_service_header *ret_header,
                          struct in6_addr *ret_source);
 
+/* What any Ethernet frame says of who sent it: the MAC address and the IPv4 (as
+ * ::ffff:a.b.c.d) or IPv6 address that goes with it, from ARP or IP.  -ENOMSG
+ * if it says nothing of the kind; -EPROTO if what it says cannot be (a group
+ * address, two MAC addresses). */
+int packet_parse_sender(const void *, size_t len, struct eth_addr *ret_mac,
+                        struct in6_addr *ret_address);
+
+/* A question that every host answers to 'from': are you there, 'address' at
+ * 'mac'?  ARP from the address 0.0.0.0 (RFC 5227), or a solicitation from the
+ * link-local address of 'from'.  Returns the frame's length. */
+size_t packet_build_question(const struct eth_addr *from,
+                             const struct eth_addr *mac,
+                             const struct in6_addr *address,
+                             uint8_t buf[PACKET_BUFFER_LEN]);
+
 /* Internet checksum (RFC 1071) of 'len' bytes, in network byte order; 'sum' is
  * what was summed before, 0 to begin. */
 uint16_t packet_checksum(const void *, size_t len, uint32_t sum);

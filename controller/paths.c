@@ -11,6 +11,8 @@ struct edge {
     uint32_t port;
     uint32_t cost;
     uint32_t to; /* Index of the neighbour. */
+    uint32_t far_port;
+    bool in_tree;
 };
 
 struct node {
@@ -21,6 +23,8 @@ struct node {
     uint32_t group;
     struct edge *edges; /* In order of port. */
     size_t n_edges;
+    uint32_t *host_ports; /* That are up. */
+    size_t n_host_ports;
 };
 
 struct paths {
@@ -121,10 +125,66 @@ read_edges(struct paths *paths, const struct topology *topology,
             && far.dpid != node->dpid && !is_avoided(graph, sw, port)) {
             node->edges[node->n_edges++] = (struct edge) {
                 port->number, cost_of(graph, port),
-                paths_index(paths, far.dpid)};
+                paths_index(paths, far.dpid), far.port, false};
         }
     }
     qsort(node->edges, node->n_edges, sizeof *node->edges, compare_edges);
+}
+
+static void
+read_host_ports(const struct topology *topology, struct node *node)
+{
+    const struct topology_switch *sw = topology_switch(topology, node->dpid);
+    const struct topology_port *port;
+
+    node->host_ports = xmalloc((hmap_count(&sw->ports) + 1)
+                               * sizeof *node->host_ports);
+    TOPOLOGY_FOR_EACH_PORT (port, sw) {
+        if (port->up && topology_is_host_port(port)) {
+            node->host_ports[node->n_host_ports++] = port->number;
+        }
+    }
+}
+
+static struct edge *
+find_edge(struct node *node, uint32_t port)
+{
+    for (size_t i = 0; i < node->n_edges; i++) {
+        if (node->edges[i].port == port) {
+            return &node->edges[i];
+        }
+    }
+    return NULL;
+}
+
+/* Breadth first, from each switch that no tree has yet. */
+static void
+grow_trees(struct paths *paths)
+{
+    uint32_t *queue = xmalloc((paths->n + 1) * sizeof *queue);
+    bool *seen = xcalloc(paths->n + 1, sizeof *seen);
+
+    for (uint32_t root = 0; root < paths->n; root++) {
+        uint32_t first = 0, last = 0;
+        if (!seen[root]) {
+            seen[root] = true;
+            queue[last++] = root;
+        }
+        while (first < last) {
+            struct node *node = &paths->nodes[queue[first++]];
+            for (size_t i = 0; i < node->n_edges; i++) {
+                struct edge *edge = &node->edges[i];
+                struct edge *back = find_edge(&paths->nodes[edge->to],
+                                              edge->far_port);
+                if (!seen[edge->to] && back) {
+                    seen[edge->to] = edge->in_tree = back->in_tree = true;
+                    queue[last++] = edge->to;
+                }
+            }
+        }
+    }
+    free(queue);
+    free(seen);
 }
 
 static bool
@@ -336,6 +396,11 @@ paths_compute(const struct topology *topology,
         paths->latency = compute_graph(topology, &latencies);
     }
 
+    for (uint32_t i = 0; i < paths->n; i++) {
+        read_host_ports(topology, &paths->nodes[i]);
+    }
+    grow_trees(paths);
+
     paths->nearest_sal = xmalloc((paths->n + 1) * sizeof *paths->nearest_sal);
     for (uint32_t i = 0; i < paths->n; i++) {
         paths->nearest_sal[i] = find_nearest_sal(paths, i);
@@ -357,6 +422,7 @@ paths_destroy(struct paths *paths)
     }
     for (uint32_t i = 0; i < paths->n; i++) {
         free(paths->nodes[i].edges);
+        free(paths->nodes[i].host_ports);
     }
     for (int i = 0; i <= PATH_CLASSES_MAX; i++) {
         paths_destroy(paths->classes[i].paths);
@@ -533,6 +599,37 @@ paths_link_port(const struct paths *paths, uint32_t index, size_t i)
 {
     const struct node *node = &paths->nodes[index];
     return i < node->n_edges ? node->edges[i].port : 0;
+}
+
+static int
+compare_ports(const void *a_, const void *b_)
+{
+    const uint32_t *a = a_, *b = b_;
+    return *a < *b ? -1 : *a > *b;
+}
+
+size_t
+paths_flood_ports(const struct paths *paths, uint32_t index, uint32_t ports[],
+                  size_t max)
+{
+    const struct node *node = &paths->nodes[index];
+    size_t n = 0;
+
+    for (size_t i = 0; i < node->n_host_ports; i++, n++) {
+        if (n < max) {
+            ports[n] = node->host_ports[i];
+        }
+    }
+    for (size_t i = 0; i < node->n_edges; i++) {
+        if (node->edges[i].in_tree) {
+            if (n < max) {
+                ports[n] = node->edges[i].port;
+            }
+            n++;
+        }
+    }
+    qsort(ports, MIN(n, max), sizeof *ports, compare_ports);
+    return n;
 }
 
 uint32_t

@@ -48,6 +48,14 @@ uint32_t paths_link_port(const struct paths *, uint32_t index, size_t i);
  * link. */
 uint32_t paths_neighbour(const struct paths *, uint32_t index, uint32_t port);
 
+/* Where broadcasts go: the ports of the switch that hosts may be behind, and
+ * those whose link is in a spanning tree of what it reaches (breadth first from
+ * the lowest datapath ID, one link of parallel ones), so that every switch
+ * gets a broadcast once, whatever the loops.  Stores up to 'max' ports in
+ * ascending order, returns how many there are. */
+size_t paths_flood_ports(const struct paths *, uint32_t index,
+                         uint32_t ports[], size_t max);
+
 /* True if hosts may be behind the switch. */
 bool paths_has_hosts(const struct paths *, uint32_t index);
 

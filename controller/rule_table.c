@@ -384,7 +384,7 @@ struct ofpbuf *
 rule_change_encode(const struct rule_change *change,
                    const struct rule_dialect *dialect)
 {
-    if (change->rule.kind == RULE_GROUP) {
+    if (rule_is_group(&change->rule)) {
         static const int commands[] = {OFPGC11_ADD, OFPGC11_MODIFY,
                                        OFPGC11_DELETE};
         return rule_encode_group(&change->rule, dialect,

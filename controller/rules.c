@@ -27,6 +27,14 @@ static const struct kind {
                         SAL_COOKIE_ADMIT},
     [RULE_ADMIT_ASK6] = {"admit-ask6", SAL_TABLE_ADMIT,
                          SAL_PRIORITY_ADMIT_ASK, SAL_COOKIE_ADMIT},
+    [RULE_LEARN] = {"learn", SAL_TABLE_ADMIT, SAL_PRIORITY_LEARN,
+                    SAL_COOKIE_LEARN},
+    [RULE_ALIVE] = {"alive", SAL_TABLE_ADMIT, SAL_PRIORITY_HOST_PROBE,
+                    SAL_COOKIE_LEARN},
+    [RULE_ALIVE6] = {"alive6", SAL_TABLE_ADMIT, SAL_PRIORITY_HOST_PROBE,
+                     SAL_COOKIE_LEARN},
+    [RULE_FLOOD] = {"flood", SAL_TABLE_FORWARD, SAL_PRIORITY_FLOOD,
+                    SAL_COOKIE_HOST},
     [RULE_ADMIT_ND] = {"admit-nd", SAL_TABLE_ADMIT, SAL_PRIORITY_ADMIT_ASK,
                        SAL_COOKIE_ADMIT},
     [RULE_ADMIT_LINK] = {"admit-link", SAL_TABLE_ADMIT,
@@ -84,6 +92,7 @@ static const struct kind {
     /* As if in a table behind all others: there before what refers to it, gone
      * after. */
     [RULE_GROUP] = {"group", UINT8_MAX, 0, 0},
+    [RULE_FLOOD_GROUP] = {"flood-group", UINT8_MAX, 0, 0},
 };
 
 static bool
@@ -320,6 +329,12 @@ compute_admission(const struct rules_config *config,
     put_simple(table, RULE_ADMIT_ASK);
     if (rules_has_v6(config)) {
         put_simple(table, RULE_ADMIT_ASK6);
+    }
+    if (config->plain_hosts) {
+        put_simple(table, RULE_LEARN);
+        put_simple(table, RULE_ALIVE);
+        put_simple(table, RULE_ALIVE6);
+    } else if (rules_has_v6(config)) {
         put_simple(table, RULE_ADMIT_ND);
     }
     uint32_t port;
@@ -384,6 +399,31 @@ rules_compute_host(const struct rules_config *config,
     }
 }
 
+/* To all hosts, over a tree: those that nobody knows yet must be asked for. */
+static void
+put_flood(const struct paths *paths, uint32_t index, struct rule_table *table)
+{
+    uint32_t ports[1024];
+    size_t n = MIN(paths_flood_ports(paths, index, ports, ARRAY_SIZE(ports)),
+                   ARRAY_SIZE(ports));
+    struct rule flood = RULE_INIT(RULE_FLOOD);
+
+    if (!n) {
+        return;
+    }
+    flood.port = ports[n - 1] / RULE_FLOOD_PORTS + 1;
+    rule_table_put(table, &flood);
+    for (size_t i = 0, chunk = 0; chunk < flood.port; chunk++) {
+        struct rule rule = RULE_INIT(RULE_FLOOD_GROUP);
+        rule.group = chunk;
+        for (; i < n && ports[i] / RULE_FLOOD_PORTS == chunk; i++) {
+            uint32_t bit = ports[i] % RULE_FLOOD_PORTS;
+            rule.port_set[bit / 8] |= 1 << bit % 8;
+        }
+        rule_table_put(table, &rule);
+    }
+}
+
 static void
 put_resolution(struct rule_table *table, enum rule_kind probe,
                enum rule_kind resolve, enum rule_kind guard)
@@ -421,7 +461,11 @@ rules_compute_base(const struct rules_config *config,
     put_simple(table, RULE_DEFAULT);
     put_simple(table, RULE_ARP_PROBE);
     put_simple(table, RULE_ND_PROBE);
-    put_simple(table, RULE_ND_UNKNOWN);
+    if (config->plain_hosts) {
+        put_flood(paths, index, table);
+    } else {
+        put_simple(table, RULE_ND_UNKNOWN);
+    }
 
     struct in6_addr resolver = locator_from_v4(config->resolver_v4);
     bool v6 = rules_has_v6(config);
@@ -534,7 +578,8 @@ rules_compute_endpoint(const struct rules_config *config,
                        struct rule_table *table)
 {
     uint32_t from = paths_index(paths, dpid);
-    if (from == PATHS_NO_SWITCH || !paths_resolves(paths, from)) {
+    if (host->plain || from == PATHS_NO_SWITCH
+        || !paths_resolves(paths, from)) {
         return;
     }
     bool v6 = !IN6_IS_ADDR_V4MAPPED(&host->locator);
@@ -622,7 +667,17 @@ rule_format(const struct rule *rule, struct ds *s)
     default:
         break;
     }
-    if (rule->kind == RULE_GROUP) {
+    if (rule->kind == RULE_FLOOD_GROUP) {
+        ds_put_format(s, " %"PRIu32" ports", rule->group);
+        for (int i = 0; i < RULE_FLOOD_PORTS; i++) {
+            if (rule->port_set[i / 8] & 1 << i % 8) {
+                ds_put_format(s, " %"PRIu32,
+                              rule->group * RULE_FLOOD_PORTS + i);
+            }
+        }
+    } else if (rule->kind == RULE_FLOOD) {
+        ds_put_format(s, " by %"PRIu32" groups", rule->port);
+    } else if (rule->kind == RULE_GROUP) {
         ds_put_format(s, " %#"PRIx32" ports", rule->group);
         for (int i = 0; i < RULE_GROUP_PORTS_MAX && rule->ports[i]; i++) {
             ds_put_format(s, " %u", rule->ports[i]);
@@ -632,7 +687,7 @@ rule_format(const struct rule *rule, struct ds *s)
     } else if (rule->port) {
         ds_put_format(s, " port %"PRIu32, rule->port);
     }
-    if (rule->kind != RULE_GROUP && rule->flags & RULE_MARK) {
+    if (!rule_is_group(rule) && rule->flags & RULE_MARK) {
         ds_put_cstr(s, ", the waypoint");
     }
     if (rule->flags & RULE_STALE) {

@@ -49,6 +49,10 @@ struct rules_config {
                                    * switch.  They then go round a dead link by
                                    * themselves, and a change of ways changes
                                    * groups only. */
+    bool plain_hosts;             /* Hosts without Salient are learnt and
+                                   * served; needs 'anti_spoofing', which
+                                   * tells known from unknown ones. */
+    uint32_t plain_host_pps;      /* Of what unknown hosts send. */
     bool hop_by_hop;              /* A SYN stays unresolved as long as the next
                                    * switch would choose the same instance. */
 };
@@ -63,7 +67,8 @@ struct rules_config {
         .resolver_v6 = RULES_RESOLVER_V6_DEFAULT,                             \
         .resolver_mac = RULES_RESOLVER_MAC_DEFAULT, .sal_port = SAL_UDP_PORT, \
         .host_probe_pps = 1000, .service_miss_pps = 1000,                     \
-        .link_probe_pps = 1000, .anti_spoofing = true,                        \
+        .link_probe_pps = 1000, .plain_host_pps = 100,                        \
+        .anti_spoofing = true,                                                \
     }
 
 /* True if hosts may use IPv6 underneath. */
@@ -80,6 +85,9 @@ enum rule_kind {
     RULE_ADMIT_ALL,   /* -> SAL_TABLE_CLASSIFY, as all that follow. */
     RULE_ADMIT_ASK,   /* Who has the resolver?  (ARP) */
     RULE_ADMIT_ASK6,  /* (ND) */
+    RULE_LEARN,       /* From nobody that is known -> controller. */
+    RULE_ALIVE,       /* A plain host's answer to our question (ARP reply). */
+    RULE_ALIVE6,      /* (Neighbour advertisement.) */
     RULE_ADMIT_ND,    /* Who has somebody?  From a link-local address, as
                        * hosts ask when they check a neighbour. */
     RULE_ADMIT_LINK,  /* Whatever comes from 'in_port'. */
@@ -126,8 +134,11 @@ enum rule_kind {
     /* SAL_TABLE_FORWARD. */
     RULE_HOST,        /* IPv4 to 'address': out of 'port'. */
     RULE_HOST6,       /* IPv6. */
+    RULE_FLOOD,       /* Broadcast and multicast: the RULE_FLOOD_GROUPs 0 to
+                       * 'port' - 1. */
     /* No flow but an OpenFlow group: the first of 'ports' that is up. */
     RULE_GROUP,
+    RULE_FLOOD_GROUP, /* All of 'port_set', but where it came from. */
     RULE_N_KINDS,
 
     RULE_FOREIGN = 255, /* Our cookie, but nothing that we would install; see
@@ -135,6 +146,10 @@ enum rule_kind {
 };
 
 #define RULE_GROUP_PORTS_MAX 7
+#define RULE_FLOOD_SET_LEN 24 /* Bytes; a port is a bit. */
+#define RULE_FLOOD_PORTS (8 * RULE_FLOOD_SET_LEN)
+/* Group N holds ports N * RULE_FLOOD_PORTS and up. */
+#define RULE_FLOOD_GROUP_BASE 0x54000000
 
 /* Members that a kind has no use for are 0, padding included: build a rule
  * from RULE_INIT or memset().  The first RULE_KEY_LEN bytes are the key: table,
@@ -153,7 +168,8 @@ struct rule {
             uint32_t in_port;        /* RULE_ADMIT_*. */
             struct eth_addr source;
         };
-        uint32_t group;          /* RULE_GROUP: its number. */
+        uint32_t group;          /* RULE_GROUP: its number.  RULE_FLOOD_GROUP:
+                                  * without RULE_FLOOD_GROUP_BASE. */
         struct {            /* RULE_FOREIGN. */
             struct minimatch *match; /* Owned by the rule table. */
             uint64_t cookie;
@@ -174,8 +190,12 @@ struct rule {
         };
         uint16_t ports[RULE_GROUP_PORTS_MAX]; /* RULE_GROUP; 0 = none.  Ends
                                                * before 'flags'. */
+        uint8_t port_set[RULE_FLOOD_SET_LEN]; /* RULE_FLOOD_GROUP; so does
+                                               * this. */
     };
 };
+_Static_assert(offsetof(struct rule, port_set) + RULE_FLOOD_SET_LEN
+               <= offsetof(struct rule, flags), "port set reaches into flags");
 _Static_assert(offsetof(struct rule, ports) + 2 * RULE_GROUP_PORTS_MAX
                <= offsetof(struct rule, flags), "ports reach into flags");
 
@@ -211,6 +231,13 @@ rule_has_target(const struct rule *rule)
 {
     return rule->kind == RULE_SERVICE || rule->kind == RULE_SERVICE6
            || rule->kind == RULE_ENDPOINT || rule->kind == RULE_ENDPOINT6;
+}
+
+/* No flow. */
+static inline bool
+rule_is_group(const struct rule *rule)
+{
+    return rule->kind == RULE_GROUP || rule->kind == RULE_FLOOD_GROUP;
 }
 
 uint8_t rule_table_id(const struct rule *);
@@ -255,7 +282,7 @@ bool rules_sal_supported(void);
 
 /* Meters that a switch needs, in order 0..RULES_N_METERS - 1.  'command' is
  * OFPMC13_ADD or OFPMC13_MODIFY.  The caller frees the message. */
-#define RULES_N_METERS 3
+#define RULES_N_METERS 4
 struct ofpbuf *rules_encode_meter(int i, const struct rule_dialect *,
                                   int command);
 

@@ -43,6 +43,9 @@ rules_sal_supported(void)
 
 /* Matches. */
 
+/* The group bit of an Ethernet address. */
+static const struct eth_addr multicast = {{{0x01, 0, 0, 0, 0, 0}}};
+
 /* fe80::/10, RFC 4291. */
 static const struct in6_addr link_local = {.s6_addr = {0xfe, 0x80}};
 static const struct in6_addr link_local_mask = {.s6_addr = {0xff, 0xc0}};
@@ -230,6 +233,18 @@ build_match(const struct rule *rule, const struct rules_config *config,
         match_set_dl_type(match, htons(ETH_TYPE_IPV6));
         match_set_ipv6_src(match, &rule->address);
         return 0;
+    case RULE_ALIVE:
+        match_set_dl_type(match, htons(ETH_TYPE_ARP));
+        match_set_nw_proto(match, ARP_OP_REPLY);
+        match_set_dl_dst(match, config->resolver_mac);
+        return 0;
+    case RULE_ALIVE6:
+        match_nd(match, ND_NEIGHBOR_ADVERT);
+        match_set_dl_dst(match, config->resolver_mac);
+        return 0;
+    case RULE_FLOOD:
+        match_set_dl_dst_masked(match, multicast, multicast);
+        return 0;
     case RULE_ADMIT_ND:
         match_nd(match, ND_NEIGHBOR_SOLICIT);
         match_set_ipv6_src_masked(match, &link_local, &link_local_mask);
@@ -300,7 +315,9 @@ build_match(const struct rule *rule, const struct rules_config *config,
     case RULE_ADMIT_ALL:
     case RULE_DEFAULT:
     case RULE_SERVICE_MISS:
+    case RULE_LEARN:
         return 0;
+    case RULE_FLOOD_GROUP:
     case RULE_GROUP:
     case RULE_NONE:
     case RULE_N_KINDS:
@@ -464,6 +481,16 @@ build_actions(const struct rule *rule, const struct rule_dialect *dialect,
     case RULE_STOCK_PROBE6:
         send_to_controller(ofpacts, dialect, SAL_METER_HOST_PROBE);
         break;
+    case RULE_LEARN:
+    case RULE_ALIVE:
+    case RULE_ALIVE6:
+        send_to_controller(ofpacts, dialect, SAL_METER_LEARN);
+        break;
+    case RULE_FLOOD:
+        for (uint32_t i = 0; i < rule->port; i++) {
+            ofpact_put_GROUP(ofpacts)->group_id = RULE_FLOOD_GROUP_BASE + i;
+        }
+        break;
     case RULE_SERVICE_MISS:
         send_to_controller(ofpacts, dialect, SAL_METER_SERVICE_MISS);
         break;
@@ -513,6 +540,7 @@ build_actions(const struct rule *rule, const struct rule_dialect *dialect,
     case RULE_ND_UNKNOWN:
     case RULE_GUARD: /* No action: drop. */
     case RULE_GUARD6:
+    case RULE_FLOOD_GROUP:
     case RULE_GROUP:
     case RULE_NONE:
     case RULE_N_KINDS:
@@ -739,6 +767,8 @@ read_actions(const struct ofpact *ofpacts, size_t len, struct rule *rule)
             if (ofp_to_u16(port) < ofp_to_u16(OFPP_MAX)) {
                 rule->port = ofp_to_u16(port);
             }
+        } else if (a->type == OFPACT_GROUP && rule->kind == RULE_FLOOD) {
+            rule->port++;
         } else if (a->type == OFPACT_GROUP) {
             rule->port = ofpact_get_GROUP(a)->group_id;
             rule->flags |= RULE_VIA_GROUP;
@@ -819,6 +849,7 @@ rules_encode_meter(int i, const struct rule_dialect *dialect, int command)
         {SAL_METER_HOST_PROBE, config->host_probe_pps},
         {SAL_METER_SERVICE_MISS, config->service_miss_pps},
         {SAL_METER_LINK_PROBE, config->link_probe_pps},
+        {SAL_METER_LEARN, config->plain_host_pps},
     };
     struct ofputil_meter_band band = {
         .type = OFPMBT13_DROP,

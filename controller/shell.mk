@@ -49,8 +49,12 @@ check-routing: $(BUILD)/bin/salient-controller $(BUILD)/tests/test_agent ## IPv6
 	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
 	    $(PYTHON) -B tests/controller/check_routing.py
 
-.PHONY: check-controller check-routing check-sessions
-CHECKS += check-controller check-routing check-sessions
+check-plain: $(BUILD)/bin/salient-controller $(BUILD)/tests/test_agent ## hosts without an agent (ONLY=name)
+	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
+	    $(PYTHON) -B tests/controller/check_plain.py
+
+.PHONY: check-controller check-routing check-plain check-sessions
+CHECKS += check-controller check-routing check-plain check-sessions
 FUZZ_TARGETS += openflow agent_session
 FUZZ_SRCS_agent_session := controller/agent_session.c controller/agent_push.c \
     controller/registry.c controller/registry_show.c controller/addresses.c \

@@ -136,6 +136,10 @@ discovery_to_json(const struct controller *c)
     show_put_integer(json, "host_probes_refused",
                      stats->host_probes_refused);
     show_put_integer(json, "hosts_superseded", stats->hosts_superseded);
+    show_put_integer(json, "plain_hosts", stats->plain_hosts);
+    show_put_integer(json, "plain_seen", stats->plain_seen);
+    show_put_integer(json, "plain_refused", stats->plain_refused);
+    show_put_integer(json, "plain_asked", stats->plain_asked);
     show_put_integer(json, "resets_sent", stats->resets_sent);
     show_put_integer(json, "resets_limited", stats->resets_limited);
     show_put_integer(json, "left_to_retry", stats->left_to_retry);

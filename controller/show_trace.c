@@ -277,7 +277,7 @@ step_to_json(const struct controller *c, const struct trace_step *step)
 
         rule_format(rule, &ds);
         json_object_put_string(item, "rule", ds_cstr(&ds));
-        if (rule->kind != RULE_GROUP) {
+        if (!rule_is_group(rule)) {
             show_put_integer(item, "table", rule_table_id(rule));
             show_put_integer(item, "priority", rule_priority(rule));
         }

@@ -196,10 +196,20 @@ count_host_ports(struct topology *topology, struct topology_switch *sw)
     const struct topology_port *port;
     uint32_t n = 0;
 
+    uint32_t set = 0;
+
     HMAP_FOR_EACH (port, node, &sw->ports) {
-        n += port->up && topology_is_host_port(port);
+        if (port->up && topology_is_host_port(port)) {
+            n++;
+            set += hash_int(port->number, 0); /* Whatever the order. */
+        }
     }
-    if (!n != !sw->n_host_ports) {
+    bool changed = !n != !sw->n_host_ports
+                   || (topology->watches_host_ports
+                       && (n != sw->n_host_ports
+                           || set != sw->host_port_set));
+    sw->host_port_set = set;
+    if (changed) {
         topology_note_graph(topology);
     }
     sw->n_host_ports = n;
@@ -431,6 +441,12 @@ topology_link_set_latency(struct topology *topology,
         }
     }
     return 0;
+}
+
+void
+topology_watch_host_ports(struct topology *topology)
+{
+    topology->watches_host_ports = true;
 }
 
 void

@@ -13,6 +13,10 @@
  * one a locator; the same locator at another port is a move.  A port that
  * goes down withdraws what was attached to it at once.
  *
+ * A host without Salient is *plain*: learnt from its traffic, attached under an
+ * endpoint ID that is made of its MAC address.  What an endpoint proves to be
+ * its own, a plain host cannot take, but has to give.
+ *
  * Pure: `now` is passed in, milliseconds of any monotonic clock.  One thread;
  * the topology owns the structs it hands out; they are read-only to others
  * and valid until the next call that takes a non-const topology. */
@@ -58,7 +62,8 @@ struct topology_switch {
     bool has_sal;              /* Understands the SAL match fields. */
     bool connected;            /* Its OpenFlow session is open. */
     struct hmap ports;         /* struct topology_port. */
-    uint32_t n_host_ports;     /* That are up. */
+    uint32_t n_host_ports;     /* That are up; and a hash of which they */
+    uint32_t host_port_set;    /* are. */
 };
 
 struct topology_attachment {
@@ -70,8 +75,9 @@ struct topology_attachment {
     struct eth_addr mac;
     uint64_t dpid;
     uint32_t port;
+    bool plain;                /* Nobody proved anything. */
     uint64_t session;          /* See topology_attach(). */
-    uint32_t seq;
+    uint32_t seq;              /* Grows with each sign of life. */
     long long int deadline;
 };
 
@@ -139,6 +145,15 @@ struct topology_probe {
  * -EADDRINUSE: a live attachment of another endpoint has this locator. */
 int topology_attach(struct topology *, const struct topology_probe *,
                     long long int deadline);
+/* Traffic says that a plain host is there; 'endpoint', 'session' and 'seq' of
+ * 'seen' are of no importance.  Returns as topology_attach(), also -EADDRINUSE
+ * if it is known at another port or with another MAC address, which may be
+ * gone or not, and -EPERM if an endpoint has the locator. */
+int topology_learn(struct topology *, const struct topology_probe *seen,
+                   long long int deadline);
+/* From now on the set of ports that hosts may be behind belongs to the
+ * graph. */
+void topology_watch_host_ports(struct topology *);
 /* Withdraws one attachment. */
 void topology_detach(struct topology *, const struct in6_addr *locator);
 /* Withdraws all of an endpoint and forgets its sequence number (clean stop, or

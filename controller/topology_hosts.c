@@ -314,6 +314,56 @@ create_attachment(struct topology *topology,
     return attachment;
 }
 
+/* The endpoint ID that stands for a plain host. */
+static struct endpoint_id
+plain_endpoint(const struct eth_addr *mac)
+{
+    struct endpoint_id id = {{'p', 'l', 'a', 'i', 'n'}};
+    memcpy(&id.bytes[sizeof id.bytes - sizeof *mac], mac, sizeof *mac);
+    return id;
+}
+
+int
+topology_learn(struct topology *topology, const struct topology_probe *seen,
+               long long int deadline)
+{
+    struct topology_port *port = topology_find_port(topology, seen->at.dpid,
+                                                    seen->at.port);
+    if (!port) {
+        return -ENOENT;
+    }
+    if (!port->up) {
+        return -ENETDOWN;
+    }
+    if (!topology_is_host_port(port)) {
+        return -EBUSY;
+    }
+    struct topology_attachment *attachment = find_attachment(topology,
+                                                             &seen->locator);
+    bool is_new = !attachment;
+    if (is_new) {
+        struct topology_probe plain = *seen;
+        plain.endpoint = plain_endpoint(&seen->mac);
+        attachment = create_attachment(topology, &plain);
+        attachment->plain = true;
+        attachment->mac = seen->mac;
+        attachment->dpid = seen->at.dpid;
+        attachment->port = seen->at.port;
+        ovs_list_push_back(&port->attachments, &attachment->port_node);
+        note_host(topology, &plain.endpoint, &plain.locator);
+    } else if (!attachment->plain) {
+        return -EPERM;
+    } else if (attachment->dpid != seen->at.dpid
+               || attachment->port != seen->at.port
+               || !eth_addr_equals(attachment->mac, seen->mac)) {
+        return -EADDRINUSE;
+    }
+    attachment->seq++;
+    attachment->deadline = deadline;
+    topology->next_deadline = MIN(topology->next_deadline, deadline);
+    return is_new;
+}
+
 int
 topology_attach(struct topology *topology, const struct topology_probe *probe,
                 long long int deadline)
@@ -331,12 +381,16 @@ topology_attach(struct topology *topology, const struct topology_probe *probe,
     }
     struct topology_attachment *attachment = find_attachment(topology,
                                                              &probe->locator);
-    if (attachment
+    if (attachment && !attachment->plain
         && !endpoint_id_equal(&attachment->endpoint, &probe->endpoint)) {
         return -EADDRINUSE;
     }
     if (!accept_sequence(topology, probe)) {
         return -ESTALE;
+    }
+    if (attachment && attachment->plain) {
+        withdraw(topology, attachment); /* It was this one all the time. */
+        attachment = NULL;
     }
 
     bool is_change = !attachment || attachment->dpid != probe->at.dpid

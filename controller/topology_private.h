@@ -13,7 +13,7 @@ struct topology {
     struct hmap sequences;    /* struct sequence, by endpoint. */
     struct hmap host_changes; /* struct host_change, by locator. */
     struct hmap costs;        /* struct link_cost. */
-    bool watches_latency;
+    bool watches_latency, watches_host_ports;
     bool graph_changed;
     uint64_t generation;
     long long int next_deadline;

@@ -200,6 +200,7 @@ attachment_to_json(const struct topology_attachment *attachment)
 
     ipv6_format_mapped(&attachment->locator, &s);
     json_object_put_string(json, "locator", ds_cstr(&s));
+    json_object_put(json, "plain", json_boolean_create(attachment->plain));
     ds_destroy(&s);
     json_object_put_string(json, "endpoint_id",
                            endpoint_id_format(&attachment->endpoint, id));

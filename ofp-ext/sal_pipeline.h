@@ -16,6 +16,7 @@
 #define SAL_PRIORITY_ADMIT_ASK 40000  /* Anybody may ask for the resolver. */
 #define SAL_PRIORITY_ADMIT_HOST 30000 /* A host's own addresses, its own port. */
 #define SAL_PRIORITY_ADMIT_LINK 20000 /* What other switches have admitted. */
+#define SAL_PRIORITY_LEARN 10         /* Unknown hosts -> controller. */
 #define SAL_PRIORITY_ADMIT_ALL 0      /* Instead of the three, if not checked. */
 
 /* Priorities of SAL_TABLE_CLASSIFY. */
@@ -44,6 +45,7 @@
 #define SAL_PRIORITY_HOST_MARKED 3000 /* The same behind the waypoint. */
 #define SAL_PRIORITY_HOST_CLASS 2000 /* Host route of one path class. */
 #define SAL_PRIORITY_HOST 1000       /* Host route. */
+#define SAL_PRIORITY_FLOOD 500       /* Broadcasts, over a spanning tree. */
 
 /* Ethernet source, but for its last byte, the path class, of what has passed
  * the waypoint of its class.  Anti-spoofing keeps hosts from using it. */
@@ -64,11 +66,13 @@ enum sal_cookie_kind {
     SAL_COOKIE_HOST = 5,
     SAL_COOKIE_ADMIT = 6,
     SAL_COOKIE_ENDPOINT = 7,
+    SAL_COOKIE_LEARN = 8,
 };
 
 /* Meters: packets that reach the controller are limited per kind. */
 #define SAL_METER_HOST_PROBE 1
 #define SAL_METER_SERVICE_MISS 2
 #define SAL_METER_LINK_PROBE 3
+#define SAL_METER_LEARN 4
 
 #endif /* sal_pipeline.h */

@@ -25,6 +25,16 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_CHECK(probe.mac_ofs + IDENTITY_MAC_LEN <= probe.sal_len);
         packet_probe_verify(&probe, session_key);
     }
+    struct eth_addr mac;
+    struct in6_addr address;
+    if (!packet_parse_sender(data, size, &mac, &address)) {
+        struct eth_addr other;
+        struct in6_addr same;
+        len = packet_build_question(&mac, &mac, &address, buf);
+        FUZZ_CHECK(len <= sizeof buf);
+        /* Our own question says who we are, or nothing. */
+        FUZZ_CHECK(packet_parse_sender(buf, len, &other, &same) <= 0);
+    }
     int served = packet_parse_service(data, size, SAL_UDP_PORT, &header,
                                       &source);
     if (!packet_build_reset(data, size, SAL_UDP_PORT, buf, &len)) {

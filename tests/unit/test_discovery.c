@@ -85,6 +85,12 @@ static const struct discovery_ops ops = {
     .resolves_soon = resolves_soon,
 };
 
+static bool
+is_reserved(const struct in6_addr *address, const void *aux)
+{
+    return locator_get_v4(address) == 0x0a0000fe;
+}
+
 static void
 bench_start(struct bench *b)
 {
@@ -95,6 +101,10 @@ bench_start(struct bench *b)
         .link_timeout_ms = 3000,
         .host_timeout_ms = 5000,
         .reset_pps = 10,
+        .plain_timeout_ms = 10000,
+        .plain_max = 3,
+        .mac = {{{2, 9, 9, 9, 9, 9}}},
+        .is_reserved = is_reserved,
     };
     const struct eth_addr mac = {{{2, 0, 0, 0, 0, 1}}};
 
@@ -439,6 +449,95 @@ test_disputes(void)
     bench_stop(&b);
 }
 
+/* An ARP reply of 'host'. */
+static size_t
+make_arp(uint8_t frame[256], uint32_t v4, uint8_t host)
+{
+    const struct eth_addr us = {{{2, 9, 9, 9, 9, 9}}};
+    const struct eth_addr mac = {{{2, 0, 0, 0, 1, host}}};
+    struct in6_addr address = locator_from_v4(v4);
+    size_t len = packet_build_question(&us, &us, &address, frame);
+
+    memcpy(frame + 6, &mac, 6);
+    memcpy(frame + 22, &mac, 6);
+    memcpy(frame + 28, frame + 38, 4);
+    return len;
+}
+
+/* Plain hosts: learnt, asked, forgotten, moved; they take nobody's address but
+ * give theirs to whom it belongs. */
+static void
+test_plain_hosts(void)
+{
+    const struct topology_end here = {1, 2}, there = {2, 2}, link = {1, 1};
+    struct in6_addr locator = locator_from_v4(0x0a000007);
+    struct bench b;
+    uint8_t frame[256];
+    long long now = 100;
+
+    bench_start(&b);
+    deliver(&b, 0);
+    const struct discovery_stats *stats = discovery_stats(b.discovery);
+    size_t len = make_arp(frame, 0x0a000007, 1);
+    discovery_learn(b.discovery, &link, frame, len, now); /* No host port. */
+    CU_ASSERT_EQUAL(stats->plain_refused, 1);
+    discovery_learn(b.discovery, &here, frame, len, now);
+    const struct topology_attachment *host = topology_attachment(b.topology,
+                                                                 &locator);
+    CU_ASSERT_FATAL(host && host->plain && host->port == 2);
+    CU_ASSERT_EQUAL(stats->plain_hosts, 1);
+
+    /* It is asked after half of its time; an answer keeps it. */
+    while (!stats->plain_asked) {
+        now = discovery_wakeup(b.discovery);
+        CU_ASSERT_FATAL(now <= 10000);
+        deliver(&b, now);
+        topology_run(b.topology, now);
+    }
+    CU_ASSERT(now > 5000);
+    discovery_learn(b.discovery, &here, frame, len, now);
+    topology_run(b.topology, 10200);
+    CU_ASSERT_PTR_NOT_NULL(topology_attachment(b.topology, &locator));
+
+    /* It seems to be elsewhere: only once it does not answer here. */
+    for (int i = 0; i < 6; i++) {
+        now += 600;
+        discovery_learn(b.discovery, &there, frame, len, now);
+        host = topology_attachment(b.topology, &locator);
+        CU_ASSERT_FATAL(host != NULL);
+        CU_ASSERT_EQUAL(host->dpid, i < 4 ? 1 : 2);
+        if (i < 2) {
+            discovery_learn(b.discovery, &here, frame, len, now + 1);
+        }
+    }
+
+    /* Reserved addresses, too many, and one that an endpoint proves to have. */
+    len = make_arp(frame, 0x0a0000fe, 2);
+    uint64_t refused = stats->plain_refused;
+    discovery_learn(b.discovery, &here, frame, len, now);
+    CU_ASSERT_EQUAL(stats->plain_refused, refused + 1);
+    for (int i = 0; i < 5; i++) {
+        len = make_arp(frame, 0x0a000100 + i, 2);
+        discovery_learn(b.discovery, &here, frame, len, now);
+    }
+    CU_ASSERT_EQUAL(stats->plain_hosts, 3);
+    CU_ASSERT_EQUAL(stats->plain_refused, refused + 4);
+    len = make_probe(&b, frame, 1);
+    discovery_packet_in(b.discovery, &here, frame, len, now);
+    host = topology_attachment(b.topology, &locator);
+    CU_ASSERT_FATAL(host && !host->plain && host->dpid == 1);
+    len = make_arp(frame, 0x0a000007, 1);
+    discovery_learn(b.discovery, &there, frame, len, now);
+    CU_ASSERT_EQUAL(stats->plain_refused, refused + 5);
+    CU_ASSERT(!topology_attachment(b.topology, &locator)->plain);
+
+    /* Silent ones go. */
+    topology_run(b.topology, now + 20000);
+    deliver(&b, now + 20000);
+    CU_ASSERT_EQUAL(stats->plain_hosts, 0);
+    bench_stop(&b);
+}
+
 static void
 test_resets(void)
 {
@@ -505,5 +604,6 @@ UNIT_MAIN("discovery",
           UNIT_TEST(test_ports_that_are_down_are_not_probed),
           UNIT_TEST(test_forged_and_replayed_links),
           UNIT_TEST(test_hosts), UNIT_TEST(test_disputes),
+          UNIT_TEST(test_plain_hosts),
           UNIT_TEST(test_resets),
           UNIT_TEST(test_noise))

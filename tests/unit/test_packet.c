@@ -5,6 +5,7 @@
 #include <errno.h>
 #include "controller/packet.h"
 #include "proto/identity.h"
+#include "packets.h"
 
 static const uint8_t key[PACKET_LINK_KEY_LEN] = {1, 2, 3};
 
@@ -344,7 +345,54 @@ test_random(void)
     }
 }
 
-UNIT_MAIN("packet", UNIT_TEST(test_checksum), UNIT_TEST(test_link_probe),
+/* Who sent it? */
+static void
+test_senders(void)
+{
+    const struct eth_addr from = {{{2, 0, 0, 0, 0, 1}}};
+    const struct eth_addr to = {{{2, 0, 0, 0, 0, 9}}};
+    struct in6_addr v4 = locator_from_v4(0x0a000009), address;
+    uint8_t frame[PACKET_BUFFER_LEN];
+    struct eth_addr mac;
+
+    /* A question of ours, turned round as a host does (RFC 826). */
+    size_t len = packet_build_question(&from, &to, &v4, frame);
+    CU_ASSERT_EQUAL(packet_parse_sender(frame, len, &mac, &address),
+                    -ENOMSG); /* It comes from 0.0.0.0. */
+    memcpy(frame + 6, &to, 6);
+    frame[21] = 2;
+    memcpy(frame + 22, &to, 6);
+    memcpy(frame + 28, frame + 38, 4);
+    CU_ASSERT_EQUAL(packet_parse_sender(frame, len, &mac, &address), 0);
+    CU_ASSERT(eth_addr_equals(mac, to));
+    CU_ASSERT_EQUAL(locator_get_v4(&address), 0x0a000009);
+    frame[27] ^= 1; /* Two MAC addresses. */
+    CU_ASSERT_EQUAL(packet_parse_sender(frame, len, &mac, &address),
+                    -EPROTO);
+    frame[27] ^= 1;
+    frame[28] = 0xe0; /* A group. */
+    CU_ASSERT_EQUAL(packet_parse_sender(frame, len, &mac, &address),
+                    -EPROTO);
+    CU_ASSERT_EQUAL(packet_parse_sender(frame, 20, &mac, &address), -EPROTO);
+
+    struct in6_addr v6 = {.s6_addr = {0xfd, [15] = 9}};
+    len = packet_build_question(&from, &to, &v6, frame);
+    CU_ASSERT_EQUAL(packet_parse_sender(frame, len, &mac, &address), 0);
+    CU_ASSERT(eth_addr_equals(mac, from));
+    CU_ASSERT_EQUAL(address.s6_addr[0], 0xfe);
+    CU_ASSERT_EQUAL(address.s6_addr[15], 1);
+    /* The checksum is right: summed with it, it gives 0. */
+    uint32_t sum = 58 + 32;
+    for (int i = 14 + 8; i < 14 + 40; i += 2) {
+        sum += frame[i] << 8 | frame[i + 1];
+    }
+    CU_ASSERT_EQUAL(packet_checksum(frame + 54, 32, sum), 0);
+    frame[6] |= 1;
+    CU_ASSERT_EQUAL(packet_parse_sender(frame, len, &mac, &address),
+                    -EPROTO);
+}
+
+UNIT_MAIN("packet", UNIT_TEST(test_senders), UNIT_TEST(test_checksum), UNIT_TEST(test_link_probe),
           UNIT_TEST(test_probe), UNIT_TEST(test_probe_tampering),
           UNIT_TEST(test_reset), UNIT_TEST(test_reset_v6),
           UNIT_TEST(test_random))

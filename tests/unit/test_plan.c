@@ -28,6 +28,7 @@ static bool groups; /* Fast-failover groups in use. */
 static bool anti_spoofing;
 static bool use_classes;
 static bool hop_by_hop;
+static bool plain_hosts;
 
 static struct path_classes classes;
 
@@ -58,6 +59,10 @@ start_plan(void)
     rules_config.groups = groups;
     rules_config.anti_spoofing = anti_spoofing;
     rules_config.hop_by_hop = hop_by_hop;
+    rules_config.plain_hosts = plain_hosts;
+    if (plain_hosts) {
+        topology_watch_host_ports(topology);
+    }
     const struct routes_config routes_config = ROUTES_CONFIG_DEFAULT;
     plan = plan_create(&rules_config, &routes_config, &classes, registry,
                        topology);
@@ -422,6 +427,50 @@ follow_syn(uint64_t dpid, const struct service_id *id, uint8_t protocol,
     return end;
 }
 
+/* A broadcast that enters switch 'dpid' by 'in': counts how often it comes out
+ * of each port of each switch.  Ends, or it is a storm. */
+static void
+broadcast(uint64_t dpid, uint32_t in, int out[SWITCHES + 1][PORTS + 1],
+          int *budget)
+{
+    const struct topology_switch *sw = topology_switch(topology, dpid);
+    struct rule key = RULE_INIT(RULE_FLOOD_GROUP);
+    const struct rule *group = rule_table_find(installed[dpid - 1], &key);
+    CU_ASSERT_FATAL(--*budget > 0);
+    for (uint32_t p = 1; group && p <= PORTS; p++) {
+        const struct topology_port *port = topology_port(topology, dpid, p);
+        struct topology_end far;
+        if (p == in || !(group->port_set[p / 8] & 1 << p % 8)) {
+            continue;
+        }
+        out[dpid][p]++;
+        if (port && topology_port_link(topology, sw, port, &far)) {
+            broadcast(far.dpid, far.port, out, budget);
+        }
+    }
+}
+
+/* It reaches each port that a host may be behind once, and ends. */
+static void
+check_broadcast(uint64_t from, const bool reached[SWITCHES + 1])
+{
+    int out[SWITCHES + 1][PORTS + 1] = {{0}}, budget = 2 * SWITCHES;
+    if (!plain_hosts) {
+        return;
+    }
+    broadcast(from, HOST_PORT, out, &budget);
+    for (uint64_t dpid = 1; dpid <= SWITCHES; dpid++) {
+        for (uint32_t p = 1; p <= PORTS; p++) {
+            const struct topology_port *port = topology_port(topology, dpid,
+                                                             p);
+            bool is_own = dpid == from && p == HOST_PORT;
+            if (port && port->up && topology_is_host_port(port)) {
+                CU_ASSERT_EQUAL(out[dpid][p], reached[dpid] && !is_own);
+            }
+        }
+    }
+}
+
 /* Oracle: which hosts can be reached, over links, by flooding. */
 static void
 flood(uint64_t from, bool reached[SWITCHES + 1])
@@ -532,7 +581,8 @@ priority_of(int i, int s, bool v6, uint8_t protocol, const bool reached[])
 {
     struct in6_addr locator = locator_of(i, v6);
     uint32_t priority = UINT32_MAX;
-    if (!where_attached(&locator, reached)) {
+    if (!where_attached(&locator, reached)
+        || topology_attachment(topology, &locator)->plain) {
         return priority;
     }
     for (int port = 1; port <= 3; port++) {
@@ -622,6 +672,9 @@ check_endpoints(uint64_t from, const bool reached[SWITCHES + 1])
         struct service_prefix prefix;
         service_prefix_of_endpoint(id.bytes, &prefix);
         uint32_t expected = where_attached(&own, reached);
+        if (expected && topology_attachment(topology, &own)->plain) {
+            expected = 0; /* It is nobody's service. */
+        }
         CU_ASSERT_EQUAL(follow_syn_over(i % 2, from, &prefix.id, i,
                                         unit_random(), &locator), expected);
         CU_ASSERT(!expected || ipv6_addr_equals(&locator, &own));
@@ -701,6 +754,7 @@ check_delivery(void)
         flood(from, reached);
         check_hosts(from, reached);
         check_classes(from, reached);
+        check_broadcast(from, reached);
         check_admission(from);
         /* Where no host may be, nothing is resolved. */
         if (topology_switch(topology, from)->n_host_ports
@@ -1045,6 +1099,13 @@ random_host_event(void)
                4 + unit_random_below(PORTS - 3));
         break;
     case 6:
+        if (plain_hosts && unit_random_below(2)) {
+            struct topology_probe seen = build_probe(
+                i, 1 + unit_random_below(SWITCHES),
+                4 + unit_random_below(PORTS - 3), 0);
+            topology_learn(topology, &seen, BUILDER_NEVER);
+            break;
+        }
         attach6(i, 1 + unit_random_below(SWITCHES),
                 4 + unit_random_below(PORTS - 3));
         break;
@@ -1115,6 +1176,11 @@ test_with_options(void)
     test_random();
     groups = false;
     test_random();
+    plain_hosts = true;
+    test_random();
+    groups = true;
+    test_random();
+    groups = plain_hosts = false;
     hop_by_hop = true;
     test_restart();
     test_random();

@@ -106,6 +106,10 @@ static struct rule
 random_rule(void)
 {
     struct rule rule = RULE_INIT(1 + unit_random_below(RULE_GROUP - 1));
+    if (rule.kind == RULE_FLOOD) {
+        rule.port = 1 + unit_random_below(4);
+        return rule;
+    }
     uint32_t v4 = unit_random() | 1;
 
     switch (rule.kind) {
@@ -227,11 +231,19 @@ test_random_groups(void)
         const struct rule_dialect *dialect = round % 2 ? &of15 : &of13;
         enum ofp_version version
             = ofputil_protocol_to_ofp_version(dialect->protocol);
-        struct rule rule = RULE_INIT(RULE_GROUP), back;
-        rule.group = PATHS_GROUP_BASE | unit_random_below(1 << 24);
+        bool floods = unit_random_below(2);
+        struct rule rule = RULE_INIT(floods ? RULE_FLOOD_GROUP : RULE_GROUP);
+        struct rule back;
+        rule.group = floods ? 1 + unit_random_below(300)
+                            : PATHS_GROUP_BASE | unit_random_below(1 << 24);
         int n = unit_random_below(RULE_GROUP_PORTS_MAX + 1);
         for (int i = 0; i < n; i++) {
-            rule.ports[i] = 1 + unit_random_below(0xfeff);
+            if (floods) {
+                rule.port_set[unit_random_below(RULE_FLOOD_SET_LEN)]
+                    |= 1 << unit_random_below(8);
+            } else {
+                rule.ports[i] = 1 + unit_random_below(0xfeff);
+            }
         }
 
         struct rule_change change = {RULE_ADD, rule};
@@ -242,7 +254,7 @@ test_random_groups(void)
                               0);
         ofpbuf_delete(message);
         CU_ASSERT_EQUAL(mod.command, OFPGC11_ADD);
-        CU_ASSERT_EQUAL(mod.type, OFPGT11_FF);
+        CU_ASSERT_EQUAL(mod.type, floods ? OFPGT11_ALL : OFPGT11_FF);
 
         struct ofpbuf *asked = ofputil_encode_group_desc_request(version,
                                                                  OFPG_ALL);
@@ -564,8 +576,8 @@ test_meters(void)
         ofpbuf_init(&bands, 0);
         CU_ASSERT_EQUAL(ofputil_decode_meter_mod(message->data, &mod, &bands),
                         0);
-        CU_ASSERT(mod.meter.meter_id >= 1 && mod.meter.meter_id <= 3);
-        CU_ASSERT_EQUAL(mod.meter.bands[0].rate, 1000);
+        CU_ASSERT(mod.meter.meter_id >= 1 && mod.meter.meter_id <= RULES_N_METERS);
+        CU_ASSERT_EQUAL(mod.meter.bands[0].rate, i == 3 ? 100 : 1000);
         ofpbuf_uninit(&bands);
         ofpbuf_delete(message);
     }
