@@ -24,7 +24,7 @@ sys.path.insert(0, ROOT)
 from topologies import sandbox
 from topologies.daemon import sh
 from topologies.wait import until
-from tests.controller.network import Network
+from tests.controller.network import RUN, Network
 
 SERVICE = "web.shop.acme"
 STANDBY = "db.shop.acme"
@@ -71,6 +71,19 @@ def register(net, name, service, weight=1, priority=0, capacity=0):
         f"offer {service} 80 {weight} {priority} {capacity}",
         r"registered confirmed=1|error")
     expect("registered" in heard.string, heard.string)
+
+
+def attach(net, name, dpid):
+    """PROBEs, until the network says that it is there.  (A port that is new
+    may swallow the first.)"""
+    agent = net.hosts[name]
+
+    def look():
+        agent.say("probe")
+        return re.search(f"attachment attached=1 dpid={dpid} ",
+                         take(agent).rsplit("attached=0", 1)[-1])
+    until(look, f"{name} is attached at s{dpid}", 10)
+    net.wait_in_sync(4)
 
 
 def syn(net, service, port, kind="syn", path_class=0):
@@ -164,13 +177,11 @@ def endpoints_are_services(net):
     expect(syn(net, prefix, 50011, "syn6") == "w3", "IPv6: not w3")
     net.ovs.vsctl("del-port", "s3", "w3")
     net.ovs.vsctl("add-port", "s2", "w3")
-    net.hosts["w3"].hear("attachment attached=1 dpid=2")
-    net.wait_in_sync(4)
+    attach(net, "w3", 2)
     expect(syn(net, prefix, 50012) == "w3", "w3 was not found after its move")
     net.ovs.vsctl("del-port", "s2", "w3")
     net.ovs.vsctl("add-port", "s3", "w3")
-    net.hosts["w3"].hear("attachment attached=1 dpid=3")
-    net.wait_in_sync(4)
+    attach(net, "w3", 3)
     shown = net.ask("show", "services")
     expect(not any(prefix[:20] in str(s) for s in shown["services"]),
            "endpoints are shown as services")
@@ -277,10 +288,55 @@ def services_have_classes(net):
            "a SYN went through s2")
 
 
+def another_key_takes_over(net):
+    """w2 is installed anew: another key, the same locators."""
+    net.hosts["w2"].stop()
+    os.unlink(f"{RUN}/w2.key")
+    net.hosts["w2"] = net.add_agent("w2", ADDRESS["w2"],
+                                    locator6=ADDRESS6["w2"], zone="east")
+    attach(net, "w2", 4)
+    superseded = net.ask("show", "status")["discovery"]["hosts_superseded"]
+    expect(superseded == 2, f"{superseded} superseded")
+    # A machine with its address at another port, while its agent lives:
+    net.add_host("thief", "s2", ADDRESS["w2"])
+    thief = net.add_agent("thief", ADDRESS["w2"])
+    thief.hear("welcome")
+    for _ in range(3):
+        thief.say("probe")
+        net.hosts["w2"].say("probe")
+    until(lambda: net.ask("show", "status")["discovery"]
+          ["host_probes_refused"] > 0, "it is refused", 5)
+    # and after w2 has fallen silent.
+    net.hosts["w2"].stop()
+    net.hosts["thief"] = thief
+    attach(net, "thief", 2)
+    superseded = net.ask("show", "status")["discovery"]["hosts_superseded"]
+    expect(superseded == 3, f"{superseded} superseded")
+    check_recompute(net)
+
+
+def hop_by_hop(net):
+    """A SYN leaves s1 unresolved and is resolved where the instance is."""
+    net.daemon.stop()
+    net.start_controller(CONFIG + "resolution: hop-by-hop\n")
+    net.wait_in_sync(4, timeout=30, links=4)
+    register(net, "w1", SERVICE)
+    net.wait_in_sync(4)
+    for i in range(4):
+        expect(syn(net, SERVICE, 50060 + i) == "w1", "not w1")
+    net.prefix = next(s["prefix"] for s in net.ask("show", "services")[
+        "services"] if s.get("name") == SERVICE).split("/")[0].rstrip("0")
+    rewrites = {s: sum("->ip_dst" in flow and net.prefix in flow
+                       for flow in net.flows(s, 10)) for s in
+                ("s1", "s2", "s3", "s4")}
+    expect(rewrites == {"s1": 0, "s2": 0, "s3": 0, "s4": 1}, f"{rewrites}")
+    check_recompute(net)
+
+
 STEPS = (switches_and_hosts, hosts_reach_each_other, services_over_ipv6,
          nobody_is_somebody_else, endpoints_are_services, failover,
          local_first, latency_is_measured, path_classes,
-         services_have_classes)
+         services_have_classes, another_key_takes_over, hop_by_hop)
 
 
 def run_steps(net):
