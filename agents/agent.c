@@ -173,14 +173,46 @@ arm_session_timer(struct agent *agent)
     }
 }
 
+/* Leased addresses must be nobody else's. */
+static void
+check_lease_pool(struct agent *agent)
+{
+    const struct session_welcome *welcome = &agent->state.welcome;
+    bool overlap = (leases_overlap(&agent->leases, welcome->service_pool_v4,
+                                   welcome->service_pool_len)
+                    || leases_overlap(&agent->leases,
+                                      welcome->identity_pool_v4,
+                                      welcome->identity_pool_len));
+
+    if (overlap && agent->config->dns.leases) {
+        VLOG_ERR("dns.lease_pool overlaps a pool of the controller's; names "
+                 "below services do not resolve until it is changed");
+        agent->config->dns.leases = false;
+        agent->zone.lease = NULL;
+        agent->zone.lease_pool_len = 0;
+    }
+}
+
+static void
+zone_from_welcome(struct agent *agent)
+{
+    const struct session_welcome *welcome = &agent->state.welcome;
+
+    check_lease_pool(agent);
+    agent->zone.pool = welcome->service_pool_v4;
+    agent->zone.pool_len = welcome->service_pool_len;
+    agent->zone.identity_pool = welcome->identity_pool_v4;
+    agent->zone.identity_pool_len = welcome->identity_pool_len;
+    agent->zone.identity_net_v6 = welcome->identity_prefix_v6;
+    agent->zone.net_v6 = welcome->service_prefix_v6;
+}
+
 static void
 take_welcome(struct agent *agent)
 {
     agent->state.welcome = *controller_session_welcome(agent->session);
     agent->state.have_welcome = true;
-    agent->zone.pool = agent->state.welcome.service_pool_v4;
-    agent->zone.pool_len = agent->state.welcome.service_pool_len;
-    agent->zone.net_v6 = agent->state.welcome.service_prefix_v6;
+    zone_from_welcome(agent);
 }
 
 void
@@ -419,13 +451,15 @@ load_state(struct agent *agent)
         .complete = agent->state.names_complete,
         .suffix = agent->config->dns.suffix,
         .ttl = agent->config->dns.ttl,
-        .pool = agent->state.welcome.service_pool_v4,
-        .pool_len = agent->state.welcome.service_pool_len,
-        .net_v6 = agent->state.welcome.service_prefix_v6,
         .lease = agent->config->dns.leases ? agent_lease : NULL,
+        .leased = agent_leased,
+        .lease_pool = agent->config->dns.lease_pool,
+        .lease_pool_len
+        = agent->config->dns.leases ? agent->config->dns.lease_pool_len : 0,
         .aux = agent,
         .forward = agent->config->dns.n_upstreams > 0,
     };
+    zone_from_welcome(agent);
 }
 
 static void

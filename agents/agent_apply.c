@@ -203,3 +203,29 @@ agent_lease(const char *name, const struct service_id *id, void *agent_)
     }
     return failed ? 0 : lease->address;
 }
+
+const char *
+agent_leased(const struct in6_addr *address, void *agent_)
+{
+    struct agent *agent = agent_;
+    const struct lease *lease;
+
+    if (IN6_IS_ADDR_V4MAPPED(address)) {
+        ovs_be32 v4;
+        memcpy(&v4, &address->s6_addr[12], sizeof v4);
+        lease = leases_by_address(&agent->leases, ntohl(v4));
+        return lease && lease->name[0] ? lease->name : NULL;
+    }
+    LIST_FOR_EACH (lease, node, &agent->leases.all) {
+        struct service_prefix prefix = {.id = lease->id,
+                                        .len = SAL_SERVICE_ID_BITS};
+        struct in6_addr v6;
+        service_address_v6(&prefix,
+                           agent->state.welcome.service_prefix_v6.s6_addr,
+                           v6.s6_addr);
+        if (lease->name[0] && IN6_ARE_ADDR_EQUAL(&v6, address)) {
+            return lease->name;
+        }
+    }
+    return NULL;
+}

@@ -111,6 +111,9 @@ void agent_hold_stop(struct agent *);
 uint32_t agent_lease(const char *name, const struct service_id *,
                      void *agent);
 
+/* The name that was leased an address, IPv6 or IPv4-mapped, or NULL. */
+const char *agent_leased(const struct in6_addr *, void *agent);
+
 /* Tells the session which services are wanted now. */
 void agent_update_services(struct agent *);
 

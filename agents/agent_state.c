@@ -89,6 +89,19 @@ welcome_to_json(const struct session_welcome *welcome)
     return object;
 }
 
+/* Protocol and port by turns. */
+static struct json *
+ports_to_json(const struct names_entry *entry)
+{
+    struct json *array = json_array_create_empty();
+
+    for (size_t i = 0; i < entry->n_ports; i++) {
+        json_array_add(array, json_integer_create(entry->ports[i].protocol));
+        json_array_add(array, json_integer_create(entry->ports[i].port));
+    }
+    return array;
+}
+
 static struct json *
 names_to_json(const struct names *names)
 {
@@ -101,6 +114,9 @@ names_to_json(const struct names *names)
         json_object_put_string(object, "name", entries[i]->name);
         put_prefix(object, &entries[i]->prefix);
         put_address(object, "address", entries[i]->address);
+        if (entries[i]->n_ports) {
+            json_object_put(object, "ports", ports_to_json(entries[i]));
+        }
         json_array_add(array, object);
     }
     free(entries);
@@ -245,6 +261,30 @@ get_prefix(const struct json *object, const char *name,
 }
 
 static bool
+ports_from_json(const struct json *object, struct names *names,
+                const struct service_prefix *prefix)
+{
+    const struct json *array = shash_find_data(json_object(object), "ports");
+    struct names_port ports[NAMES_MAX_PORTS];
+    size_t n = array && array->type == JSON_ARRAY ? array->array.n / 2 : 0;
+
+    n = MIN(n, NAMES_MAX_PORTS);
+    for (size_t i = 0; i < n; i++) {
+        const struct json *protocol = array->array.elems[2 * i];
+        const struct json *port = array->array.elems[2 * i + 1];
+        if (protocol->type != JSON_INTEGER || port->type != JSON_INTEGER
+            || protocol->integer < 0 || protocol->integer > UINT8_MAX
+            || port->integer < 1 || port->integer > UINT16_MAX) {
+            return false;
+        }
+        ports[i] = (struct names_port) {.protocol = protocol->integer,
+                                        .port = port->integer};
+    }
+    names_set_ports(names, prefix, ports, n);
+    return true;
+}
+
+static bool
 name_from_json(const struct json *object, struct names *names)
 {
     struct service_prefix prefix;
@@ -256,7 +296,7 @@ name_from_json(const struct json *object, struct names *names)
         return false;
     }
     names_put(names, name, &prefix, address);
-    return true;
+    return ports_from_json(object, names, &prefix);
 }
 
 static bool

@@ -21,7 +21,9 @@ AGENT_SRCS := \
     agents/desired.c \
     agents/dns_answer.c \
     agents/dns_forward.c \
+    agents/dns_reverse.c \
     agents/dns_server.c \
+    agents/dns_srv.c \
     agents/agent_flows.c \
     agents/flow_filter.c \
     agents/health.c \
@@ -39,8 +41,8 @@ AGENT_SRCS := \
     agents/uplink_policy.c
 LIBAGENT := $(BUILD)/lib/libagent.a
 
-PURE += agents/health.c agents/controller_session.c agents/desired.c agents/dns_answer.c \
-        agents/flow_filter.c agents/flow_format.c agents/flow_top.c \
+PURE += agents/health.c agents/controller_session.c agents/desired.c agents/dns_answer.c agents/dns_reverse.c \
+        agents/dns_srv.c agents/flow_format.c agents/flow_top.c \
         agents/leases.c agents/local_services.c agents/names.c agents/probe.c \
         agents/registrations.c agents/service_routes.c agents/uplink_policy.c
 
@@ -66,7 +68,8 @@ $(BUILD)/bin/salctl: $(BUILD)/obj/agents/salctl.o $(LIBSALIENT)
 	$(call link)
 
 FUZZ_TARGETS += dns
-FUZZ_SRCS_dns := agents/dns_answer.c agents/names.c ofp-ext/service_id.c
+FUZZ_SRCS_dns := agents/dns_answer.c agents/dns_reverse.c agents/dns_srv.c \
+                 agents/names.c ofp-ext/service_id.c
 
 # libsal, for programs: a shared and a static library, an example.
 LIBSAL_SRCS := agents/libsal/libsal.c agents/libsal/agent_client.c \

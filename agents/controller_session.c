@@ -352,6 +352,24 @@ parse_prefix(const Salient__V1__Prefix *in, struct service_prefix *out)
     return true;
 }
 
+static bool
+take_ports(struct names *names, const struct service_prefix *prefix,
+           const Salient__V1__Service *service)
+{
+    struct names_port ports[NAMES_MAX_PORTS];
+    size_t n = 0;
+
+    for (size_t i = 0; i < service->n_ports && n < NAMES_MAX_PORTS; i++) {
+        const Salient__V1__ServicePort *port = service->ports[i];
+        if (port->port && port->port <= UINT16_MAX
+            && port->protocol <= UINT8_MAX) {
+            ports[n++] = (struct names_port) {.protocol = port->protocol,
+                                              .port = port->port};
+        }
+    }
+    return names_set_ports(names, prefix, ports, n);
+}
+
 /* A service whose name does not mean its prefix would send clients of one
  * service to another. */
 static bool
@@ -418,6 +436,7 @@ receive_service_table(struct controller_session *s,
         }
         changed |= names_put(names, service->name, &prefix,
                              service->service_v4);
+        changed |= take_ports(names, &prefix, service);
         names_remove(&s->stale, &prefix);
     }
     if (changed) {

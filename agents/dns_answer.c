@@ -1,22 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agents/dns_answer.h"
+#include "agents/dns_private.h"
 
-#include <ldns/ldns.h>
 #include <stdlib.h>
 #include <string.h>
 #include "util.h"
 
 #define DNS_PLAIN_SIZE 512 /* Without EDNS, RFC 1035. */
 #define ANSWER_BADVERS_EXTENDED 1 /* RCODE 16, its upper eight bits. */
-#define REVERSE_SUFFIX "in-addr.arpa"
 
 /* Octets of a query that stand in no service name, as one that never can. */
 #define FOREIGN_OCTET '\001'
-
-/* A name as lower-case text without the final dot. */
-struct dname_text {
-    char s[LDNS_MAX_DOMAINLEN + 1];
-};
 
 static void
 dname_to_text(const ldns_rdf *dname, struct dname_text *text)
@@ -41,25 +34,14 @@ dname_to_text(const ldns_rdf *dname, struct dname_text *text)
     text->s[out] = '\0';
 }
 
-/* One query and the reply under construction. */
-struct exchange {
-    const struct dns_zone *zone;
-    ldns_pkt *query, *reply;
-    ldns_rr *question;
-    ldns_rr_type type;
-    struct dname_text name;
-};
-
-/* Text made here, so it is well-formed; a name that grew too long by
- * our suffix is NULL. */
-static ldns_rdf *
-dname(const char *text)
+ldns_rdf *
+dns_name(const char *text)
 {
     return ldns_dname_new_frm_str(text);
 }
 
-static ldns_rr *
-new_rr(ldns_rdf *owner, ldns_rr_type type, uint32_t ttl)
+ldns_rr *
+dns_new_rr(ldns_rdf *owner, ldns_rr_type type, uint32_t ttl)
 {
     ldns_rr *rr = ldns_rr_new_frm_type(type);
 
@@ -69,15 +51,14 @@ new_rr(ldns_rdf *owner, ldns_rr_type type, uint32_t ttl)
     return rr;
 }
 
-/* The records of a query keep its spelling (draft-vixie-dnsext-dns0x20). */
-static ldns_rdf *
-owner_as_asked(const struct exchange *x)
+ldns_rdf *
+dns_owner_as_asked(const struct exchange *x)
 {
     return ldns_rdf_clone(ldns_rr_owner(x->question));
 }
 
-static void
-set_rdf(ldns_rr *rr, ldns_rdf *rdf, size_t i)
+void
+dns_set_rdf(ldns_rr *rr, ldns_rdf *rdf, size_t i)
 {
     ldns_rdf_deep_free(ldns_rr_set_rdf(rr, rdf, i));
 }
@@ -93,70 +74,116 @@ new_soa(const struct exchange *x, const char *apex)
         604800,
         x->zone->ttl, /* Of negative answers. */
     };
-    ldns_rr *rr = new_rr(dname(apex), LDNS_RR_TYPE_SOA, x->zone->ttl);
+    ldns_rr *rr = dns_new_rr(dns_name(apex), LDNS_RR_TYPE_SOA, x->zone->ttl);
 
-    set_rdf(rr, dname(apex), 0);
-    set_rdf(rr, dname("nobody.invalid"), 1);
+    dns_set_rdf(rr, dns_name(apex), 0);
+    dns_set_rdf(rr, dns_name("nobody.invalid"), 1);
     for (size_t i = 0; i < ARRAY_SIZE(times); i++) {
         ldns_rdf_type type = (i ? LDNS_RDF_TYPE_PERIOD : LDNS_RDF_TYPE_INT32);
-        set_rdf(rr, ldns_native2rdf_int32(type, times[i]), 2 + i);
+        dns_set_rdf(rr, ldns_native2rdf_int32(type, times[i]), 2 + i);
     }
     return rr;
 }
 
-static void
-answer(struct exchange *x, ldns_rr *rr)
+void
+dns_put(struct exchange *x, ldns_rr *rr)
 {
     ldns_pkt_push_rr(x->reply, LDNS_SECTION_ANSWER, rr);
 }
 
-/* NODATA or NXDOMAIN. */
-static void
-deny(struct exchange *x, ldns_pkt_rcode rcode, const char *apex)
+void
+dns_deny(struct exchange *x, ldns_pkt_rcode rcode, const char *apex)
 {
     ldns_pkt_set_rcode(x->reply, rcode);
     ldns_pkt_push_rr(x->reply, LDNS_SECTION_AUTHORITY, new_soa(x, apex));
 }
 
-static bool
-asks_for(const struct exchange *x, ldns_rr_type type)
+bool
+dns_asks_for(const struct exchange *x, ldns_rr_type type)
 {
     return x->type == type || x->type == LDNS_RR_TYPE_ANY;
 }
 
 static void
-put_address(struct exchange *x, ldns_rr_type type, ldns_rdf *address)
+put_address(struct exchange *x, ldns_pkt_section section, ldns_rdf *owner,
+            ldns_rdf *address)
 {
-    ldns_rr *rr = new_rr(owner_as_asked(x), type, x->zone->ttl);
-    set_rdf(rr, address, 0);
-    answer(x, rr);
+    bool v4 = ldns_rdf_get_type(address) == LDNS_RDF_TYPE_A;
+    ldns_rr *rr = dns_new_rr(ldns_rdf_clone(owner),
+                             v4 ? LDNS_RR_TYPE_A : LDNS_RR_TYPE_AAAA,
+                             x->zone->ttl);
+    dns_set_rdf(rr, address, 0);
+    ldns_pkt_push_rr(x->reply, section, rr);
 }
 
-/* With the addresses of the service 'prefix'; 'v4' may be 0. */
-static void
-answer_addresses(struct exchange *x, uint32_t v4,
-                 const struct service_prefix *prefix)
+bool
+dns_put_addresses(struct exchange *x, ldns_pkt_section section,
+                  ldns_rdf *owner, const struct dns_addresses *addresses)
 {
-    const struct in6_addr *net = &x->zone->net_v6;
-    bool denied = true;
+    bool all = section == LDNS_SECTION_ADDITIONAL, put = false;
 
-    if (v4 && asks_for(x, LDNS_RR_TYPE_A)) {
-        ovs_be32 address = htonl(v4);
-        put_address(x, LDNS_RR_TYPE_A,
+    if (addresses->v4 && (all || dns_asks_for(x, LDNS_RR_TYPE_A))) {
+        ovs_be32 address = htonl(addresses->v4);
+        put_address(x, section, owner,
                     ldns_rdf_new_frm_data(LDNS_RDF_TYPE_A, sizeof address,
                                           &address));
-        denied = false;
+        put = true;
     }
-    if (!IN6_IS_ADDR_UNSPECIFIED(net) && asks_for(x, LDNS_RR_TYPE_AAAA)) {
-        struct in6_addr address;
-        service_address_v6(prefix, net->s6_addr, address.s6_addr);
-        put_address(x, LDNS_RR_TYPE_AAAA,
-                    ldns_rdf_new_frm_data(LDNS_RDF_TYPE_AAAA, sizeof address,
-                                          &address));
-        denied = false;
+    if (!IN6_IS_ADDR_UNSPECIFIED(&addresses->v6)
+        && (all || dns_asks_for(x, LDNS_RR_TYPE_AAAA))) {
+        put_address(x, section, owner,
+                    ldns_rdf_new_frm_data(LDNS_RDF_TYPE_AAAA,
+                                          sizeof addresses->v6,
+                                          &addresses->v6));
+        put = true;
     }
-    if (denied) {
-        deny(x, LDNS_RCODE_NOERROR, x->zone->suffix);
+    ldns_rdf_deep_free(owner);
+    return put;
+}
+
+static void
+put_v6(const struct exchange *x, const struct service_prefix *prefix,
+       struct dns_addresses *addresses)
+{
+    const struct in6_addr *net = &x->zone->net_v6;
+
+    if (!IN6_IS_ADDR_UNSPECIFIED(net)) {
+        service_address_v6(prefix, net->s6_addr, addresses->v6.s6_addr);
+    }
+}
+
+void
+dns_addresses_of(const struct exchange *x, const char *name,
+                 struct dns_addresses *addresses)
+{
+    const struct dns_zone *zone = x->zone;
+    const struct names_entry *entry = names_by_name(zone->names, name);
+    struct service_prefix prefix;
+
+    memset(addresses, 0, sizeof *addresses);
+    if (entry) {
+        addresses->v4 = entry->address;
+        put_v6(x, &entry->prefix, addresses);
+    } else if (zone->lease && !service_prefix_from_name(name, &prefix)) {
+        /* A lease makes both addresses known to the data plane. */
+        addresses->v4 = zone->lease(name, &prefix.id, zone->aux);
+        if (addresses->v4) {
+            prefix.len = SAL_SERVICE_ID_BITS;
+            put_v6(x, &prefix, addresses);
+        }
+    }
+}
+
+/* With the addresses of the service 'name'. */
+static void
+answer_addresses(struct exchange *x, const char *name)
+{
+    struct dns_addresses addresses;
+
+    dns_addresses_of(x, name, &addresses);
+    if (!dns_put_addresses(x, LDNS_SECTION_ANSWER, dns_owner_as_asked(x),
+                           &addresses)) {
+        dns_deny(x, LDNS_RCODE_NOERROR, x->zone->suffix);
     }
 }
 
@@ -165,15 +192,15 @@ answer_apex(struct exchange *x)
 {
     const char *suffix = x->zone->suffix;
 
-    if (asks_for(x, LDNS_RR_TYPE_SOA)) {
-        answer(x, new_soa(x, suffix));
+    if (dns_asks_for(x, LDNS_RR_TYPE_SOA)) {
+        dns_put(x, new_soa(x, suffix));
     } else if (x->type == LDNS_RR_TYPE_NS) {
         ldns_rr *rr
-            = new_rr(owner_as_asked(x), LDNS_RR_TYPE_NS, x->zone->ttl);
-        set_rdf(rr, dname(suffix), 0);
-        answer(x, rr);
+            = dns_new_rr(dns_owner_as_asked(x), LDNS_RR_TYPE_NS, x->zone->ttl);
+        dns_set_rdf(rr, dns_name(suffix), 0);
+        dns_put(x, rr);
     } else {
-        deny(x, LDNS_RCODE_NOERROR, suffix);
+        dns_deny(x, LDNS_RCODE_NOERROR, suffix);
     }
 }
 
@@ -188,15 +215,12 @@ answer_covered(struct exchange *x, const char *name)
         || !names_covering(zone->names, name, &prefix.id)) {
         return false;
     }
-    if (!asks_for(x, LDNS_RR_TYPE_A) && !asks_for(x, LDNS_RR_TYPE_AAAA)) {
-        deny(x, LDNS_RCODE_NOERROR, zone->suffix);
+    if (!dns_asks_for(x, LDNS_RR_TYPE_A) && !dns_asks_for(x, LDNS_RR_TYPE_AAAA)) {
+        dns_deny(x, LDNS_RCODE_NOERROR, zone->suffix);
         return true;
     }
-    /* A lease makes both addresses known to the data plane. */
-    uint32_t address = zone->lease(name, &prefix.id, zone->aux);
-    if (address) {
-        prefix.len = SAL_SERVICE_ID_BITS;
-        answer_addresses(x, address, &prefix);
+    if (zone->lease(name, &prefix.id, zone->aux)) {
+        answer_addresses(x, name);
     } else {
         ldns_pkt_set_aa(x->reply, false);
         ldns_pkt_set_rcode(x->reply, LDNS_RCODE_SERVFAIL);
@@ -215,19 +239,23 @@ answer_forward_name(struct exchange *x, const char *service)
         return;
     }
     result = names_lookup(x->zone->names, service, &entry);
-    if (result != NAMES_FOUND && answer_covered(x, service)) {
+    if (result != NAMES_FOUND
+        && (service[0] == '_' ? dns_answer_srv(x, service)
+                                    || dns_answer_host(x, service)
+            : strstr(service, "._host") ? dns_answer_host(x, service)
+                                        : answer_covered(x, service))) {
         return;
     }
     switch (result) {
     case NAMES_FOUND:
-        answer_addresses(x, entry->address, &entry->prefix);
+        answer_addresses(x, service);
         break;
     case NAMES_PARENT:
-        deny(x, LDNS_RCODE_NOERROR, x->zone->suffix);
+        dns_deny(x, LDNS_RCODE_NOERROR, x->zone->suffix);
         break;
     case NAMES_UNKNOWN:
         if (x->zone->complete) {
-            deny(x, LDNS_RCODE_NXDOMAIN, x->zone->suffix);
+            dns_deny(x, LDNS_RCODE_NXDOMAIN, x->zone->suffix);
         } else {
             ldns_pkt_set_aa(x->reply, false);
             ldns_pkt_set_rcode(x->reply, LDNS_RCODE_SERVFAIL);
@@ -236,77 +264,25 @@ answer_forward_name(struct exchange *x, const char *service)
     }
 }
 
-/* "4.3.2.1.in-addr.arpa", of the service pool. */
-static bool
-parse_reverse(const struct exchange *x, uint32_t *ret_address)
-{
-    const struct dns_zone *zone = x->zone;
-    char rest[SERVICE_NAME_MAX + 1];
-    uint32_t address = 0;
-    size_t octets = 0;
-
-    if (!zone->pool_len
-        || !names_strip_suffix(x->name.s, REVERSE_SUFFIX, rest)) {
-        return false;
-    }
-    for (char *save = NULL, *label = strtok_r(rest, ".", &save); label;
-         label = strtok_r(NULL, ".", &save)) {
-        unsigned int value;
-        if (label[strspn(label, "0123456789")] || strlen(label) > 3
-            || !str_to_uint(label, 10, &value) || value > 255
-            || octets == 4) {
-            return false;
-        }
-        address |= value << (8 * octets++);
-    }
-    *ret_address = address;
-    return (octets == 4
-            && !((address ^ zone->pool)
-                 & (UINT32_MAX << (32 - zone->pool_len))));
-}
-
-static void
-answer_reverse(struct exchange *x, uint32_t address)
-{
-    const struct names_entry *entry
-        = names_by_address(x->zone->names, address);
-
-    if (entry && entry->name[0] && asks_for(x, LDNS_RR_TYPE_PTR)) {
-        char *target = xasprintf("%s.%s", entry->name, x->zone->suffix);
-        ldns_rdf *rdf = dname(target);
-        free(target);
-        if (rdf) {
-            ldns_rr *rr
-                = new_rr(owner_as_asked(x), LDNS_RR_TYPE_PTR, x->zone->ttl);
-            set_rdf(rr, rdf, 0);
-            answer(x, rr);
-            return;
-        }
-    }
-    /* Zone of the first two octets, the usual cut: "18.198.in-addr.arpa". */
-    const char *apex = strchr(strchr(x->name.s, '.') + 1, '.') + 1;
-    deny(x, entry ? LDNS_RCODE_NOERROR : LDNS_RCODE_NXDOMAIN, apex);
-}
-
 /* Fills in the reply; false: to be forwarded. */
 static bool
 answer_question(struct exchange *x)
 {
     char service[SERVICE_NAME_MAX + 1];
     ldns_rr_class class = ldns_rr_get_class(x->question);
-    uint32_t address;
 
     if (class == LDNS_RR_CLASS_IN || class == LDNS_RR_CLASS_ANY) {
-        bool ours = names_strip_suffix(x->name.s, x->zone->suffix, service);
-        if (ours || parse_reverse(x, &address)) {
+        if (names_strip_suffix(x->name.s, x->zone->suffix, service)) {
             ldns_pkt_set_aa(x->reply, true);
             if (x->type == LDNS_RR_TYPE_AXFR || x->type == LDNS_RR_TYPE_IXFR) {
                 ldns_pkt_set_rcode(x->reply, LDNS_RCODE_REFUSED);
-            } else if (ours) {
-                answer_forward_name(x, service);
             } else {
-                answer_reverse(x, address);
+                answer_forward_name(x, service);
             }
+            return true;
+        }
+        if (dns_answer_reverse(x)) {
+            ldns_pkt_set_aa(x->reply, true);
             return true;
         }
     }

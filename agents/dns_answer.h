@@ -6,7 +6,9 @@
  *   below a SERVICE        the same with a host-local address, if they are
  *                          leased
  *   parents, SUFFIX        NODATA (RFC 8020); SOA and NS at SUFFIX
- *   REVERSE          PTR   of addresses of the service pool
+ *   _http._tcp.SERVICE  SRV  and A, AAAA of the target; _tcp.SERVICE: all
+ *   REVERSE          PTR   of addresses of services and hosts
+ *   100-64-0-7._host A     what PTR says of hosts' identity addresses
  *   unknown                NXDOMAIN, or SERVFAIL before the names are known
  *   anything else          REFUSED, or to be forwarded
  *
@@ -34,10 +36,16 @@ struct dns_zone {
     uint32_t ttl;        /* Seconds. */
     uint32_t pool;       /* Service pool, host byte order, for PTR. */
     uint8_t pool_len;    /* 0: no pool known. */
+    uint32_t identity_pool, lease_pool; /* The same of these. */
+    uint8_t identity_pool_len, lease_pool_len;
+    struct in6_addr identity_net_v6;
     struct in6_addr net_v6; /* The /48 of service addresses; all zero: none. */
     /* Address of a name that has none of its own but that a service above it
      * serves; 0 if none can be had.  May be NULL. */
     uint32_t (*lease)(const char *name, const struct service_id *, void *aux);
+    /* The name that has a leased address, IPv6 or IPv4-mapped, or NULL.  May
+     * be NULL. */
+    const char *(*leased)(const struct in6_addr *, void *aux);
     void *aux;
     bool forward;        /* There is an upstream for other names. */
 };

@@ -45,6 +45,15 @@ hash_id(const struct service_id *id)
 }
 
 bool
+leases_overlap(const struct leases *leases, uint32_t pool, uint8_t pool_len)
+{
+    uint32_t last = leases->pool + leases->n_pool + 1; /* Broadcast's. */
+    uint64_t end = (uint64_t) pool + (UINT64_C(1) << (32 - pool_len)) - 1;
+
+    return pool_len && pool <= last && leases->pool <= end;
+}
+
+bool
 leases_in_pool(const struct leases *leases, uint32_t address)
 {
     return address > leases->pool && address - leases->pool <= leases->n_pool;

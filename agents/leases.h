@@ -45,6 +45,9 @@ struct leases {
 void leases_init(struct leases *, uint32_t pool, uint8_t pool_len);
 void leases_destroy(struct leases *);
 
+/* Would an address of this pool be one of another one's? */
+bool leases_overlap(const struct leases *, uint32_t pool, uint8_t pool_len);
+
 bool leases_in_pool(const struct leases *, uint32_t address);
 
 /* The lease of 'id', made if there is none.  NULL if the pool is used up.

@@ -11,6 +11,7 @@ names_init(struct names *names)
 {
     hmap_init(&names->by_prefix);
     hmap_init(&names->by_address);
+    hmap_init(&names->by_v6);
     shash_init(&names->by_name);
     shash_init(&names->parents);
     names->serial = 1;
@@ -23,6 +24,7 @@ names_destroy(struct names *names)
         names_clear(names);
         hmap_destroy(&names->by_prefix);
         hmap_destroy(&names->by_address);
+        hmap_destroy(&names->by_v6);
         shash_destroy(&names->by_name);
         shash_destroy(&names->parents);
     }
@@ -107,6 +109,12 @@ names_put(struct names *names, const char *name,
         entry->prefix = *prefix;
         hmap_insert(&names->by_prefix, &entry->prefix_node,
                     hash_prefix(prefix));
+        static const uint8_t no_net[16];
+        uint8_t v6[16];
+        service_address_v6(prefix, no_net, v6);
+        memcpy(entry->v6, v6 + 6, sizeof entry->v6);
+        hmap_insert(&names->by_v6, &entry->v6_node,
+                    hash_bytes(entry->v6, sizeof entry->v6, 0));
     }
     if (!entry->name || strcmp(entry->name, name)) {
         set_name(names, entry, name);
@@ -124,8 +132,48 @@ remove_entry(struct names *names, struct names_entry *entry)
     set_address(names, entry, 0);
     set_name(names, entry, NULL);
     hmap_remove(&names->by_prefix, &entry->prefix_node);
+    hmap_remove(&names->by_v6, &entry->v6_node);
+    free(entry->ports);
     free(entry);
     names->serial++;
+}
+
+static int
+compare_ports(const void *a_, const void *b_)
+{
+    const struct names_port *a = a_, *b = b_;
+
+    return a->protocol != b->protocol ? a->protocol - b->protocol
+                                      : a->port - b->port;
+}
+
+bool
+names_set_ports(struct names *names, const struct service_prefix *prefix,
+                struct names_port ports[], size_t n)
+{
+    struct names_entry *entry = CONST_CAST(struct names_entry *,
+                                           names_by_prefix(names, prefix));
+    bool equal;
+
+    if (!entry) {
+        return false;
+    }
+    n = MIN(n, NAMES_MAX_PORTS);
+    if (n) {
+        qsort(ports, n, sizeof *ports, compare_ports);
+    }
+    equal = entry->n_ports == n;
+    for (size_t i = 0; equal && i < n; i++) {
+        equal = !compare_ports(&entry->ports[i], &ports[i]);
+    }
+    if (equal) {
+        return false;
+    }
+    free(entry->ports);
+    entry->ports = n ? xmemdup(ports, n * sizeof *ports) : NULL;
+    entry->n_ports = n;
+    names->serial++;
+    return true;
 }
 
 bool
@@ -184,6 +232,20 @@ names_by_address(const struct names *names, uint32_t address)
     HMAP_FOR_EACH_WITH_HASH (entry, address_node, hash_int(address, 0),
                              &names->by_address) {
         if (entry->address == address) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+const struct names_entry *
+names_by_v6(const struct names *names, const uint8_t v6[10])
+{
+    const struct names_entry *entry;
+
+    HMAP_FOR_EACH_WITH_HASH (entry, v6_node, hash_bytes(v6, 10, 0),
+                             &names->by_v6) {
+        if (!memcmp(entry->v6, v6, sizeof entry->v6)) {
             return entry;
         }
     }

@@ -16,17 +16,29 @@
 #include "openvswitch/hmap.h"
 #include "openvswitch/shash.h"
 
+/* A port that somebody registered for a service. */
+struct names_port {
+    uint8_t protocol; /* IANA. */
+    uint16_t port;
+};
+
+#define NAMES_MAX_PORTS 64 /* Of one service; more are forgotten. */
+
 struct names_entry {
     struct hmap_node prefix_node;
+    struct hmap_node v6_node;      /* By 'v6'. */
     struct hmap_node address_node; /* Only if 'address' is not 0. */
     char *name; /* "" for a service registered by prefix only. */
     struct service_prefix prefix;
     uint32_t address; /* Service address, host byte order; 0 = none. */
+    uint8_t v6[10];   /* Its IPv6 service address behind the /48. */
+    struct names_port *ports; /* Ascending. */
+    size_t n_ports;
 };
 
 struct names {
     struct hmap by_prefix;
-    struct hmap by_address;
+    struct hmap by_address, by_v6;
     struct shash by_name;
     /* Names that exist only because a longer one does ("shop.acme" when there
      * is "web.shop.acme"), with the number of names below. */
@@ -43,6 +55,10 @@ void names_clear(struct names *);
  * the latest word counts. */
 bool names_put(struct names *, const char *name, const struct service_prefix *,
                uint32_t address);
+/* What is known of the ports of 'prefix', if that is there.  Sorts the array.
+ * True if that changed anything. */
+bool names_set_ports(struct names *, const struct service_prefix *,
+                     struct names_port[], size_t n);
 bool names_remove(struct names *, const struct service_prefix *);
 
 size_t names_count(const struct names *);
@@ -52,6 +68,9 @@ const struct names_entry *names_by_name(const struct names *,
                                         const char *name);
 const struct names_entry *names_by_address(const struct names *,
                                            uint32_t address);
+/* Of an IPv6 service address, the 80 bits behind the /48. */
+const struct names_entry *names_by_v6(const struct names *,
+                                      const uint8_t v6[10]);
 /* Longest prefix that covers 'id', or NULL.  257 look-ups: for people only. */
 const struct names_entry *names_by_service_id(const struct names *,
                                               const struct service_id *);

@@ -19,6 +19,8 @@ fill(void)
         struct service_prefix prefix;
         FUZZ_CHECK(!service_prefix_from_name(all[i], &prefix));
         names_put(&names, all[i], &prefix, i ? 0xc6120000 + i : 0);
+        struct names_port ports[] = {{6, 80}, {17, 53}};
+        names_set_ports(&names, &prefix, ports, i);
     }
 }
 
@@ -42,6 +44,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .pool = 0xc6120000,
         .pool_len = data[0] & 4 ? 15 : 0,
         .forward = data[0] & 8,
+        .identity_pool = 0x64400000,
+        .identity_pool_len = 10,
+        .net_v6 = {.s6_addr = {0xfd, 0x5a}},
+        .identity_net_v6 = {.s6_addr = {0xfd, 0x64}},
     };
     size_t max_len = data[0] & 16 ? DNS_MESSAGE_MAX : 0;
     const uint8_t *query = data + 1;

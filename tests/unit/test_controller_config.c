@@ -167,6 +167,9 @@ test_what_is_wrong(void)
     bad("api: {tls: {certificate: a}}\n", "private_key");
     bad("identity_pool: 100.64.0.0/31\n", "identity_pool");
     bad("identity_pool: 100.64.0.1/10\n", "identity_pool");
+    bad("identity_pool: 198.18.0.0/15\n", "overlaps identity_pool");
+    bad("identity_pool: 198.0.0.0/8\n", "overlaps identity_pool");
+    bad("service_pool: 100.100.0.0/16\n", "overlaps identity_pool");
     bad("resolver: 10.0.0\n", "resolver");
     bad("resolver_v6: 10.0.0.1\n", "no IPv6 address");
     bad("identity_prefix_v6: '2001:db8::1'\n", "bits set past 48");

@@ -168,7 +168,7 @@ test_reverse(void)
     ldns_pkt_free(pkt);
 
     static const char *const others[] = {
-        "1.0.20.198.in-addr.arpa.", "18.198.in-addr.arpa.",
+        "1.0.20.198.in-addr.arpa.", "198.in-addr.arpa.",
         "1.1.0.18.198.in-addr.arpa.", "x.0.18.198.in-addr.arpa.",
         "256.0.18.198.in-addr.arpa.", "in-addr.arpa."};
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
@@ -291,6 +291,194 @@ test_lease(void)
     zone.lease = NULL;
 }
 
+/* All answer records, one a line, the owner cut off. */
+static const char *
+answers(const char *name, ldns_rr_type type, ldns_pkt_rcode *ret_rcode)
+{
+    static char text[4096];
+    ldns_pkt *pkt = ask(name, type);
+    size_t len = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < ldns_pkt_ancount(pkt); i++) {
+        char *s = ldns_rr2str(ldns_rr_list_rr(ldns_pkt_answer(pkt), i));
+        len += snprintf(text + len, sizeof text - len, "%s",
+                        strstr(s, "IN\t") + 3);
+        free(s);
+    }
+    *ret_rcode = ldns_pkt_get_rcode(pkt);
+    /* A denial says for how long. */
+    CU_ASSERT_TRUE(len || has_soa(pkt)
+                   || *ret_rcode == LDNS_RCODE_REFUSED);
+    ldns_pkt_free(pkt);
+    return text;
+}
+
+struct expected {
+    const char *name;
+    ldns_rr_type type;
+    ldns_pkt_rcode rcode;
+    const char *answers;
+};
+
+static void
+expect_all(const struct expected all[], size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        ldns_pkt_rcode rcode;
+        const char *text = answers(all[i].name, all[i].type, &rcode);
+        if (rcode != all[i].rcode || strcmp(text, all[i].answers)) {
+            fprintf(stderr, "%s: rcode %d, %s", all[i].name, rcode, text);
+        }
+        CU_ASSERT_EQUAL(rcode, all[i].rcode);
+        CU_ASSERT_STRING_EQUAL(text, all[i].answers);
+    }
+}
+
+#define NOERROR LDNS_RCODE_NOERROR
+#define NXDOMAIN LDNS_RCODE_NXDOMAIN
+#define REFUSED LDNS_RCODE_REFUSED
+#define SRV LDNS_RR_TYPE_SRV
+#define PTR LDNS_RR_TYPE_PTR
+
+static void
+test_srv(void)
+{
+    static const struct expected all[] = {
+        {"_http._tcp.web.shop.acme.sal.", SRV, NOERROR,
+         "SRV\t0 0 80 web.shop.acme.sal.\n"},
+        {"_HTTPS._TCP.Web.Shop.acme.sal.", SRV, NOERROR,
+         "SRV\t0 0 443 web.shop.acme.sal.\n"},
+        {"_443._tcp.web.shop.acme.sal.", SRV, NOERROR,
+         "SRV\t0 0 443 web.shop.acme.sal.\n"},
+        {"_tcp.web.shop.acme.sal.", SRV, NOERROR,
+         "SRV\t0 0 80 web.shop.acme.sal.\n"
+         "SRV\t0 0 443 web.shop.acme.sal.\n"},
+        /* Two ports, and no telling which of them is that. */
+        {"_redis._tcp.web.shop.acme.sal.", SRV, NXDOMAIN, ""},
+        {"_shoe._tcp.web.shop.acme.sal.", SRV, NXDOMAIN, ""},
+        {"_81._tcp.web.shop.acme.sal.", SRV, NXDOMAIN, ""},
+        /* The only one is whatever is asked for, unless by number. */
+        {"_h3._udp.web.shop.acme.sal.", SRV, NOERROR,
+         "SRV\t0 0 8443 web.shop.acme.sal.\n"},
+        {"_8443._udp.web.shop.acme.sal.", SRV, NOERROR,
+         "SRV\t0 0 8443 web.shop.acme.sal.\n"},
+        {"_53._udp.web.shop.acme.sal.", SRV, NXDOMAIN, ""},
+        {"_http._tcp.web.shop.acme.sal.", LDNS_RR_TYPE_A, NOERROR, ""},
+        {"_http._tcp.web.shop.acme.sal.", LDNS_RR_TYPE_TXT, NOERROR, ""},
+        {"_tcp.db.shop.acme.sal.", SRV, NXDOMAIN, ""},
+        {"_http._tcp.nobody.acme.sal.", SRV, NXDOMAIN, ""},
+        {"_http._sctp.web.shop.acme.sal.", SRV, NXDOMAIN, ""},
+        {"_tcp.sal.", SRV, NXDOMAIN, ""},
+        {"_http._tcp.sal.", SRV, NXDOMAIN, ""},
+        {"web.shop.acme.sal.", SRV, NOERROR, ""},
+    };
+    struct names_port ports[] = {{6, 443}, {17, 8443}, {6, 80}};
+    struct service_prefix prefix;
+    service_prefix_from_name("web.shop.acme", &prefix);
+    CU_ASSERT_TRUE(names_set_ports(&names, &prefix, ports, 3));
+    CU_ASSERT_FALSE(names_set_ports(&names, &prefix, ports, 3));
+    expect_all(all, sizeof all / sizeof all[0]);
+
+    /* With the target's address. */
+    inet_pton(AF_INET6, "fd5a::", &zone.net_v6);
+    ldns_pkt *pkt = ask("_http._tcp.web.shop.acme.sal.", SRV);
+    CU_ASSERT_EQUAL(ldns_pkt_arcount(pkt), 2);
+    ldns_pkt_free(pkt);
+    zone.net_v6 = in6addr_any;
+
+    /* Below a service: its ports, at an address of their own. */
+    uint32_t address = 0xf0000001;
+    zone.lease = lease;
+    zone.aux = &address;
+    static const struct expected below[] = {
+        {"_http._tcp.7.web.shop.acme.sal.", SRV, NOERROR,
+         "SRV\t0 0 80 7.web.shop.acme.sal.\n"}};
+    expect_all(below, 1);
+    zone.lease = NULL;
+    CU_ASSERT_TRUE(names_set_ports(&names, &prefix, NULL, 0));
+    expect_all(&all[4], 1);
+}
+
+static const char *
+leased(const struct in6_addr *address, void *aux)
+{
+    struct in6_addr v4, v6;
+    inet_pton(AF_INET6, "::ffff:240.0.0.1", &v4);
+    inet_pton(AF_INET6, "fd5a::7", &v6);
+    return (IN6_ARE_ADDR_EQUAL(address, &v4)
+            || IN6_ARE_ADDR_EQUAL(address, &v6)) ? "7.web.shop.acme" : NULL;
+}
+
+static void
+test_all_reverse(void)
+{
+    static const struct expected all[] = {
+        {"1.0.18.198.in-addr.arpa.", PTR, NOERROR,
+         "PTR\tweb.shop.acme.sal.\n"},
+        {"1.0.18.198.in-addr.arpa.", LDNS_RR_TYPE_A, NOERROR, ""},
+        {"9.0.18.198.in-addr.arpa.", PTR, NXDOMAIN, ""},
+        {"0.18.198.in-addr.arpa.", PTR, NOERROR, ""},
+        {"18.198.in-addr.arpa.", PTR, NOERROR, ""},
+        {"198.in-addr.arpa.", PTR, REFUSED, ""},
+        {"1.0.0.10.in-addr.arpa.", PTR, REFUSED, ""},
+        {"x.0.18.198.in-addr.arpa.", PTR, REFUSED, ""},
+        {"1.1.0.18.198.in-addr.arpa.", PTR, REFUSED, ""},
+        {"1.0.0.240.in-addr.arpa.", PTR, NOERROR,
+         "PTR\t7.web.shop.acme.sal.\n"},
+        {"2.0.0.240.in-addr.arpa.", PTR, NXDOMAIN, ""},
+        {"7.0.64.100.in-addr.arpa.", PTR, NOERROR,
+         "PTR\t100-64-0-7._host.sal.\n"},
+        {"100-64-0-7._host.sal.", LDNS_RR_TYPE_A, NOERROR,
+         "A\t100.64.0.7\n"},
+        {"100-64-0-7._host.sal.", LDNS_RR_TYPE_AAAA, NOERROR, ""},
+        {"10-0-0-7._host.sal.", LDNS_RR_TYPE_A, NXDOMAIN, ""},
+        {"100-64-0-07._host.sal.", LDNS_RR_TYPE_A, NXDOMAIN, ""},
+        {"100-64-0-256._host.sal.", LDNS_RR_TYPE_A, NXDOMAIN, ""},
+        {"x._host.sal.", LDNS_RR_TYPE_A, NXDOMAIN, ""},
+        {"_host.sal.", LDNS_RR_TYPE_A, NOERROR, ""},
+        {"5.5.0.0.4.4.0.0.3.3.0.0.2.2.0.0.1.1.0.0.0.0.0.0.0.0.0.0.4.6.d.f."
+         "ip6.arpa.", PTR, NOERROR,
+         "PTR\tfd64-0-0-11-22-33-44-55._host.sal.\n"},
+        {"fd64-0-0-11-22-33-44-55._host.sal.", LDNS_RR_TYPE_AAAA, NOERROR,
+         "AAAA\tfd64::11:22:33:44:55\n"},
+        {"fd64-0-0-11-22-33-44-55._host.sal.", LDNS_RR_TYPE_A, NOERROR, ""},
+        {"0.0.0.0.0.0.0.0.a.5.d.f.ip6.arpa.", PTR, NOERROR, ""},
+        {"0.0.a.5.d.f.ip6.arpa.", PTR, REFUSED, ""},
+        {"7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.a.5.d.f."
+         "ip6.arpa.", PTR, NOERROR, "PTR\t7.web.shop.acme.sal.\n"},
+        {"8.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.a.5.d.f."
+         "ip6.arpa.", PTR, NXDOMAIN, ""},
+        {"1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2."
+         "ip6.arpa.", PTR, REFUSED, ""},
+    };
+    struct service_prefix prefix;
+    struct in6_addr v6;
+    char name[128], *p = name;
+    ldns_pkt_rcode rcode;
+
+    zone.identity_pool = 0x64400000;
+    zone.identity_pool_len = 10;
+    zone.lease_pool = 0xf0000000;
+    zone.lease_pool_len = 20;
+    zone.leased = leased;
+    inet_pton(AF_INET6, "fd5a::", &zone.net_v6);
+    inet_pton(AF_INET6, "fd64::", &zone.identity_net_v6);
+    expect_all(all, sizeof all / sizeof all[0]);
+
+    /* There and back. */
+    service_prefix_from_name("db.shop.acme", &prefix);
+    service_address_v6(&prefix, zone.net_v6.s6_addr, v6.s6_addr);
+    for (int i = 15; i >= 0; i--) {
+        p += sprintf(p, "%x.%x.", v6.s6_addr[i] & 15, v6.s6_addr[i] >> 4);
+    }
+    strcpy(p, "ip6.arpa.");
+    CU_ASSERT_STRING_EQUAL(answers(name, PTR, &rcode),
+                           "PTR\tdb.shop.acme.sal.\n");
+    zone.leased = NULL;
+    zone.identity_pool_len = zone.lease_pool_len = 0;
+    zone.net_v6 = zone.identity_net_v6 = in6addr_any;
+}
+
 static void
 test_edns(void)
 {
@@ -396,6 +584,7 @@ UNIT_MAIN("dns_answer", UNIT_TEST(setup), UNIT_TEST(test_address),
           UNIT_TEST(test_negative), UNIT_TEST(test_apex),
           UNIT_TEST(test_reverse), UNIT_TEST(test_others),
           UNIT_TEST(test_incomplete), UNIT_TEST(test_ipv6), UNIT_TEST(test_lease),
+          UNIT_TEST(test_srv), UNIT_TEST(test_all_reverse),
           UNIT_TEST(test_edns),
           UNIT_TEST(test_malformed), UNIT_TEST(test_random),
           UNIT_TEST(test_long_name))

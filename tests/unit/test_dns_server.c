@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 #include "agents/dns_server.h"
+#include "util.h"
 
 #define WAIT_MS 10000 /* Longer than a forward may take. */
 
@@ -223,6 +224,38 @@ test_hostile(void)
     check(ask_udp("web.shop.acme.sal."), LDNS_RCODE_NOERROR, 1);
 }
 
+/* Who asks by TCP and does not read is cut off before the answers take much
+ * memory.  They are much longer than the questions. */
+static void
+test_asks_and_does_not_read(void)
+{
+    enum { MAX_QUERIES = 100000 };
+    uint8_t buf[2 + DNS_MESSAGE_MAX];
+    struct names_port ports[NAMES_MAX_PORTS];
+    struct service_prefix prefix;
+    int fd = client(SOCK_STREAM), sent = 0;
+    ssize_t n;
+
+    for (int i = 0; i < NAMES_MAX_PORTS; i++) {
+        ports[i] = (struct names_port) {.protocol = 6, .port = i + 1};
+    }
+    service_prefix_from_name("web.shop.acme", &prefix);
+    names_set_ports(&names, &prefix, ports, NAMES_MAX_PORTS);
+    size_t len = make_query("_tcp.web.shop.acme.sal.", buf + 2);
+    buf[0] = len >> 8;
+    buf[1] = len;
+    buf[2 + len - 3] = LDNS_RR_TYPE_SRV; /* Instead of A. */
+    do {
+        n = send(fd, buf, 2 + len, MSG_NOSIGNAL);
+        uv_run(&loop, UV_RUN_NOWAIT);
+    } while (n == (ssize_t) (2 + len) && ++sent < MAX_QUERIES);
+    CU_ASSERT(n < 0 && (errno == ECONNRESET || errno == EPIPE));
+    CU_ASSERT(sent > 100);
+    close(fd);
+    names_set_ports(&names, &prefix, NULL, 0);
+    check(ask_udp("web.shop.acme.sal."), LDNS_RCODE_NOERROR, 1);
+}
+
 /* More connections than allowed: the last are closed, none hangs. */
 static void
 test_many_connections(void)
@@ -310,6 +343,7 @@ test_stop(void)
 
 UNIT_MAIN("dns_server", UNIT_TEST(setup), UNIT_TEST(test_udp),
           UNIT_TEST(test_forward), UNIT_TEST(test_tcp),
-          UNIT_TEST(test_hostile), UNIT_TEST(test_many_connections),
+          UNIT_TEST(test_hostile), UNIT_TEST(test_asks_and_does_not_read),
+          UNIT_TEST(test_many_connections),
           UNIT_TEST(test_address_in_use), UNIT_TEST(test_upstream_gone),
           UNIT_TEST(test_stop))

@@ -140,6 +140,23 @@ test_random(void)
     leases_destroy(&leases);
 }
 
+static void
+test_overlap(void)
+{
+    struct leases leases;
+    leases_init(&leases, 0xf0000000, 20);
+    CU_ASSERT_FALSE(leases_overlap(&leases, 0xc6120000, 15));
+    CU_ASSERT_FALSE(leases_overlap(&leases, 0xf0001000, 20));
+    CU_ASSERT_FALSE(leases_overlap(&leases, 0xefffff00, 24));
+    CU_ASSERT_FALSE(leases_overlap(&leases, 0, 0)); /* No pool. */
+    CU_ASSERT_TRUE(leases_overlap(&leases, 0xf0000000, 20));
+    CU_ASSERT_TRUE(leases_overlap(&leases, 0xf0000000, 8));
+    CU_ASSERT_TRUE(leases_overlap(&leases, 0xf0000f00, 24));
+    CU_ASSERT_TRUE(leases_overlap(&leases, 0xe0000000, 3));
+    CU_ASSERT_TRUE(leases_overlap(&leases, 0xf0000fff, 32));
+    leases_destroy(&leases);
+}
+
 UNIT_MAIN("leases", UNIT_TEST(test_get), UNIT_TEST(test_pool_limits),
           UNIT_TEST(test_full), UNIT_TEST(test_restore),
-          UNIT_TEST(test_random))
+          UNIT_TEST(test_random), UNIT_TEST(test_overlap))
