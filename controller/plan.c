@@ -250,9 +250,10 @@ touch(struct plan_switch *sw, const struct rule *rule)
     if (sw->touched_all) {
         return;
     }
-    /* A switch that is away for long: comparing everything will cost less. */
-    if (sw->touched.n > 1000
-        && sw->touched.n > 2 * rule_table_count(sw->desired)) {
+    /* A switch that is away for long, or new: comparing everything will cost
+     * less. */
+    if (sw->touched.n > 4096
+        && sw->touched.n > rule_table_count(sw->desired) / 4) {
         rule_changes_destroy(&sw->touched);
         sw->touched_all = true;
         return;

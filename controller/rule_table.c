@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include "controller/rule_bundle.h"
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/json.h"
 #include "openvswitch/ofp-group.h"
@@ -13,17 +14,31 @@
 #include "util.h"
 
 /* Open addressing, linear probing, no tombstones: a switch may have a hundred
- * thousand rules, and a node for each would cost as much again as the rule. */
+ * thousand rules, and a node for each would cost as much again as the rule.
+ * Service rules are in bundles, in a table of the same kind; the bundle that
+ * was changed last is taken apart, in 'builder', until another one is. */
 struct rule_table {
     struct rule *slots; /* RULE_NONE = free. */
     size_t mask;        /* Slots, a power of two, less one. */
     size_t n;
+
+    struct rule_bundle **bundles; /* NULL = free. */
+    size_t bundle_mask;
+    size_t n_bundles;
+    size_t n_bundled;             /* Rules in them. */
+    struct rule_builder builder;
+    struct rule *shown;           /* What find and next point to. */
 };
 
 #define SLOTS_MIN 16
 #define SLOTS_KEPT 64 /* What a small table may keep when it is cleared. */
+#define BUNDLES_MIN 4
 
 BUILD_ASSERT_DECL(RULE_KEY_LEN % 8 == 0);
+BUILD_ASSERT_DECL(sizeof(size_t) == 8);
+
+/* Which of 'shown'. */
+enum { SHOWN_FIND, SHOWN_NEXT, SHOWN_N };
 
 static size_t
 hash_rule(const struct rule *rule)
@@ -39,6 +54,9 @@ rule_table_create(void)
     struct rule_table *table = xzalloc(sizeof *table);
     table->slots = xcalloc(SLOTS_MIN, sizeof *table->slots);
     table->mask = SLOTS_MIN - 1;
+    table->bundles = xcalloc(BUNDLES_MIN, sizeof *table->bundles);
+    table->bundle_mask = BUNDLES_MIN - 1;
+    table->shown = xmalloc(SHOWN_N * sizeof *table->shown);
     return table;
 }
 
@@ -51,8 +69,8 @@ free_foreign(const struct rule *rule)
     }
 }
 
-void
-rule_table_clear(struct rule_table *table)
+static void
+clear_slots(struct rule_table *table)
 {
     for (size_t i = 0; table->n && i <= table->mask; i++) {
         free_foreign(&table->slots[i]);
@@ -60,14 +78,36 @@ rule_table_clear(struct rule_table *table)
     if (table->mask < SLOTS_KEPT) {
         if (table->n) {
             memset(table->slots, 0, (table->mask + 1) * sizeof *table->slots);
-            table->n = 0;
         }
+    } else {
+        free(table->slots);
+        table->slots = xcalloc(SLOTS_MIN, sizeof *table->slots);
+        table->mask = SLOTS_MIN - 1;
+    }
+    table->n = 0;
+}
+
+static void
+clear_bundles(struct rule_table *table)
+{
+    rule_builder_clear(&table->builder);
+    if (!table->n_bundles) {
         return;
     }
-    free(table->slots);
-    table->slots = xcalloc(SLOTS_MIN, sizeof *table->slots);
-    table->mask = SLOTS_MIN - 1;
-    table->n = 0;
+    for (size_t i = 0; i <= table->bundle_mask; i++) {
+        rule_bundle_unref(table->bundles[i]);
+    }
+    free(table->bundles);
+    table->bundles = xcalloc(BUNDLES_MIN, sizeof *table->bundles);
+    table->bundle_mask = BUNDLES_MIN - 1;
+    table->n_bundles = table->n_bundled = 0;
+}
+
+void
+rule_table_clear(struct rule_table *table)
+{
+    clear_slots(table);
+    clear_bundles(table);
 }
 
 void
@@ -75,10 +115,15 @@ rule_table_destroy(struct rule_table *table)
 {
     if (table) {
         rule_table_clear(table);
+        rule_builder_destroy(&table->builder);
         free(table->slots);
+        free(table->bundles);
+        free(table->shown);
         free(table);
     }
 }
+
+/* Single rules. */
 
 /* The slot of the rule with this key, or the free one where it would be. */
 static struct rule *
@@ -108,8 +153,8 @@ grow(struct rule_table *table)
     free(old);
 }
 
-bool
-rule_table_put(struct rule_table *table, const struct rule *rule)
+static bool
+slot_put(struct rule_table *table, const struct rule *rule)
 {
     struct rule *slot = find_slot(table, rule);
     if (slot->kind != RULE_NONE) {
@@ -148,8 +193,8 @@ fill_hole(struct rule_table *table, size_t hole)
     memset(&table->slots[hole], 0, sizeof table->slots[hole]);
 }
 
-bool
-rule_table_remove(struct rule_table *table, const struct rule *rule)
+static bool
+slot_remove(struct rule_table *table, const struct rule *rule)
 {
     struct rule *slot = find_slot(table, rule);
     if (slot->kind == RULE_NONE) {
@@ -161,17 +206,184 @@ rule_table_remove(struct rule_table *table, const struct rule *rule)
     return true;
 }
 
+/* Bundles. */
+
+/* The slot of the bundle that 'key' belongs to, or the free one for it. */
+static struct rule_bundle **
+find_bundle(const struct rule_table *table, const struct rule *key)
+{
+    size_t i = rule_bundle_hash(key) & table->bundle_mask;
+    while (table->bundles[i] && !rule_bundle_is_for(table->bundles[i], key)) {
+        i = (i + 1) & table->bundle_mask;
+    }
+    return &table->bundles[i];
+}
+
+static void
+grow_bundles(struct rule_table *table)
+{
+    struct rule_bundle **old = table->bundles;
+    size_t n_old = table->bundle_mask + 1;
+
+    table->bundle_mask = 2 * n_old - 1;
+    table->bundles = xcalloc(table->bundle_mask + 1, sizeof *table->bundles);
+    for (size_t i = 0; i < n_old; i++) {
+        if (old[i]) {
+            size_t j = rule_bundle_key_hash(old[i]) & table->bundle_mask;
+            while (table->bundles[j]) {
+                j = (j + 1) & table->bundle_mask;
+            }
+            table->bundles[j] = old[i];
+        }
+    }
+    free(old);
+}
+
+static void
+fill_bundle_hole(struct rule_table *table, size_t hole)
+{
+    size_t i = hole;
+    for (;;) {
+        i = (i + 1) & table->bundle_mask;
+        if (!table->bundles[i]) {
+            break;
+        }
+        size_t home = rule_bundle_key_hash(table->bundles[i])
+                      & table->bundle_mask;
+        if (((i - home) & table->bundle_mask)
+            >= ((i - hole) & table->bundle_mask)) {
+            table->bundles[hole] = table->bundles[i];
+            hole = i;
+        }
+    }
+    table->bundles[hole] = NULL;
+}
+
+/* Takes over the reference. */
+static void
+insert_bundle(struct rule_table *table, struct rule_bundle *bundle)
+{
+    if ((table->n_bundles + 1) * 4 > (table->bundle_mask + 1) * 3) {
+        grow_bundles(table);
+    }
+    size_t i = rule_bundle_key_hash(bundle) & table->bundle_mask;
+    while (table->bundles[i]) {
+        i = (i + 1) & table->bundle_mask;
+    }
+    table->bundles[i] = bundle;
+    table->n_bundles++;
+    table->n_bundled += rule_bundle_count(bundle);
+}
+
+/* Puts the builder's bundle where the others are. */
+static void
+close_builder(struct rule_table *table)
+{
+    struct rule_bundle *bundle = rule_builder_pack(&table->builder);
+    if (bundle) {
+        insert_bundle(table, bundle);
+    }
+    rule_builder_clear(&table->builder);
+}
+
+/* Takes the bundle of 'key' apart. */
+static void
+open_builder(struct rule_table *table, const struct rule *key)
+{
+    if (table->builder.n && rule_builder_is_for(&table->builder, key)) {
+        return;
+    }
+    close_builder(table);
+    struct rule_bundle **slot = find_bundle(table, key), *bundle = *slot;
+    if (bundle) {
+        rule_builder_unpack(&table->builder, bundle);
+        table->n_bundled -= rule_bundle_count(bundle);
+        table->n_bundles--;
+        fill_bundle_hole(table, slot - table->bundles);
+        rule_bundle_unref(bundle);
+    } else {
+        rule_builder_begin(&table->builder, key);
+    }
+}
+
+/* Of the bundle of 'key', which is not in the builder. */
+static struct rule_bundle *
+closed_bundle(const struct rule_table *table, const struct rule *key)
+{
+    return table->n_bundles ? *find_bundle(table, key) : NULL;
+}
+
+/* Both. */
+
+bool
+rule_table_put(struct rule_table *table, const struct rule *rule)
+{
+    if (!rule_is_bundled(rule)) {
+        return slot_put(table, rule);
+    }
+    open_builder(table, rule);
+    return rule_builder_put(&table->builder, rule);
+}
+
+bool
+rule_table_remove(struct rule_table *table, const struct rule *rule)
+{
+    if (!rule_is_bundled(rule)) {
+        return slot_remove(table, rule);
+    }
+    if (!rule_table_find(table, rule)) {
+        return false;
+    }
+    open_builder(table, rule);
+    return rule_builder_remove(&table->builder, rule);
+}
+
 const struct rule *
 rule_table_find(const struct rule_table *table, const struct rule *key)
 {
-    const struct rule *slot = find_slot(table, key);
-    return slot->kind == RULE_NONE ? NULL : slot;
+    if (!rule_is_bundled(key)) {
+        const struct rule *slot = find_slot(table, key);
+        return slot->kind == RULE_NONE ? NULL : slot;
+    }
+    struct rule *found = &table->shown[SHOWN_FIND];
+    if (table->builder.n && rule_builder_is_for(&table->builder, key)) {
+        return rule_builder_find(&table->builder, key, found) ? found : NULL;
+    }
+    const struct rule_bundle *bundle = closed_bundle(table, key);
+    return bundle && rule_bundle_find(bundle, key, found) ? found : NULL;
 }
 
 size_t
 rule_table_count(const struct rule_table *table)
 {
-    return table->n;
+    return table->n + table->n_bundled + table->builder.n;
+}
+
+/* A position: in the low half which rule, in the high half of which bundle;
+ * first the single rules (0), then the bundles, then the builder. */
+#define POSITION(BUNDLE, RULE) ((size_t) (BUNDLE) << 32 | (RULE))
+
+static const struct rule *
+next_bundled(const struct rule_table *table, size_t *position)
+{
+    struct rule *shown = &table->shown[SHOWN_NEXT];
+    size_t which = *position >> 32, i = *position & UINT32_MAX;
+
+    for (; which <= table->bundle_mask + 1; which++, i = 0) {
+        const struct rule_bundle *bundle = table->bundles[which - 1];
+        if (bundle && i < rule_bundle_count(bundle)) {
+            *position = POSITION(which, i + 1);
+            rule_bundle_get(bundle, i, shown);
+            return shown;
+        }
+    }
+    *position = POSITION(which, i);
+    if (i >= table->builder.n) {
+        return NULL;
+    }
+    rule_builder_get(&table->builder, i, shown);
+    ++*position;
+    return shown;
 }
 
 const struct rule *
@@ -183,33 +395,72 @@ rule_table_next(const struct rule_table *table, size_t *position)
             return rule;
         }
     }
-    return NULL;
+    if (*position < POSITION(1, 0)) {
+        *position = POSITION(1, 0);
+    }
+    return next_bundled(table, position);
 }
 
 struct rule_table *
 rule_table_clone(const struct rule_table *table)
 {
     struct rule_table *clone = rule_table_create();
-    size_t i = 0;
-    for (const struct rule *r; (r = rule_table_next(table, &i));) {
+    for (size_t i = 0; i <= table->mask; i++) {
+        const struct rule *r = &table->slots[i];
         struct rule copy = *r;
+        if (r->kind == RULE_NONE) {
+            continue;
+        }
         if (r->kind == RULE_FOREIGN) {
             copy.foreign.match = xmalloc(sizeof *copy.foreign.match);
             minimatch_clone(copy.foreign.match, r->foreign.match);
         }
-        rule_table_put(clone, &copy);
+        slot_put(clone, &copy);
+    }
+    for (size_t i = 0; i <= table->bundle_mask; i++) {
+        if (table->bundles[i]) {
+            insert_bundle(clone, rule_bundle_ref(table->bundles[i]));
+        }
+    }
+    struct rule_bundle *bundle = rule_builder_pack(&table->builder);
+    if (bundle) {
+        insert_bundle(clone, bundle);
     }
     return clone;
+}
+
+/* As rule_table_next() of 'table', but passes over bundles that 'other' has,
+ * too: equal ones are the same. */
+static const struct rule *
+next_that_differs(const struct rule_table *table,
+                  const struct rule_table *other, size_t *position)
+{
+    size_t which;
+    while (*position > table->mask
+           && (which = *position >> 32) <= table->bundle_mask + 1) {
+        const struct rule_bundle *bundle
+            = which ? table->bundles[which - 1] : NULL;
+        size_t i = *position & UINT32_MAX;
+        if (bundle && i < rule_bundle_count(bundle)) {
+            struct rule first;
+            rule_bundle_get(bundle, 0, &first);
+            if (i || closed_bundle(other, &first) != bundle) {
+                break;
+            }
+        }
+        *position = POSITION(which + 1, 0);
+    }
+    return rule_table_next(table, position);
 }
 
 bool
 rule_table_equal(const struct rule_table *a, const struct rule_table *b)
 {
-    if (a->n != b->n) {
+    if (rule_table_count(a) != rule_table_count(b)) {
         return false;
     }
     size_t i = 0;
-    for (const struct rule *x; (x = rule_table_next(a, &i));) {
+    for (const struct rule *x; (x = next_that_differs(a, b, &i));) {
         const struct rule *y = rule_table_find(b, x);
         if (!y || !rule_equal(x, y)) {
             return false;
@@ -290,6 +541,14 @@ compare_changes(const void *a_, const void *b_)
     if (priorities) {
         return -priorities;
     }
+    /* The tiles of one service together: they are one bundle. */
+    if (rule_is_bundled(&a->rule) && rule_is_bundled(&b->rule)) {
+        int services = memcmp(&a->rule.service, &b->rule.service,
+                              sizeof a->rule.service);
+        if (services) {
+            return services;
+        }
+    }
     return memcmp(&a->rule, &b->rule, RULE_KEY_LEN);
 }
 
@@ -354,11 +613,13 @@ rule_diff(const struct rule_table *desired, const struct rule_table *installed,
     size_t i = 0;
 
     changes->n = 0;
-    for (const struct rule *want; (want = rule_table_next(desired, &i));) {
+    for (const struct rule *want;
+         (want = next_that_differs(desired, installed, &i));) {
         diff_rule(want, rule_table_find(installed, want), changes);
     }
     i = 0;
-    for (const struct rule *have; (have = rule_table_next(installed, &i));) {
+    for (const struct rule *have;
+         (have = next_that_differs(installed, desired, &i));) {
         if (!rule_table_find(desired, have)) {
             rule_changes_add(changes, RULE_DELETE, have);
         }

@@ -28,13 +28,15 @@ struct rule_table *rule_table_clone(const struct rule_table *);
 bool rule_table_put(struct rule_table *, const struct rule *);
 /* Removes the rule with the key of 'rule'; true if there was one. */
 bool rule_table_remove(struct rule_table *, const struct rule *);
-/* NULL if there is none; valid until the table changes. */
+/* NULL if there is none; valid until the table changes or another rule is
+ * looked for in it. */
 const struct rule *rule_table_find(const struct rule_table *,
                                    const struct rule *key);
 size_t rule_table_count(const struct rule_table *);
 bool rule_table_equal(const struct rule_table *, const struct rule_table *);
 
-/* Iterates, in no particular order; the table must not change meanwhile.
+/* Iterates, in no particular order; the table must not change meanwhile.  What
+ * is returned is valid until the next call.
  *
  *     size_t i = 0;
  *     for (const struct rule *r; (r = rule_table_next(table, &i)); ) ... */

@@ -364,19 +364,21 @@ static const struct rule *
 best_service_rule(uint64_t dpid, const struct service_id *id, bool v6,
                   uint8_t protocol, uint16_t source_port)
 {
-    const struct rule *best = NULL;
+    static struct rule best;
     size_t i = 0;
+
+    best = RULE_INIT(RULE_NONE);
     for (const struct rule *r;
          (r = rule_table_next(installed[dpid - 1], &i));) {
         if (resolves(r, id, v6, protocol, source_port)) {
             /* Tiles are disjoint, so no two of one length match. */
-            CU_ASSERT(!best || best->prefix_len != r->prefix_len);
-            if (!best || r->prefix_len > best->prefix_len) {
-                best = r;
+            CU_ASSERT(!best.kind || best.prefix_len != r->prefix_len);
+            if (!best.kind || r->prefix_len > best.prefix_len) {
+                best = *r;
             }
         }
     }
-    return best;
+    return best.kind ? &best : NULL;
 }
 
 /* Follows a SYN: to the first SAL switch, through its service table by longest

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/unit.h"
 
+#include "controller/rule_bundle.h"
 #include "controller/rule_table.h"
 #include "controller/topology.h"
 #include "openvswitch/dynamic-string.h"
@@ -223,6 +224,84 @@ test_random_set(void)
     rule_table_destroy(table);
 }
 
+/* Service rules, which are kept in bundles, against an array. */
+
+enum { SERVICES = 6, TILES = 60, TARGETS = 4 };
+
+static struct rule
+tile_rule(uint32_t k, uint32_t target)
+{
+    struct rule rule = RULE_INIT(k % 2 ? RULE_SERVICE : RULE_SERVICE6);
+    uint32_t tile = k / SERVICES;
+
+    rule.protocol = 6;
+    rule.service.bytes[31] = k % SERVICES / 2;
+    rule.prefix_len = 192;
+    rule.tile_bits = 1 + tile % 6;
+    rule.tile_value = tile / 6 % (1u << rule.tile_bits) | tile << 8;
+    if (target) {
+        rule.target = locator_from_v4(target);
+        rule.mac.ea[5] = target;
+        rule.port = 10 + target % 2;
+    }
+    return rule;
+}
+
+static void
+test_random_services(void)
+{
+    enum { KEYS = SERVICES * TILES };
+    struct rule_table *tables[2];
+    uint32_t targets[2][KEYS] = {{0}};
+
+    tables[0] = rule_table_create();
+    tables[1] = rule_table_create();
+    for (int step = 0; step < 100000; step++) {
+        int t = unit_random_below(2);
+        uint32_t k = unit_random_below(KEYS);
+        uint32_t target = unit_random_below(TARGETS);
+        struct rule rule = tile_rule(k, target);
+
+        if (target) {
+            CU_ASSERT_EQUAL(rule_table_put(tables[t], &rule),
+                            targets[t][k] != target);
+        } else {
+            CU_ASSERT_EQUAL(rule_table_remove(tables[t], &rule),
+                            targets[t][k] != 0);
+        }
+        targets[t][k] = target;
+
+        uint32_t q = unit_random_below(KEYS);
+        struct rule key = tile_rule(q, 0);
+        struct rule expected = tile_rule(q, targets[t][q]);
+        const struct rule *found = rule_table_find(tables[t], &key);
+        CU_ASSERT_EQUAL(found != NULL, targets[t][q] != 0);
+        CU_ASSERT(!found || rule_equal(found, &expected));
+
+        if (!unit_random_below(500)) {
+            size_t n = 0, seen = 0, i = 0;
+            for (k = 0; k < KEYS; k++) {
+                n += targets[t][k] != 0;
+            }
+            CU_ASSERT_EQUAL(rule_table_count(tables[t]), n);
+            while (rule_table_next(tables[t], &i)) {
+                seen++;
+            }
+            CU_ASSERT_EQUAL(seen, n);
+            /* Now they are the same, and share what they hold. */
+            rule_table_destroy(tables[!t]);
+            tables[!t] = rule_table_clone(tables[t]);
+            memcpy(targets[!t], targets[t], sizeof targets[t]);
+            CU_ASSERT(rule_table_equal(tables[0], tables[1]));
+        }
+    }
+    rule_table_destroy(tables[0]);
+    CU_ASSERT(rule_bundle_pool_count() > 0);
+    rule_table_clear(tables[1]);
+    CU_ASSERT_EQUAL(rule_bundle_pool_count(), 0);
+    rule_table_destroy(tables[1]);
+}
+
 static void
 test_text(void)
 {
@@ -245,4 +324,5 @@ test_text(void)
 
 UNIT_MAIN("rule_table", UNIT_TEST(test_set), UNIT_TEST(test_order),
           UNIT_TEST(test_random_diff), UNIT_TEST(test_random_touched),
-          UNIT_TEST(test_random_set), UNIT_TEST(test_text))
+          UNIT_TEST(test_random_set),
+          UNIT_TEST(test_random_services), UNIT_TEST(test_text))
