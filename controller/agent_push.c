@@ -5,9 +5,9 @@
 #include <string.h>
 #include "util.h"
 
-/* Services in one message: a service takes at most some 660 bytes, a frame
+/* Services in one message: a service takes at most some 1400 bytes, a frame
  * 1 MiB. */
-#define SERVICES_PER_PUSH 1000
+#define SERVICES_PER_PUSH 500
 #define PORTS_PER_SERVICE 32
 
 static void
@@ -77,6 +77,8 @@ struct table {
         Salient__V1__ServicePort ports[PORTS_PER_SERVICE];
         Salient__V1__ServicePort *pointers[PORTS_PER_SERVICE];
     } ports[SERVICES_PER_PUSH];
+    struct agent_hops hops[SERVICES_PER_PUSH];
+    struct agent_hops_wire hops_wire[SERVICES_PER_PUSH];
     Salient__V1__Prefix removed[SERVICES_PER_PUSH];
     Salient__V1__Prefix *removed_pointers[SERVICES_PER_PUSH];
 };
@@ -105,6 +107,23 @@ put_prefix(Salient__V1__Prefix *wire, const struct service_prefix *prefix)
     wire->length = prefix->len;
 }
 
+size_t
+agent_hops_encode(const struct agent_hops *hops, struct agent_hops_wire *wire)
+{
+    for (size_t i = 0; i < hops->n; i++) {
+        const struct in6_addr *locator = &hops->hops[i].locator;
+        bool v4 = IN6_IS_ADDR_V4MAPPED(locator);
+
+        salient__v1__hop__init(&wire->hops[i]);
+        wire->hops[i].locator.data
+            = CONST_CAST(uint8_t *, &locator->s6_addr[v4 ? 12 : 0]);
+        wire->hops[i].locator.len = v4 ? 4 : 16;
+        wire->hops[i].weight = hops->hops[i].weight;
+        wire->pointers[i] = &wire->hops[i];
+    }
+    return hops->n;
+}
+
 static void
 add_port(Salient__V1__Service *wire, struct ports *ports,
          const struct registry_instance *instance)
@@ -129,6 +148,7 @@ add_service(struct table *table, const struct registry_service *service)
 {
     Salient__V1__Service *wire = &table->services[table->n];
     const struct registry_instance *instance;
+    struct agent_session *s = table->session;
 
     salient__v1__service__init(wire);
     put_prefix(&table->prefixes[table->n], &service->prefix);
@@ -141,6 +161,10 @@ add_service(struct table *table, const struct registry_service *service)
     REGISTRY_FOR_EACH_INSTANCE_OF (instance, service) {
         add_port(wire, &table->ports[table->n], instance);
     }
+    s->ops->hops(s, &service->prefix, &table->hops[table->n], s->aux);
+    wire->n_hops = agent_hops_encode(&table->hops[table->n],
+                                     &table->hops_wire[table->n]);
+    wire->hops = table->hops_wire[table->n].pointers;
     table->service_pointers[table->n++] = wire;
     if (table->n == SERVICES_PER_PUSH) {
         flush_table(table);

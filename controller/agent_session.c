@@ -516,6 +516,38 @@ handle_unregister(const struct request *r, const Salient__V1__Unregister *m)
     }
 }
 
+static void
+handle_resolve(const struct request *r, const Salient__V1__Resolve *m)
+{
+    struct agent_session *s = r->session;
+    Salient__V1__Resolved resolved = SALIENT__V1__RESOLVED__INIT;
+    Salient__V1__Prefix prefix = SALIENT__V1__PREFIX__INIT;
+    struct agent_hops_wire wire;
+    struct agent_answer answer;
+    struct service_id id;
+
+    if (m->service_id.len != sizeof id.bytes) {
+        fail(r, ERROR(INVALID), "resolve.service_id",
+             "a service ID has 32 octets");
+        return;
+    }
+    memcpy(id.bytes, m->service_id.data, sizeof id.bytes);
+    if (s->ops->resolve(s, &id, &answer, s->aux)) {
+        fail(r, ERROR(NOT_FOUND), "resolve.service_id",
+             "nobody serves this");
+        return;
+    }
+    prefix.id.data = answer.prefix.id.bytes;
+    prefix.id.len = sizeof answer.prefix.id.bytes;
+    prefix.length = answer.prefix.len;
+    resolved.prefix = &prefix;
+    resolved.n_hops = agent_hops_encode(&answer.hops, &wire);
+    resolved.hops = wire.pointers;
+    resolved.path_class = answer.path_class;
+    resolved.ttl_ms = answer.ttl_ms;
+    REPLY(s, r->id, RESOLVED, &resolved);
+}
+
 void
 agent_session_answer_wait(struct agent_session *s, struct agent_wait *wait,
                           bool confirmed, long long now_us)
@@ -555,6 +587,9 @@ handle_up(const struct request *r, const Salient__V1__Envelope *e)
         break;
     case SALIENT__V1__ENVELOPE__BODY_UNREGISTER:
         handle_unregister(r, e->unregister);
+        break;
+    case SALIENT__V1__ENVELOPE__BODY_RESOLVE:
+        handle_resolve(r, e->resolve);
         break;
     case SALIENT__V1__ENVELOPE__BODY_KEEPALIVE:
         REPLY(r->session, r->id, KEEPALIVE_REPLY, &alive);

@@ -56,6 +56,24 @@ struct agent_wait {
     long long received_us, deadline;
 };
 
+/* Instances of a service, for an agent whose switches do not resolve. */
+#define AGENT_HOPS_MAX 24
+struct agent_hops {
+    struct agent_hop {
+        struct in6_addr locator; /* IPv4 as ::ffff:a.b.c.d. */
+        uint32_t weight;         /* 1..65535. */
+    } hops[AGENT_HOPS_MAX];
+    size_t n;
+};
+
+/* What an agent asked for. */
+struct agent_answer {
+    struct service_prefix prefix; /* Good for all of it. */
+    struct agent_hops hops;       /* None: the switches resolve. */
+    uint8_t path_class;
+    uint32_t ttl_ms;
+};
+
 struct agent_session;
 
 struct agent_session_ops {
@@ -66,6 +84,12 @@ struct agent_session_ops {
     /* The registry changed; 'what' is a phrase for the event log. */
     void (*changed)(struct agent_session *, const char *what,
                     long long now_us, void *aux);
+    /* Where is the service, for this agent?  None: its switches resolve. */
+    void (*hops)(const struct agent_session *, const struct service_prefix *,
+                 struct agent_hops *ret_hops, void *aux);
+    /* The same for an ID; -ENOENT if nobody serves it. */
+    int (*resolve)(const struct agent_session *, const struct service_id *,
+                   struct agent_answer *ret_answer, void *aux);
     /* Close the connection after what was sent. */
     void (*close)(struct agent_session *, const char *reason, void *aux);
 };
@@ -81,6 +105,7 @@ struct agent_session {
     uint64_t session;           /* registry_session_begin(). */
     struct ovs_list waits;      /* struct agent_wait. */
     uint64_t requests, errors;
+    bool delegated;             /* For the controller: it was told hops. */
 
     /* Private. */
     const struct agent_session_config *config;
@@ -129,6 +154,15 @@ void agent_session_push_probe_request(struct agent_session *);
 void agent_session_push_services(struct agent_session *, bool complete);
 void agent_session_push_changes(struct agent_session *,
                                 const struct registry_change *, size_t n);
+
+/* Hops as the API has them.  'hops' must outlive '*ret_wire'.  Returns their
+ * number. */
+struct agent_hops_wire {
+    Salient__V1__Hop hops[AGENT_HOPS_MAX];
+    Salient__V1__Hop *pointers[AGENT_HOPS_MAX];
+};
+size_t agent_hops_encode(const struct agent_hops *,
+                         struct agent_hops_wire *ret_wire);
 
 void agent_session_close(struct agent_session *, const char *reason);
 

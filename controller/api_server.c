@@ -158,6 +158,28 @@ session_changed(struct agent_session *session, const char *what,
 }
 
 static void
+session_hops(const struct agent_session *session,
+             const struct service_prefix *prefix, struct agent_hops *hops,
+             void *aux)
+{
+    const struct api_server *server = agent_from_session(
+        CONST_CAST(struct agent_session *, session))->server;
+
+    server->ops->hops(session, prefix, hops, server->aux);
+}
+
+static int
+session_resolve(const struct agent_session *session,
+                const struct service_id *id, struct agent_answer *answer,
+                void *aux)
+{
+    const struct api_server *server = agent_from_session(
+        CONST_CAST(struct agent_session *, session))->server;
+
+    return server->ops->resolve(session, id, answer, server->aux);
+}
+
+static void
 session_close(struct agent_session *session, const char *reason, void *aux)
 {
     struct agent *agent = agent_from_session(session);
@@ -172,6 +194,8 @@ static const struct agent_session_ops session_ops = {
     .send = session_send,
     .up = session_up,
     .changed = session_changed,
+    .hops = session_hops,
+    .resolve = session_resolve,
     .close = session_close,
 };
 

@@ -22,6 +22,11 @@ struct api_server_ops {
                     long long now_us, void *aux);
     /* The session of an agent that was up is about to end. */
     void (*down)(struct agent_session *, const char *reason, void *aux);
+    /* As in struct agent_session_ops. */
+    void (*hops)(const struct agent_session *, const struct service_prefix *,
+                 struct agent_hops *, void *aux);
+    int (*resolve)(const struct agent_session *, const struct service_id *,
+                   struct agent_answer *, void *aux);
 };
 
 struct api_server_stats {

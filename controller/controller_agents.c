@@ -54,6 +54,8 @@ const struct api_server_ops controller_api_ops = {
     .up = agent_up,
     .changed = agent_changed,
     .down = agent_down,
+    .hops = controller_hops,
+    .resolve = controller_resolve,
 };
 
 /* Pushes. */
@@ -102,6 +104,7 @@ controller_push_result(struct controller *c, const struct plan_result *result)
                             CONST_CAST(struct plan_result *, result));
     }
     push_hosts(c, &result->topology);
+    controller_push_routes(c, result);
 }
 
 static void

@@ -108,6 +108,18 @@ long long controller_switches_wakeup(const struct controller *);
 extern const struct api_server_ops controller_api_ops;
 void controller_push_result(struct controller *, const struct plan_result *);
 void controller_push_complete(struct controller *);
+
+/* controller_routes.c: for struct agent_session_ops, and after the pushes of
+ * names. */
+void controller_hops(const struct agent_session *,
+                     const struct service_prefix *, struct agent_hops *,
+                     void *controller);
+int controller_resolve(const struct agent_session *,
+                       const struct service_id *, struct agent_answer *,
+                       void *controller);
+void controller_push_routes(struct controller *, const struct plan_result *);
+
+/* controller_agents.c again. */
 void controller_answer_waits(struct controller *);
 /* Asks agents that the network does not see for a PROBE. */
 void controller_ask_for_probes(struct controller *);

@@ -476,6 +476,24 @@ paths_resolves(const struct paths *paths, uint32_t index)
     return paths->nodes[index].resolves;
 }
 
+bool
+paths_delegates(const struct paths *paths, uint32_t index)
+{
+    return paths->nodes[index].has_hosts
+           && paths->nearest_sal[index] == PATHS_NO_SWITCH;
+}
+
+bool
+paths_any_delegates(const struct paths *paths)
+{
+    for (uint32_t i = 0; i < paths->n; i++) {
+        if (paths_delegates(paths, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 uint32_t
 paths_distance(const struct paths *paths, uint32_t from, uint32_t to)
 {

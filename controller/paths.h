@@ -68,6 +68,12 @@ bool paths_same_shape(const struct paths *, const struct paths *);
  * hop by hop. */
 bool paths_resolves(const struct paths *, uint32_t index);
 
+/* True if hosts may be behind the switch and no switch with SAL can be reached
+ * from there: agents then choose instances by themselves.  Service routes, but
+ * no rules, are made for it. */
+bool paths_delegates(const struct paths *, uint32_t index);
+bool paths_any_delegates(const struct paths *);
+
 /* Sum of link costs, PATHS_UNREACHABLE if there is no way. */
 uint32_t paths_distance(const struct paths *, uint32_t from, uint32_t to);
 

@@ -385,7 +385,8 @@ compute_class(struct choice *choice, struct service_routes *service)
     choice->instances = xmalloc(choice->n * sizeof *choice->instances);
     choice->shares = xmalloc(choice->n * sizeof *choice->shares);
     for (uint32_t from = 0; from < paths_n_switches(choice->paths); from++) {
-        if (!paths_resolves(choice->paths, from)) {
+        if (!paths_resolves(choice->paths, from)
+            && !paths_delegates(choice->paths, from)) {
             continue;
         }
         size_t n_chosen = choose(choice, from);

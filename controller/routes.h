@@ -17,6 +17,9 @@
  * is a function of registry, topology and paths; routes_update() of the
  * services that changed must equal routes_update() of all.
  *
+ * Switches that resolve have routes, and those from which none that does can be
+ * reached: their agents are told.
+ *
  * Pure.  One thread; routes are the module's, read-only to others, valid until
  * the next routes_update(). */
 #ifndef CONTROLLER_ROUTES_H

@@ -12,7 +12,8 @@
  *     offer NAME PORT WEIGHT PRIORITY CAPACITY
  *     probe                               syn NAME SOURCE-PORT [CLASS]
  *     quiet (no PROBE when asked)         syn6 NAME SOURCE-PORT [CLASS]
- *     send LOCATOR CLASS (an ACK)         quit
+ *     send LOCATOR CLASS (an ACK)         resolve NAME
+ *     quit
  *
  * NAME may also be 0xID/LEN. */
 #include <arpa/inet.h>
@@ -327,6 +328,18 @@ take_welcome(const Salient__V1__Welcome *welcome)
 }
 
 static void
+say_hops(Salient__V1__Hop *const hops[], size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char text[INET6_ADDRSTRLEN];
+
+        inet_ntop(hops[i]->locator.len == 4 ? AF_INET : AF_INET6,
+                  hops[i]->locator.data, text, sizeof text);
+        say("hop %s weight %u", text, hops[i]->weight);
+    }
+}
+
+static void
 take_services(const Salient__V1__ServiceTable *table)
 {
     say("table complete=%d services=%zu removed=%zu", table->complete,
@@ -337,6 +350,7 @@ take_services(const Salient__V1__ServiceTable *table)
         say("service %s %08x class %u ports %zu hops %zu", service->name,
             service->service_v4, service->path_class, service->n_ports,
             service->n_hops);
+        say_hops(service->hops, service->n_hops);
     }
 }
 
@@ -367,6 +381,11 @@ receive(struct channel *channel, const Salient__V1__Envelope *e, void *aux)
         say("attachment%s attached=%d dpid=%" PRIx64 " port=%u",
             e->attachment->locator_v6.len ? "6" : "", e->attachment->attached,
             e->attachment->datapath, e->attachment->port);
+        break;
+    case SALIENT__V1__ENVELOPE__BODY_RESOLVED:
+        say("resolved length=%u ttl=%u", e->resolved->prefix->length,
+            e->resolved->ttl_ms);
+        say_hops(e->resolved->hops, e->resolved->n_hops);
         break;
     case SALIENT__V1__ENVELOPE__BODY_SERVICE_TABLE:
         take_services(e->service_table);
@@ -449,6 +468,19 @@ do_offer(const char *name, int port, int weight, int priority, int capacity)
 }
 
 static void
+do_resolve(const char *name)
+{
+    Salient__V1__Resolve m = SALIENT__V1__RESOLVE__INIT;
+    struct service_prefix prefix;
+
+    if (parse_service(name, &prefix)) {
+        m.service_id.data = prefix.id.bytes;
+        m.service_id.len = sizeof prefix.id.bytes;
+        request(SALIENT__V1__ENVELOPE__BODY_RESOLVE, &m);
+    }
+}
+
+static void
 do_register(const char *name, int port, int weight, bool wait)
 {
     Salient__V1__Register m = SALIENT__V1__REGISTER__INIT;
@@ -522,6 +554,8 @@ command(const char *line)
         send_syn(&agent.sides[1], name, port, class);
     } else if (sscanf(line, "syn %299s %d %d", name, &port, &class) >= 2) {
         send_syn(&agent.sides[0], name, port, class);
+    } else if (sscanf(line, "resolve %299s", name) == 1) {
+        do_resolve(name);
     } else if (sscanf(line, "send %299s %d", name, &class) == 2) {
         send_ack(name, class);
     } else if (!strcmp(line, "probe")) {

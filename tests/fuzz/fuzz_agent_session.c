@@ -3,6 +3,7 @@
  * registry stays within its limits. */
 #include "tests/fuzz/fuzz.h"
 
+#include <errno.h>
 #include "controller/addresses.h"
 #include "controller/agent_session.h"
 #include "openvswitch/vlog.h"
@@ -51,8 +52,39 @@ on_close(struct agent_session *s, const char *reason, void *aux)
     n_closed++;
 }
 
-static const struct agent_session_ops ops = {on_send, on_up, on_changed,
-                                             on_close};
+static void
+on_hops(const struct agent_session *s, const struct service_prefix *prefix,
+        struct agent_hops *hops, void *aux)
+{
+    hops->n = 2;
+    hops->hops[0] = (struct agent_hop) {locator_from_v4(0x0a000001), 3};
+    hops->hops[1] = (struct agent_hop) {
+        {.s6_addr = {0xfd, [15] = 1}}, 1};
+}
+
+static int
+on_resolve(const struct agent_session *s, const struct service_id *id,
+           struct agent_answer *answer, void *aux)
+{
+    if (!id->bytes[0]) {
+        return -ENOENT;
+    }
+    memset(answer, 0, sizeof *answer);
+    answer->prefix = (struct service_prefix) {*id, 256};
+    answer->path_class = 5;
+    answer->ttl_ms = 77;
+    on_hops(s, &answer->prefix, &answer->hops, aux);
+    return 0;
+}
+
+static const struct agent_session_ops ops = {
+    .send = on_send,
+    .up = on_up,
+    .changed = on_changed,
+    .hops = on_hops,
+    .resolve = on_resolve,
+    .close = on_close,
+};
 
 static void
 make_up(struct agent_session *s, struct registry *registry)

@@ -2,6 +2,7 @@
 /* The controller's side of the registration API, played by a scripted agent. */
 #include "tests/unit/unit.h"
 
+#include <errno.h>
 #include <limits.h>
 #include "controller/addresses.h"
 #include "controller/agent_session.h"
@@ -44,6 +45,17 @@ struct bench {
     uint64_t next_id;
 };
 
+/* As on_hops() says. */
+static void
+check_hops(Salient__V1__Hop *const hops[], size_t n)
+{
+    CU_ASSERT_EQUAL_FATAL(n, 2);
+    CU_ASSERT(hops[0]->locator.len == 4 && hops[0]->locator.data[0] == 10
+              && hops[0]->weight == 3);
+    CU_ASSERT(hops[1]->locator.len == 16 && hops[1]->locator.data[0] == 0xfd
+              && hops[1]->weight == 1);
+}
+
 static void
 on_send(struct agent_session *s, const Salient__V1__Envelope *e, void *b_)
 {
@@ -74,6 +86,16 @@ on_send(struct agent_session *s, const Salient__V1__Envelope *e, void *b_)
         b->complete = e->service_table->complete;
         b->n_services = e->service_table->n_services;
         b->n_removed = e->service_table->n_removed;
+        if (b->n_services) {
+            check_hops(e->service_table->services[0]->hops,
+                       e->service_table->services[0]->n_hops);
+        }
+        break;
+    case SALIENT__V1__ENVELOPE__BODY_RESOLVED:
+        CU_ASSERT_EQUAL(e->resolved->prefix->length, 256);
+        CU_ASSERT_EQUAL(e->resolved->path_class, 5);
+        CU_ASSERT_EQUAL(e->resolved->ttl_ms, 77);
+        check_hops(e->resolved->hops, e->resolved->n_hops);
         break;
     }
 }
@@ -104,8 +126,39 @@ on_close(struct agent_session *s, const char *reason, void *b_)
     ovs_strlcpy(b->reason, reason, sizeof b->reason);
 }
 
-static const struct agent_session_ops ops = {on_send, on_up, on_changed,
-                                             on_close};
+static void
+on_hops(const struct agent_session *s, const struct service_prefix *prefix,
+        struct agent_hops *hops, void *aux)
+{
+    hops->n = 2;
+    hops->hops[0] = (struct agent_hop) {locator_from_v4(0x0a000001), 3};
+    hops->hops[1] = (struct agent_hop) {
+        {.s6_addr = {0xfd, [15] = 1}}, 1};
+}
+
+static int
+on_resolve(const struct agent_session *s, const struct service_id *id,
+           struct agent_answer *answer, void *aux)
+{
+    if (!id->bytes[0]) {
+        return -ENOENT;
+    }
+    memset(answer, 0, sizeof *answer);
+    answer->prefix = (struct service_prefix) {*id, 256};
+    answer->path_class = 5;
+    answer->ttl_ms = 77;
+    on_hops(s, &answer->prefix, &answer->hops, aux);
+    return 0;
+}
+
+static const struct agent_session_ops ops = {
+    .send = on_send,
+    .up = on_up,
+    .changed = on_changed,
+    .hops = on_hops,
+    .resolve = on_resolve,
+    .close = on_close,
+};
 
 static void
 bench_start(struct bench *b)
@@ -484,7 +537,7 @@ test_services_are_pushed(void)
     }
     int sends = b.sends;
     agent_session_push_services(&b.session, true);
-    CU_ASSERT_EQUAL(b.sends, sends + 3); /* In pieces, */
+    CU_ASSERT_EQUAL(b.sends, sends + 5); /* In pieces, */
     CU_ASSERT(!b.complete);              /* the first complete. */
     CU_ASSERT_EQUAL(b.n_services, 500);
 
@@ -520,7 +573,31 @@ test_request_ids_and_unknown_bodies(void)
     bench_stop(&b);
 }
 
-UNIT_MAIN("agent_session",
+static void
+test_resolve(void)
+{
+    Salient__V1__Resolve m = SALIENT__V1__RESOLVE__INIT;
+    uint8_t id[SAL_SERVICE_ID_LEN] = {1};
+    struct bench b;
+
+    bench_up(&b);
+    m.service_id.data = id;
+    m.service_id.len = sizeof id;
+    say(&b, SALIENT__V1__ENVELOPE__BODY_RESOLVE, &m, 0);
+    CU_ASSERT_EQUAL(b.last, SALIENT__V1__ENVELOPE__BODY_RESOLVED);
+    id[0] = 0;
+    say(&b, SALIENT__V1__ENVELOPE__BODY_RESOLVE, &m, 0);
+    CU_ASSERT_EQUAL(b.last, SALIENT__V1__ENVELOPE__BODY_ERROR);
+    CU_ASSERT_EQUAL(b.error, SALIENT__V1__ERROR_CODE__ERROR_NOT_FOUND);
+    m.service_id.len = 31;
+    say(&b, SALIENT__V1__ENVELOPE__BODY_RESOLVE, &m, 0);
+    CU_ASSERT_EQUAL(b.error, SALIENT__V1__ERROR_CODE__ERROR_INVALID);
+    CU_ASSERT_STRING_EQUAL(b.field, "resolve.service_id");
+    bench_stop(&b);
+}
+
+UNIT_MAIN("agent_session", UNIT_TEST(test_resolve),
+         
           UNIT_TEST(test_handshake),
           UNIT_TEST(test_wrong_proof),
           UNIT_TEST(test_bad_hello),
