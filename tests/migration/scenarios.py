@@ -17,6 +17,7 @@ from topologies.numbers import SAL_PORT
 from topologies.wait import until
 from migration import clients
 
+RESOLVER6 = "fd53:414c::/48"
 FOREIGN = 200  # Forged packets each time.
 
 
@@ -263,6 +264,34 @@ def peer_daemon_killed(run):
     run.wait_at(run.client, "10.0.0.1")
 
 
+def ipv4_to_ipv6(run):
+    """Both hosts get IPv6 addresses; then the client loses its IPv4 addresses,
+    and later has them again and no other."""
+    for number, host in enumerate(run.lab.hosts, 1):
+        host.do("ip", "-6", "addr", "add", f"fd77::{number}/48", "dev",
+                host.uplinks[0], "nodad")
+        host.do("ip", "-6", "route", "add", RESOLVER6, "dev",
+                host.uplinks[0])
+    for host in run.lab.hosts:
+        until(lambda: host.salctl("status")["uplinks"][0]["attached_v6"],
+              f"{host.name} is attached over IPv6", 15)
+    host = run.client
+    alone(run, host)
+    run.moved()
+    host.remove_address(0, "10.0.0.1")
+    run.wait_at(host, "fd77::1")
+    run.all_go_on()
+    host.add_address(0, "10.0.0.1")
+    run.lab.wait_uplinks()
+    run.moved()
+    host.do("ip", "-6", "addr", "del", "fd77::1/48", "dev", host.uplinks[0])
+    run.wait_at(host, "10.0.0.1")
+    run.all_go_on()
+    company(run, host)
+    run.server.do("ip", "-6", "addr", "del", "fd77::2/48", "dev",
+                  run.server.uplinks[0])
+
+
 def forge_data(host, source, flow, n=FOREIGN):
     """Sends 'n' DATA packets from locator 'source' of 'host' that fit 'flow'
     (one of that host's own) but for where they come from."""
@@ -340,5 +369,6 @@ SCENARIOS = [
     Scenario(long_absence, mib=256),
     Scenario(daemon_killed),
     Scenario(peer_daemon_killed),
+    Scenario(ipv4_to_ipv6),
     Scenario(foreign_data, mib=96),
 ]
