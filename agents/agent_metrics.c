@@ -104,12 +104,10 @@ put_uplinks(struct agent *agent, struct ds *out)
             const struct netdev_uplink *link
                 = host_netdev_uplink(agent->netdev, i);
             const struct agent_uplink *uplink = &agent->uplinks[i];
-            struct in6_addr v4 = in6_addr_mapped_ipv4(htonl(link->address));
             const uint64_t values[ARRAY_SIZE(metrics)] = {
                 link->up,
-                controller_session_attached(agent->session, &v4)
-                || controller_session_attached(agent->session,
-                                               &link->address_v6),
+                agent_uplink_attached(agent, i, false)
+                || agent_uplink_attached(agent, i, true),
                 uplink->probes_sent,
                 uplink->probes_failed,
             };

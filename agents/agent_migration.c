@@ -324,15 +324,14 @@ attach_timer(uv_timer_t *timer)
 
 /* When the locator may be announced. */
 static int64_t
-ready_at(struct agent *agent, struct own_locator *own,
+ready_at(struct agent *agent, size_t i, int family,
          const struct migration_locator *locator)
 {
+    struct own_locator *own = &agent->migration->locators[i][family];
     int64_t now = agent_now(agent);
-    struct in6_addr address;
-
-    memcpy(&address, locator->address, sizeof address);
     bool attached = !controller_session_is_up(agent->session)
-                    || controller_session_attached(agent->session, &address);
+                    || agent_uplink_attached(agent, i, family == MIGRATOR_V6);
+
     if (!migration_locator_equal(locator, &own->locator)) {
         own->locator = *locator;
         own->attached = attached;
@@ -357,7 +356,7 @@ put_locator(struct agent *agent, size_t i, int family,
         memset(own, 0, sizeof *own);
         return;
     }
-    int64_t left = ready_at(agent, own, locator) - agent_now(agent);
+    int64_t left = ready_at(agent, i, family, locator) - agent_now(agent);
     if (left > 0) {
         uint64_t due = uv_timer_get_due_in(&migration->attach_timer);
         uv_timer_start(&migration->attach_timer, attach_timer,

@@ -123,6 +123,9 @@ int agent_save_state(struct agent *);
 /* agent_uplinks.c: interfaces and probes. */
 void agent_uplinks_changed(struct agent *);
 void agent_probe_start(struct agent *);
+/* Does the network see us at the uplink's address?  Behind a NAT: anywhere that
+ * is no address of ours. */
+bool agent_uplink_attached(const struct agent *, size_t i, bool v6);
 void agent_probe_stop(struct agent *);
 void agent_probe_timer(uv_timer_t *);
 void agent_probe_arm(struct agent *);

@@ -234,16 +234,6 @@ put_v6(struct json *json, const char *key, const struct in6_addr *address)
     }
 }
 
-static bool
-is_attached(const struct agent *agent, const struct netdev_uplink *netdev,
-            bool v6)
-{
-    struct in6_addr locator
-        = v6 ? netdev->address_v6
-             : in6_addr_mapped_ipv4(htonl(netdev->address));
-    return controller_session_attached(agent->session, &locator);
-}
-
 static struct json *
 uplinks_to_json(const struct agent *agent)
 {
@@ -261,8 +251,8 @@ uplinks_to_json(const struct agent *agent)
         put_bool(json, "hooked", uplink->attached);
         put_int(json, "weight", uplink->weight);
         put_v6(json, "locator_v6", &netdev->address_v6);
-        put_bool(json, "attached", is_attached(agent, netdev, false));
-        put_bool(json, "attached_v6", is_attached(agent, netdev, true));
+        put_bool(json, "attached", agent_uplink_attached(agent, i, false));
+        put_bool(json, "attached_v6", agent_uplink_attached(agent, i, true));
         put_int(json, "probes_sent", uplink->probes_sent);
         put_int(json, "probes_failed", uplink->probes_failed);
         if (uplink->error) {
@@ -357,7 +347,7 @@ format_uplinks(const struct agent *agent, struct ds *out)
                       : netdev->up     ? "up"
                                        : "down",
                       IP_ARGS(htonl(netdev->address)),
-                      is_attached(agent, netdev, false)
+                      agent_uplink_attached(agent, i, false)
                           ? "attached"
                           : "not seen by the network",
                       uplink->probes_sent, uplink->error ? "; " : "",
@@ -366,7 +356,7 @@ format_uplinks(const struct agent *agent, struct ds *out)
             ds_put_format(out, "            %s: locator ", netdev->name);
             ipv6_format_addr(&netdev->address_v6, out);
             ds_put_format(out, ", %s\n",
-                          is_attached(agent, netdev, true)
+                          agent_uplink_attached(agent, i, true)
                               ? "attached"
                               : "not seen by the network");
         }

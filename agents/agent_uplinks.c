@@ -173,6 +173,24 @@ agent_socket(struct agent *agent)
     return agent->probe_socket;
 }
 
+bool
+agent_uplink_attached(const struct agent *agent, size_t i, bool v6)
+{
+    struct in6_addr own[AGENT_MAX_UPLINKS];
+    size_t n = n_uplinks(agent);
+
+    if (v6) {
+        return controller_session_attached(agent->session,
+                                           &uplink_at(agent, i)->address_v6);
+    }
+    for (size_t j = 0; j < n; j++) {
+        own[j] = in6_addr_mapped_ipv4(htonl(uplink_at(agent, j)->address));
+    }
+    return agent->config->uplink_options[i].behind_nat
+           ? controller_session_attached_elsewhere(agent->session, own, n)
+           : controller_session_attached(agent->session, &own[i]);
+}
+
 static void
 send_probe(struct agent *agent, size_t i, bool v6)
 {
@@ -191,6 +209,9 @@ send_probe(struct agent *agent, size_t i, bool v6)
     agent->probe_seq = probe_next_seq(agent->probe_seq, unix_ms());
     struct probe probe = {.locator_v4 = v6 ? 0 : uplink->address,
                           .locator_v6 = locator,
+                          .behind_nat
+                              = !v6 && agent->config->uplink_options[i]
+                                           .behind_nat,
                           .seq = agent->probe_seq};
     memcpy(probe.endpoint_id, agent->identity.endpoint_id,
            sizeof probe.endpoint_id);
@@ -246,9 +267,7 @@ agent_probe_timer(uv_timer_t *timer)
 
     for (size_t i = 0; welcome && i < 2 * n_uplinks(agent); i++) {
         bool v6 = i % 2;
-        struct in6_addr locator
-            = probed_locator(uplink_at(agent, i / 2), welcome, v6);
-        bool attached = controller_session_attached(agent->session, &locator);
+        bool attached = agent_uplink_attached(agent, i / 2, v6);
         if (probe_schedule_due(&agent->uplinks[i / 2].schedules[v6], attached,
                                welcome->probe_interval_ms,
                                agent_now(agent))) {

@@ -739,6 +739,23 @@ controller_session_attached(const struct controller_session *s,
 }
 
 bool
+controller_session_attached_elsewhere(const struct controller_session *s,
+                                      const struct in6_addr own[], size_t n)
+{
+    for (size_t i = 0; i < s->n_attached; i++) {
+        size_t j;
+        for (j = 0; j < n && !ipv6_addr_equals(&s->attached[i], &own[j]);
+             j++) {
+            continue;
+        }
+        if (j == n && IN6_IS_ADDR_V4MAPPED(&s->attached[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
 controller_session_is_attached(const struct controller_session *s)
 {
     return s->n_attached > 0;

@@ -134,6 +134,10 @@ bool controller_session_names_complete(const struct controller_session *);
 /* Does the network see us at 'locator', IPv6 or IPv4-mapped? */
 bool controller_session_attached(const struct controller_session *,
                                  const struct in6_addr *locator);
+/* At any IPv4 locator but the 'n' of 'own'? */
+bool controller_session_attached_elsewhere(const struct controller_session *,
+                                           const struct in6_addr own[],
+                                           size_t n);
 /* ... anywhere? */
 bool controller_session_is_attached(const struct controller_session *);
 /* Last reason of failure, or NULL; number of times the session came up. */

@@ -20,6 +20,11 @@ VLOG_DEFINE_THIS_MODULE(migrator_policy);
  * five times. */
 #define BAD_MS 10000
 
+/* A NAT must see a packet this often (RFC 4787, REQ-5: it forgets after two
+ * minutes; many do much earlier).  It also tells the peer which port a NAT
+ * that has forgotten gives us then. */
+#define NAT_KEEP_MS 15000
+
 /* Between probes of a path that proves to be good. */
 #define PROBE_MAX_MS 60000
 
@@ -282,6 +287,10 @@ migrator_reconsider(struct migrator_group *group,
                 migrator_group_use(group, clock);
             }
         }
+        if (place.nat != group->place.nat && !group->moving) {
+            /* It is known only now that there is one, or none. */
+            migrator_begin(group, &place, MIGRATOR_COMMAND, clock);
+        }
         consider_better(group, clock);
         return;
     }
@@ -386,6 +395,20 @@ migrator_suspect(struct migrator *m, const struct migrator_clock *clock)
     }
 }
 
+/* Announces again where we are, behind a NAT. */
+static void
+keep_mapping(struct migrator_group *group, const struct migrator_clock *clock)
+{
+    if (group->place.nat && !group->held && !group->moving && !group->probing
+        && !migration_own_outstanding(&group->machine)
+        && clock->ms - group->machine.started_at >= NAT_KEEP_MS) {
+        group->probing = true;
+        group->give_up_at = clock->ms + GIVE_UP_MS;
+        migrator_group_announce(group, &group->place, clock);
+        migrator_arm(group);
+    }
+}
+
 /* Looks at some of the flows: which are gone, which get no answer. */
 void
 migrator_look(struct migrator *m, const struct migrator_clock *clock)
@@ -411,6 +434,8 @@ migrator_look(struct migrator *m, const struct migrator_clock *clock)
         if (seen.unanswered && clock->ms - group->alive_at >= wait) {
             migrator_probe(group, clock);
             migrator_arm(group);
+        } else {
+            keep_mapping(group, clock);
         }
     }
 }

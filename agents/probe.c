@@ -54,6 +54,9 @@ put_option(uint8_t *p, enum sal_option_type type, size_t value_len)
 static void
 put_locator(const struct probe *probe, uint8_t *option)
 {
+    if (probe->behind_nat) {
+        return; /* Zeros are padding. */
+    }
     if (probe->locator_v4) {
         put_option(option, SAL_OPTION_LOCATOR4, 4);
         put_be32(option + 2, probe->locator_v4);

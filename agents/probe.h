@@ -24,6 +24,8 @@ struct probe {
     uint8_t endpoint_id[SAL_ENDPOINT_ID_LEN];
     uint32_t locator_v4; /* Host byte order; 0: it is locator_v6. */
     struct in6_addr locator_v6;
+    bool behind_nat;     /* The network sees another locator: the probe names
+                          * none, and counts for where it comes from. */
     uint32_t seq;        /* Strictly increasing, also across restarts. */
 };
 

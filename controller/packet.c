@@ -510,10 +510,14 @@ packet_build_reset(const void *syn, size_t syn_len, uint16_t sal_port,
     p += layers.is_v6 ? build_reset_v6(&layers, p, udp_len)
                       : build_reset_v4(&layers, p, udp_len);
 
-    /* From the flow's own source port, so that it takes the flow's way. */
-    memcpy(p, layers.udp, 2);
-    p[2] = sal_port >> 8;
-    p[3] = sal_port;
+    /* From the flow's own source port, so that it takes the flow's way; a NAT
+     * lets pass only what goes to the port that it gave the flow. */
+    bool nat = type == SAL_TYPE_SYN
+               && layers.sal[SAL_OFS_FLAGS_CLASS] & SAL_FLAG_NAT;
+    uint8_t *flow_port = p + (nat ? 2 : 0), *other_port = p + (nat ? 0 : 2);
+    memcpy(flow_port, layers.udp, 2);
+    other_port[0] = sal_port >> 8;
+    other_port[1] = sal_port;
     p[4] = udp_len >> 8;
     p[5] = udp_len;
     build_reset_sal(&layers, p + UDP_HEADER_LEN);

@@ -99,11 +99,11 @@ class MovingHost(SalientHost):
         return (words[words.index("inet") + 1].split("/")[0]
                 if "inet" in words else None)
 
-    def add_address(self, i, address, length=16):
+    def add_address(self, i, address, length=8):
         self.do("ip", "addr", "add", f"{address}/{length}", "dev",
                 self.uplinks[i])
 
-    def remove_address(self, i, address, length=16):
+    def remove_address(self, i, address, length=8):
         self.do("ip", "addr", "del", f"{address}/{length}", "dev",
                 self.uplinks[i])
 
@@ -192,8 +192,9 @@ class Lab(SalientNet):
         self.addLink(s1, s2)
         self.addLink(s2, s3)
         self.addLink(s3, s1)
-        self.client = self.addHost("h1", cls=cls)
-        self.server = self.addHost("web1", cls=cls)
+        # All of 10/8 is on the link: the switches answer for whoever is there.
+        self.client = self.addHost("h1", cls=cls, ip="10.0.0.1/8")
+        self.server = self.addHost("web1", cls=cls, ip="10.0.0.2/8")
         self.server.serves = tuple(SERVICES)
         for host, first in (self.client, s1), (self.server, s3):
             self.addLink(host, first)

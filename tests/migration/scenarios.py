@@ -12,10 +12,12 @@ import struct
 import socket
 import time
 
+from topologies.daemon import BUILD
 from topologies.probes import socket_of
 from topologies.numbers import SAL_PORT
 from topologies.wait import until
 from migration import clients
+from migration.router import OUTSIDE, Router
 
 RESOLVER6 = "fd53:414c::/48"
 FOREIGN = 200  # Forged packets each time.
@@ -147,26 +149,83 @@ def company(run, host):
     run.lab.wait_uplinks()
 
 
-def subnet_changed(run):
-    """The client's subnet is renumbered: another prefix, and a router to
-    everything else (the switch, which answers for its own address)."""
-    host = run.client
-    alone(run, host)
-    router = "10.0.255.254"
+def set_subnet(host, router, number):
+    """The client's address becomes 10.N.3.1, its router's 10.N.3.254."""
+    router.subnet(f"10.{number}.3.254")
+    host.do("ip", "address", "flush", "dev", host.uplinks[0])
+    host.add_address(0, f"10.{number}.3.1", 24)
+    host.do("ip", "route", "add", "default", "via", f"10.{number}.3.254",
+            "dev", host.uplinks[0])
+
+
+def direct(run, host, router):
+    """No router any more."""
     run.moved()
-    host.remove_address(0, "10.0.0.1")
-    host.add_address(0, "10.7.3.1", 24)
-    host.do("ip", "route", "add", "default", "via", router, "dev",
-            host.uplinks[0], "onlink")
-    run.wait_at(host, "10.7.3.1")
-    run.all_go_on()
-    run.moved()
-    host.remove_address(0, "10.7.3.1", 24)
-    host.attempt("ip", "route", "del", "default")
+    router.remove()
+    host.do("ip", "address", "flush", "dev", host.uplinks[0])
     host.add_address(0, "10.0.0.1")
     run.wait_at(host, "10.0.0.1")
     run.all_go_on()
     company(run, host)
+
+
+def subnet_changed(run):
+    """The client gets behind a router, whose subnet is then renumbered."""
+    host = run.client
+    alone(run, host)
+    run.moved()
+    router = Router(run.lab, host)
+    for number in 7, 8:
+        run.moved()
+        set_subnet(host, router, number)
+        run.wait_at(host, f"10.{number}.3.1")
+        run.all_go_on()
+    direct(run, host, router)
+
+
+def new_connections(run):
+    """One that is served, and one that is refused at once."""
+    words = run.lab.service_address["words"]
+    served = run.client.attempt(f"{BUILD}/tests/words", "fetch", words,
+                                "7000", "1")
+    if served.returncode:
+        raise RuntimeError(f"a new connection: {served.stderr}")
+    refused = run.client.attempt(f"{BUILD}/tests/words", "fetch", words,
+                                 "7001", "1", timeout=5)
+    if "refused" not in refused.stderr:
+        raise RuntimeError(f"not refused: {refused.stderr}")
+
+
+def behind_nat(run):
+    """The client gets behind a NAT, which then forgets what it knew, and gives
+    it another port."""
+    host, server = run.client, run.server
+    alone(run, host)
+    host.uplink_list = ("[{name: h1-eth0, behind_nat: true}, h1-eth1]")
+    host.reload()
+    run.moved()
+    router = Router(run.lab, host)
+    router.translate("192.168.1.1", 20001)
+    router.subnet("192.168.1.254")
+    host.do("ip", "address", "flush", "dev", host.uplinks[0])
+    host.add_address(0, "192.168.1.1", 24)
+    host.do("ip", "route", "add", "default", "via", "192.168.1.254", "dev",
+            host.uplinks[0])
+
+    def seen_at(port):
+        return all(flow["peer_locator"] == OUTSIDE
+                   and flow["peer_port"] == port for flow in server.flows())
+    until(lambda: seen_at(20001), "the server answers to port 20001", 40)
+    run.all_go_on()
+    run.lab.wait_uplinks()
+    new_connections(run)
+    run.moved()
+    router.translate("192.168.1.1", 20002)
+    until(lambda: seen_at(20002), "the server answers to port 20002", 40)
+    run.all_go_on()
+    host.uplink_list = None
+    host.reload()
+    direct(run, host, router)
 
 
 def hop(run):
@@ -370,5 +429,6 @@ SCENARIOS = [
     Scenario(daemon_killed),
     Scenario(peer_daemon_killed),
     Scenario(ipv4_to_ipv6),
+    Scenario(behind_nat),
     Scenario(foreign_data, mib=96),
 ]

@@ -455,6 +455,35 @@ test_silence(void)
     CU_ASSERT_TRUE(migrator_counters(hosts[0].migrator)->probes > 0);
 }
 
+/* Behind a NAT we are heard every 15 s, and nobody takes that for a move. */
+static void
+test_nat(void)
+{
+    set_up();
+    hosts[0].uplinks[0].nat = true;
+    uplinks_changed(0);
+    pass(1000);
+    expect_at(0, v4(0, 0));
+    CU_ASSERT_TRUE(hosts[0].flows[0].path.nat);
+    hosts[0].uplinks[1].nat = true;
+    hosts[0].uplinks[0].usable = false;
+    uplinks_changed(0);
+    pass(1000);
+    expect_at(0, v4(0, 1));
+    CU_ASSERT_TRUE(hosts[0].flows[0].path.nat);
+
+    int moved = hosts[0].n_events[MIGRATOR_MOVED];
+    n_sent = 0;
+    pass(13000);
+    CU_ASSERT_EQUAL(n_sent, 0);
+    pass(47000);
+    /* RSYN and its copy, challenge, RSYN-DONE, confirmation. */
+    CU_ASSERT_TRUE(n_sent >= 3 * 4 && n_sent <= 4 * 5);
+    CU_ASSERT_EQUAL(hosts[0].n_events[MIGRATOR_MOVED], moved);
+    CU_ASSERT_EQUAL(hosts[1].n_events[MIGRATOR_PEER_MOVED], 1);
+    expect_at(0, v4(0, 1));
+}
+
 /* An uplink that is up but leads nowhere is not moved to. */
 static void
 test_reverted(void)
@@ -710,7 +739,8 @@ tear_down(void)
 UNIT_MAIN("migrator", UNIT_TEST(test_introduction),
           UNIT_TEST(test_uplink_lost), UNIT_TEST(test_soft),
           UNIT_TEST(test_both_at_once), UNIT_TEST(test_nowhere),
-          UNIT_TEST(test_silence), UNIT_TEST(test_reverted),
+          UNIT_TEST(test_silence), UNIT_TEST(test_nat),
+          UNIT_TEST(test_reverted),
           UNIT_TEST(test_one_flow), UNIT_TEST(test_ipv4_to_ipv6),
           UNIT_TEST(test_daemon_dies_in_a_move), UNIT_TEST(test_many_flows),
           UNIT_TEST(test_flows_come_and_go), UNIT_TEST(test_hostile),

@@ -259,6 +259,16 @@ test_reset(void)
     CU_ASSERT_EQUAL(sal[SAL_OFS_HEADER_LEN], 8);
     CU_ASSERT_EQUAL(sal[SAL_OFS_TYPE], SAL_TYPE_RESET);
     CU_ASSERT_EQUAL(sal[SAL_OFS_DST_FLOW], 0xab);
+
+    /* To who is behind a NAT: to the port that it has there. */
+    uint8_t to_nat[PACKET_BUFFER_LEN];
+    uint8_t *syn = frame + 14 + 28;
+    syn[SAL_OFS_FLAGS_CLASS] = SAL_FLAG_NAT;
+    seal(syn, 64);
+    CU_ASSERT_EQUAL_FATAL(packet_build_reset(frame, sizeof frame,
+                                             SAL_UDP_PORT, to_nat, &len), 0);
+    CU_ASSERT_EQUAL(to_nat[34] << 8 | to_nat[35], SAL_UDP_PORT);
+    CU_ASSERT_EQUAL(to_nat[36] << 8 | to_nat[37], 0xc123);
     CU_ASSERT_EQUAL(sal[SAL_OFS_NONCE + 7], 0xcd);
     CU_ASSERT_EQUAL(packet_checksum(sal, 32, 0), 0);
 
