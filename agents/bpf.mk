@@ -57,8 +57,9 @@ check-bpf: $(BPF_TEST_PROGRAMS) $(DPCTL) $(BUILD)/tests/flood ## eBPF programs b
 	@tests/bpf/run-bpf.sh $(BUILD) $(BPF_TEST_PROGRAMS)
 
 .PHONY: check-ipv6
-check-ipv6: $(DPCTL) ## IPv6 inside and outside: each offload, XDP, old kernels' ways (3 min)
+check-ipv6: $(DPCTL) ## IPv6 inside and outside: each offload, XDP, old kernels' ways, path MTU (6 min)
 	@/usr/bin/python3 tests/bpf/test_ipv6.py $(BUILD) thorough
+	@/usr/bin/python3 tests/bpf/test_path.py $(BUILD) thorough
 
 # A minute of each kind of flood; two seconds of each are in check-bpf.
 FLOOD := $(BUILD)/tests/flood

@@ -129,6 +129,9 @@ flow_to_json(const struct sal_flow *flow, uint64_t now_ns)
     put_int(object, "udp_source", ntohs(flow->entropy));
     put_int(object, "peer_port", ntohs(flow->peer_port));
     put_int(object, "ifindex", flow->ifindex);
+    if (flow->path_mtu) {
+        put_int(object, "path_mtu", flow->path_mtu);
+    }
     put_int(object, "age_ms", age_ns(flow, now_ns) / 1000000);
     put_int(object, "in_packets", flow->in_packets);
     put_int(object, "in_bytes", flow->in_bytes);

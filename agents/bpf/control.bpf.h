@@ -349,6 +349,7 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     flow->ifindex = skb->ifindex;
     flow->own_locator = control->outer.dst;
     flow->peer_locator = control->outer.src;
+    path_recall(flow);
     if (base->flags_class & SAL_FLAG_NAT) {
         flow->peer_port = control->outer.src_port;
         flow->entropy = settings->sal_port;
@@ -465,6 +466,7 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
     flow->own_locator = control->outer.dst;
     flow->flags = (flow->flags & ~SAL_FLOW_OUTER6)
                   | (control->outer.v6 ? SAL_FLOW_OUTER6 : 0);
+    path_recall(flow);
     flow->ifindex = skb->ifindex;
     flow->l2_expires_ns = 0;
     flow->isn_in = inner->seq;

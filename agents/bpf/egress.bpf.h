@@ -4,7 +4,7 @@
 #define SALIENT_EGRESS_BPF_H 1
 
 #include "agents/bpf/hold.bpf.h"
-#include "agents/bpf/refuse.bpf.h"
+#include "agents/bpf/path.bpf.h"
 #include "agents/bpf/service.bpf.h"
 
 /* The inner packet, as read from its headers. */
@@ -215,13 +215,14 @@ local_answer(struct __sk_buff *skb, struct sal_settings *settings,
 /* Datagrams of an unanswered flow keep their source port this long. */
 #define UDP_RETRY_NS 1000000000ULL
 
-/* True if 'packet' can travel behind the header of a SYN or SYN-ACK. */
+/* True if 'packet' can travel behind the header of a SYN or SYN-ACK of
+ * 'flow'. */
 static __always_inline int
 fits_handshake(const struct sal_settings *settings,
-               const struct egress *packet, int outer_v6)
+               const struct egress *packet, const struct sal_flow *flow)
 {
-    return packet->len + OUTER_LEN(outer_v6) + SYN_HEADER_LEN
-           <= settings->uplink_mtu
+    return packet->len + OUTER_LEN(flow_outer_v6(flow)) + SYN_HEADER_LEN
+           <= path_mtu(settings, flow)
            || packet->tuple.proto != IPPROTO_UDP;
 }
 
@@ -241,10 +242,10 @@ send_datagram(struct __sk_buff *skb, struct sal_settings *settings,
     if (!scratch || !settings || !packet || !flow) {
         return TC_ACT_SHOT;
     }
-    if (!fits_handshake(settings, packet, flow_outer_v6(flow))) {
+    if (!fits_handshake(settings, packet, flow)) {
         count(SAL_COUNT_OUT_DATAGRAM_TOO_BIG);
         return deliver_too_big(skb, settings, &packet->tuple,
-                               settings->uplink_mtu - SYN_HEADER_LEN
+                               path_mtu(settings, flow) - SYN_HEADER_LEN
                                - OUTER_LEN(flow_outer_v6(flow)));
     }
     if (egress_rewrite(skb, flow)) {
@@ -332,7 +333,7 @@ send_syn(struct __sk_buff *skb, struct sal_settings *settings,
     }
     flow->last_out_ns = bpf_ktime_get_coarse_ns();
     count(SAL_COUNT_OUT_SYN);
-    if (!fits_handshake(settings, packet, flow_outer_v6(flow))) {
+    if (!fits_handshake(settings, packet, flow)) {
         /* Only its headers travel now; it follows once the flow is bound. */
         if (!hold(skb, scratch, &packet->tuple, SAL_HELD_BIND)) {
             return TC_ACT_SHOT;
@@ -518,6 +519,13 @@ egress_udp(struct __sk_buff *skb, struct sal_settings *settings,
     }
     const int client = flow && !(flow->flags & SAL_FLOW_SERVER);
     const int datagram = flow && flow->marks & SAL_FLOW_MARK_DATAGRAM;
+    if (flow && flow->path_mtu && !datagram) {
+        int verdict = path_check(skb, settings, flow, &packet->tuple,
+                                 packet->len);
+        if (verdict != PATH_FITS) {
+            return verdict;
+        }
+    }
     if (!flow || (client && (flow->state == SAL_FLOW_HALF_OPEN || datagram))) {
         return UDP_UNANSWERED;
     }
@@ -527,7 +535,7 @@ egress_udp(struct __sk_buff *skb, struct sal_settings *settings,
     /* A client that has our SYN-ACK takes DATA; the header of another one is
      * for the case that it was lost, and does not fit beside everything. */
     int bound = flow->state == SAL_FLOW_BOUND
-                || !fits_handshake(settings, packet, flow_outer_v6(flow));
+                || !fits_handshake(settings, packet, flow);
     if (egress_rewrite(skb, flow)) {
         return drop(SAL_COUNT_OUT_FAILED);
     }
@@ -669,6 +677,13 @@ egress(struct __sk_buff *skb, struct sal_settings *settings, const int v6)
     }
     if (!flow) {
         return egress_other(skb, settings, &packet);
+    }
+    if (flow->path_mtu) {
+        int verdict = path_check(skb, settings, flow, &packet.tuple,
+                                 packet.len);
+        if (verdict != PATH_FITS) {
+            return verdict;
+        }
     }
     if (flow->flags & SAL_FLOW_REWRITE
         && rewrite_inner_v(skb, flow, 1, v6)) {

@@ -3,7 +3,10 @@
 #ifndef SALIENT_INGRESS_BPF_H
 #define SALIENT_INGRESS_BPF_H 1
 
-#include "agents/bpf/refuse.bpf.h"
+#include "agents/bpf/path.bpf.h"
+
+/* In place of a verdict: the packet is ICMP, for ingress_icmp(). */
+#define INGRESS_ICMP (-3)
 
 /* Says how to go on after a check. */
 enum ingress_next {
@@ -92,7 +95,9 @@ parse_outer_ip(struct __sk_buff *skb, const struct sal_settings *settings,
         }
         if (ip->nexthdr != IPPROTO_UDP) {
             __u8 next = ip->nexthdr;
-            if (next == IP6_HOP_BY_HOP || next == IP6_ROUTING
+            if (next == IPPROTO_ICMPV6) {
+                *verdict = INGRESS_ICMP;
+            } else if (next == IP6_HOP_BY_HOP || next == IP6_ROUTING
                 || next == IP6_FRAGMENT || next == IP6_DESTINATION) {
                 *verdict = outer6_extended(skb, settings);
             }
@@ -114,6 +119,10 @@ parse_outer_ip(struct __sk_buff *skb, const struct sal_settings *settings,
     const struct iphdr *ip = data + ETH_HLEN;
     if (ip->protocol != IPPROTO_UDP || ip->version != 4
         || ip->frag_off & bpf_htons(0x1fff)) {
+        if (ip->protocol == IPPROTO_ICMP && ip->ihl == 5
+            && !(ip->frag_off & bpf_htons(IP_FRAGMENT))) {
+            *verdict = INGRESS_ICMP;
+        }
         return 0;
     }
     if (ip->ihl != 5) {

@@ -32,6 +32,13 @@ struct {
 } sal_locators SEC(".maps");
 
 struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 4096);
+    __type(key, struct sal_addr);
+    __type(value, struct sal_path);
+} sal_paths SEC(".maps");
+
+struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(max_entries, 131072);
     __uint(map_flags, BPF_F_NO_PREALLOC);

@@ -5,7 +5,7 @@
 #ifndef SALIENT_MOVE_BPF_H
 #define SALIENT_MOVE_BPF_H 1
 
-#include "agents/bpf/flow.bpf.h"
+#include "agents/bpf/path.bpf.h"
 
 static __always_inline int
 endpoint_equal(const __u8 *a, const __u8 *b)
@@ -39,6 +39,7 @@ flow_move_port(struct sal_flow *flow, const struct sal_move *move,
 struct flows_move {
     struct sal_move *move;
     __be16 sal_port;
+    __u16 uplink_mtu;
 };
 
 static long
@@ -79,6 +80,11 @@ flow_move(__u32 i, struct flows_move *context)
     } else {
         flow->flags |= SAL_FLOW_OUTER6;
     }
+    path_recall(flow);
+    if (flow_outer_v6(flow) && !flow->path_mtu) {
+        /* sal0's MTU may leave room for IPv4 only. */
+        path_set(flow, context->uplink_mtu, ~0ULL);
+    }
     flow->l2_expires_ns = l2_expires_ns;
     move->n_moved++;
     return 0;
@@ -93,7 +99,8 @@ flows_move(void)
     if (!move || !settings) {
         return 0;
     }
-    struct flows_move context = {.move = move, .sal_port = settings->sal_port};
+    struct flows_move context = {.move = move, .sal_port = settings->sal_port,
+                                 .uplink_mtu = settings->uplink_mtu};
     move->n_moved = 0;
     bpf_loop(move->n, flow_move, &context, 0);
     count_many(SAL_COUNT_FLOW_MOVED, move->n_moved);

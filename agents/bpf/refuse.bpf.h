@@ -93,19 +93,21 @@ deliver_rst(struct __sk_buff *skb, const struct sal_settings *settings,
            : deliver_rst_v(skb, settings, scratch, tuple, &tcp, 0);
 }
 
-/* An ICMP or ICMPv6 error.  It quotes the IP header and 8 bytes. */
+/* An ICMP or ICMPv6 error.  It quotes the IP header and that of TCP, or 8
+ * bytes: a checksum offload that points at TCP's checksum must point into the
+ * packet, or IP does not trim what is behind it but drops all. */
 struct icmp_error {
     __u8 type, code;
     __u16 checksum;
     __be32 rest;
-    __u8 quoted[IP6_LEN + 8];
+    __u8 quoted[IP6_LEN + TCP_LEN];
 };
-#define ICMP_LEN(V6) (8 + IP_LEN(V6) + 8)
+#define ICMP_LEN(V6, QUOTED) (8 + IP_LEN(V6) + (QUOTED))
 
 static __always_inline int
-deliver_icmp(struct __sk_buff *skb, const struct sal_settings *settings,
-             const struct sal_tuple *tuple, const struct icmp_error *like,
-             const int v6)
+deliver_icmp_v(struct __sk_buff *skb, const struct sal_settings *settings,
+               const struct sal_tuple *tuple, const struct icmp_error *like,
+               const __u32 len, const int v6)
 {
     struct scratch *scratch = scratch_get();
     if (!scratch) {
@@ -117,22 +119,33 @@ deliver_icmp(struct __sk_buff *skb, const struct sal_settings *settings,
     error->code = like->code;
     error->checksum = 0;
     error->rest = like->rest;
-    if (bpf_skb_load_bytes(skb, ETH_HLEN, error->quoted, IP_LEN(v6) + 8)
+    if (bpf_skb_load_bytes(skb, ETH_HLEN, error->quoted, len - 8)
         || bpf_skb_adjust_room(skb, IP_LEN(v6) + 8, BPF_ADJ_ROOM_MAC, 0)) {
         return drop(SAL_COUNT_OUT_FAILED);
     }
-    write_local_ip(scratch->chunk, tuple, ICMP_LEN(v6), proto, v6);
-    __u64 sum = (__u32) bpf_csum_diff(NULL, 0, (__be32 *) error, ICMP_LEN(v6),
-                                      0);
+    write_local_ip(scratch->chunk, tuple, len, proto, v6);
+    __u64 sum = (__u32) bpf_csum_diff(NULL, 0, (__be32 *) error, len, 0);
     if (v6) {
-        sum += pseudo_header_sum(tuple, ICMP_LEN(v6), proto);
+        sum += pseudo_header_sum(tuple, len, proto);
     }
     error->checksum = ~checksum_fold(sum);
-    if (bpf_skb_store_bytes(skb, ETH_HLEN, scratch->chunk,
-                            IP_LEN(v6) + ICMP_LEN(v6), 0)) {
+    if (bpf_skb_store_bytes(skb, ETH_HLEN, scratch->chunk, IP_LEN(v6) + len,
+                            0)) {
         return drop(SAL_COUNT_OUT_FAILED);
     }
     return deliver(skb, settings, v6);
+}
+
+static __always_inline int
+deliver_icmp(struct __sk_buff *skb, const struct sal_settings *settings,
+             const struct sal_tuple *tuple, const struct icmp_error *like,
+             const int v6)
+{
+    return tuple->proto == IPPROTO_TCP
+           ? deliver_icmp_v(skb, settings, tuple, like, ICMP_LEN(v6, TCP_LEN),
+                            v6)
+           : deliver_icmp_v(skb, settings, tuple, like, ICMP_LEN(v6, UDP_LEN),
+                            v6);
 }
 
 /* Tells the local sender of the packet in 'skb' that its port is unreachable

@@ -10,6 +10,7 @@
  *     sal_wake      run by the daemon: hands a packet to the local stack
  *     sal_sweep     run by the daemon: forgets UDP flows that are idle */
 #include "agents/bpf/control.bpf.h"
+#include "agents/bpf/icmp.bpf.h"
 #include "agents/bpf/move.bpf.h"
 #include "agents/bpf/sweep.bpf.h"
 #include "agents/bpf/xdp.bpf.h"
@@ -95,8 +96,11 @@ sal_ingress(struct __sk_buff *skb)
     struct outer outer = {};
     int verdict = v6 ? ingress(skb, settings, &outer, 1)
                      : ingress(skb, settings, &outer, 0);
-    return verdict == INGRESS_CONTROL
-           ? ingress_control(skb, settings, &outer) : verdict;
+    if (verdict == INGRESS_CONTROL) {
+        return ingress_control(skb, settings, &outer);
+    }
+    return verdict == INGRESS_ICMP ? ingress_icmp(skb, settings, v6)
+                                   : verdict;
 }
 
 SEC("tc")

@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 12
+#define SAL_MAPS_LAYOUT 13
 
 struct sal_addr {
     sal_u32 w[4];
@@ -84,12 +84,20 @@ struct sal_flow {
     sal_u64 in_packets, in_bytes, out_packets, out_bytes; /* Inner. */
     sal_u32 ack_out;   /* our last one, */
     sal_u16 window_in; /* the peer's window; network byte order. */
-    sal_u16 pad2;
+    sal_u16 path_mtu;  /* Of outer packets, learnt; 0: what the uplink has. */
     sal_u8 peer_endpoint[SAL_ENDPOINT_ID_LEN]; /* All zero: unknown. */
     /* Where the peer was before it moved; its DATA is taken from there, too,
      * until then: what it sent before is late, not wrong. */
     struct sal_addr previous_locator;
     sal_u64 previous_expires_ns; /* CLOCK_MONOTONIC. */
+    sal_u64 path_expires_ns;
+};
+
+/* sal_paths: a peer's locator -> what was learnt of the way there. */
+struct sal_path {
+    sal_u32 mtu; /* Of outer packets. */
+    sal_u32 pad;
+    sal_u64 expires_ns; /* CLOCK_MONOTONIC. */
 };
 
 /* sal_events, a ring buffer: what the daemon must know of flows. */
@@ -315,6 +323,8 @@ struct sal_target {
     X(OUT_EXTENSION, "out_extension", "IPv6 extension header")                \
     X(OUT_MALFORMED, "out_malformed", "inner header is malformed")            \
     X(OUT_HELD, "out_held", "flow has no way to its peer now")                \
+    X(OUT_PATH_MTU, "out_path_mtu",                                           \
+      "too large for the path; the sender was told")                          \
     X(OUT_FAILED, "out_failed", "the kernel refused to encapsulate")          \
     X(FLOW_ID_EXHAUSTED, "flow_id_exhausted", "no free flow ID found")        \
     X(FLOW_TABLE_FULL, "flow_table_full", "the flow table is full")           \
@@ -376,6 +386,11 @@ struct sal_target {
     X(IN_CLIENT_LIMIT, "in_client_limit", "the client has too many flows")    \
     X(IN_SERVICE_LIMIT, "in_service_limit", "the service has too many flows") \
     X(IN_TUPLE_TAKEN, "in_tuple_taken", "no free tuple to map the SYN to")    \
+    X(IN_PATH_MTU, "in_path_mtu", "path MTUs learnt")                         \
+    X(IN_ICMP_REFUSED, "in_icmp_refused",                                     \
+      "connects ended by ICMP about their SYN")                               \
+    X(IN_ICMP_UNKNOWN, "in_icmp_unknown",                                     \
+      "ICMP error that quotes no packet of a flow")                           \
     X(IN_FAILED, "in_failed", "the kernel refused to decapsulate")
 
 enum sal_counter {
@@ -387,7 +402,8 @@ enum sal_counter {
 
 _Static_assert(sizeof(struct sal_addr) == 16, "sal_addr");
 _Static_assert(sizeof(struct sal_tuple) == 40, "sal_tuple");
-_Static_assert(sizeof(struct sal_flow) == 328, "sal_flow");
+_Static_assert(sizeof(struct sal_flow) == 336, "sal_flow");
+_Static_assert(sizeof(struct sal_path) == 16, "sal_path");
 _Static_assert(sizeof(struct sal_flow_event) == 32, "sal_flow_event");
 _Static_assert(sizeof(struct sal_held) == 80, "sal_held");
 _Static_assert(sizeof(struct sal_move) == 80 + 4 * SAL_MOVE_MAX, "sal_move");

@@ -29,5 +29,6 @@ run actions /usr/bin/python3 "$(dirname "$0")/test_actions.py" "$build"
 run nat /usr/bin/python3 "$(dirname "$0")/test_nat.py" "$build"
 run ipv6 /usr/bin/python3 "$(dirname "$0")/test_ipv6.py" "$build"
 run flood /usr/bin/python3 "$(dirname "$0")/test_flood.py" "$build" 2
+run path-mtu /usr/bin/python3 "$(dirname "$0")/test_path.py" "$build"
 echo "bpf: $passed passed, $failed failed"
 [ $failed = 0 ]
