@@ -606,6 +606,50 @@ paths_alternate(const struct paths *paths, uint32_t from, uint32_t to,
     return best;
 }
 
+static void
+cover_switch(const struct paths *paths, uint32_t from,
+             struct paths_coverage *coverage)
+{
+    const struct node *node = &paths->nodes[from];
+    enum { UNUSED, COVERED, UNCOVERED } *links
+        = xcalloc(node->n_edges + 1, sizeof *links);
+
+    for (uint32_t to = 0; to < paths->n; to++) {
+        uint32_t hops[2];
+        size_t n = paths_has_hosts(paths, to)
+                   ? paths_next_hops(paths, from, to, hops, 2) : 0;
+        if (!n) {
+            continue;
+        }
+        bool covered = n > 1 || paths_alternate(paths, from, to, hops[0]);
+        coverage->ways++;
+        coverage->ways_covered += covered;
+        for (size_t i = 0; i < node->n_edges; i++) {
+            if (n > 1 ? distance_by(paths, &node->edges[i], to)
+                        == paths_distance(paths, from, to)
+                      : node->edges[i].port == hops[0]) {
+                links[i] = MAX(links[i], covered ? COVERED : UNCOVERED);
+            }
+        }
+    }
+    for (size_t i = 0; i < node->n_edges; i++) {
+        coverage->links += links[i] != UNUSED;
+        coverage->links_covered += links[i] == COVERED;
+    }
+    free(links);
+}
+
+void
+paths_coverage(const struct paths *paths, struct paths_coverage *ret_coverage)
+{
+    memset(ret_coverage, 0, sizeof *ret_coverage);
+    for (uint32_t from = 0; from < paths->n; from++) {
+        if (paths_has_sal(paths, from)) {
+            cover_switch(paths, from, ret_coverage);
+        }
+    }
+}
+
 uint32_t
 paths_group(const struct paths *paths, uint32_t to)
 {

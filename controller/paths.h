@@ -119,6 +119,15 @@ size_t paths_next_hops(const struct paths *, uint32_t from, uint32_t to,
 uint32_t paths_alternate(const struct paths *, uint32_t from, uint32_t to,
                          uint32_t port);
 
+/* How much of the network fast failover covers: pairs of a switch with SAL and
+ * one where hosts may be ('ways'), and links by which such ways leave a switch
+ * (each end counts); covered if the switch by itself has another port for all
+ * of it. */
+struct paths_coverage {
+    size_t ways, ways_covered, links, links_covered;
+};
+void paths_coverage(const struct paths *, struct paths_coverage *);
+
 /* The switch with SAL nearest to 'from', 'from' itself included; then the
  * lowest datapath ID.  PATHS_NO_SWITCH if none can be reached. */
 uint32_t paths_nearest_sal(const struct paths *, uint32_t from);

@@ -68,7 +68,7 @@ struct rules_config {
         .resolver_mac = RULES_RESOLVER_MAC_DEFAULT, .sal_port = SAL_UDP_PORT, \
         .host_probe_pps = 1000, .service_miss_pps = 1000,                     \
         .link_probe_pps = 1000, .plain_host_pps = 100,                        \
-        .anti_spoofing = true,                                                \
+        .anti_spoofing = true, .groups = true,                                \
     }
 
 /* True if hosts may use IPv6 underneath. */

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include "controller/paths.h"
 #include "controller/show.h"
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/json.h"
@@ -241,17 +242,49 @@ show_status(struct control_call *call, int argc, const char *const argv[],
 
 /* What the core formats itself. */
 
+static struct json *
+coverage_to_json(const struct paths_coverage *coverage)
+{
+    struct json *json = json_object_create();
+
+    show_put_integer(json, "links", coverage->links);
+    show_put_integer(json, "links_covered", coverage->links_covered);
+    show_put_integer(json, "ways", coverage->ways);
+    show_put_integer(json, "ways_covered", coverage->ways_covered);
+    return json;
+}
+
+static void
+coverage_format(const struct paths_coverage *coverage, struct ds *ds)
+{
+    ds_put_format(ds, "fast failover: %" PRIuSIZE " of %" PRIuSIZE
+                  " ends of links, %" PRIuSIZE " of %" PRIuSIZE " ways from "
+                  "switch to switch have another port at once\n",
+                  coverage->links_covered, coverage->links,
+                  coverage->ways_covered, coverage->ways);
+}
+
 static void
 show_topology(struct control_call *call, int argc, const char *const argv[],
               void *c_)
 {
     const struct controller *c = c_;
+    bool groups = c->config->rules.groups;
     struct ds ds = DS_EMPTY_INITIALIZER;
+    struct paths_coverage coverage = {0};
 
+    if (groups) {
+        paths_coverage(plan_paths(c->plan), &coverage);
+    }
     if (control_wants_json(call)) {
-        show_reply_json(call, topology_to_json(c->topology));
+        struct json *json = topology_to_json(c->topology);
+        json_object_put(json, "fast_failover", coverage_to_json(&coverage));
+        show_reply_json(call, json);
     } else {
         topology_format(c->topology, &ds);
+        if (groups) {
+            coverage_format(&coverage, &ds);
+        }
         show_reply_text(call, &ds);
     }
 }

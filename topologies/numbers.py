@@ -22,3 +22,7 @@ SYN, SYN_ACK, DATA = (_sal[f"SAL_TYPE_{name}"]
 _pipeline = _read("sal_pipeline.h")
 CLASSIFY, SERVICE, FORWARD = (_pipeline[f"SAL_TABLE_{name}"]
                               for name in ("CLASSIFY", "SERVICE", "FORWARD"))
+
+# Of the rules for what was registered, as ovs-ofctl takes it.
+SERVICE_COOKIE = f"0x53414c{_pipeline['SAL_COOKIE_SERVICE']:02x}00000000/" \
+    "0xffffffff00000000"

@@ -66,11 +66,12 @@ class OpenVSwitch:
     def appctl(self, *arguments):
         return self._tool("ovs-appctl", "--timeout=20", *arguments)
 
-    def flows(self, switch, table, names=False):
-        """The rules of a table, highest priority first, without counters."""
+    def flows(self, switch, table, names=False, more=""):
+        """The rules of a table, highest priority first, without counters;
+        'more' narrows them down."""
         return self.ofctl("--no-stats", "--names" if names else "--no-names",
                           "--rsort=priority", "dump-flows", str(switch),
-                          f"table={table}").strip()
+                          f"table={table}{more}").strip()
 
     def flows_of_all(self, switches):
         """{switch: its rules, without counters}."""

@@ -155,10 +155,12 @@ class SalientNet(Mininet):
     # What the switches hold, as they tell it themselves.
 
     def in_service_rules(self, host):
-        """The switches whose service rules send clients to 'host'."""
+        """The switches whose service rules send clients to 'host'; that it is
+        a service of its own does not count."""
+        registered = f",cookie={numbers.SERVICE_COOKIE}"
         return [switch for switch in self.switches
                 if re.search(rf"\b{re.escape(host.IP())}\b", self.ovs.flows(
-                    switch, numbers.SERVICE))]
+                    switch, numbers.SERVICE, more=registered))]
 
     def since_rule_change(self):
         """Seconds since the latest change of any rule of any switch."""

@@ -11,7 +11,7 @@ Every host serves HOST.topo.acme; the first and the last serve all.topo.acme.
 
     --keep            then stay, with Mininet's prompt; leave it with Ctrl-D
     --test            then break it, piece by piece (tests/shapes_test/)
-    --fast-failover   with the controller's option of that name
+    --no-fast-failover  with that option of the controller off
     --show            only print the graph
 """
 
@@ -46,13 +46,13 @@ def servers_of(graph):
     return {**every, SHARED: set(graph.hosts[:1] + graph.hosts[-1:])}
 
 
-def build(graph, log_name, fast_failover=False):
+def build(graph, log_name, fast_failover=True):
     """The network, running, no daemon of ours yet.  In a sandbox."""
     from topologies.salient_net import SalientNet
     net = SalientNet(log_name)
     net.graph = graph
-    if fast_failover:
-        net.controller_options = "fast_failover: true\n"
+    if not fast_failover:
+        net.controller_options = "fast_failover: false\n"
     for switch in graph.switches:
         net.addSwitch(switch)
     net.graph_links = [net.addLink(*ends) for ends in graph.links]
@@ -106,7 +106,7 @@ def run(report, graph, arguments):
     try:
         begun = time.monotonic()
         net = build(graph, f"topo-{arguments.shape}",
-                    arguments.fast_failover)
+                    not arguments.no_fast_failover)
         start(net)
         report.check(True, f"{graph.name}: up, every name resolves",
                      f"{describe(graph)}, {time.monotonic() - begun:.1f} s")
@@ -178,7 +178,7 @@ def parse():
     what.add_argument("--keep", action="store_true")
     what.add_argument("--test", action="store_true")
     what.add_argument("--show", action="store_true")
-    common.add_argument("--fast-failover", action="store_true")
+    common.add_argument("--no-fast-failover", action="store_true")
     common.add_argument("--hosts", type=int, metavar="N",
                         help="at each switch that has hosts")
     common.add_argument("--sample", type=int, metavar="N",

@@ -4,6 +4,8 @@
 #include "controller/paths.h"
 #include "controller/topology.h"
 #include "tests/unit/topology_builder.h"
+#include "openvswitch/util.h"
+#include "util.h"
 
 /*        1
  *      /   \         2 and 3 are equally near from 1 to 4;
@@ -283,6 +285,40 @@ test_random(void)
     }
 }
 
-UNIT_MAIN("paths", UNIT_TEST(test_diamond), UNIT_TEST(test_resolves),
+/* A triangle protects every link; a line none; a square with its two equal
+ * ways only what goes across. */
+static void
+test_coverage(void)
+{
+    static const struct {
+        int n, ring;
+        struct paths_coverage expected;
+    } cases[] = {
+        {3, true, {.ways = 6, .ways_covered = 6, .links = 6,
+                   .links_covered = 6}},
+        {3, false, {.ways = 6, .links = 4}},
+        {4, true, {.ways = 12, .ways_covered = 4, .links = 8}},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct topology *topology = topology_create();
+        struct paths_coverage coverage;
+        int n = cases[i].n;
+
+        for (int s = 1; s <= n; s++) {
+            build_switch(topology, s, 4, true);
+        }
+        for (int s = 1; s < n + cases[i].ring; s++) {
+            build_link(topology, s, 1, s % n + 1, 2);
+        }
+        struct paths *paths = paths_compute(topology, NULL);
+        paths_coverage(paths, &coverage);
+        CU_ASSERT(!memcmp(&coverage, &cases[i].expected, sizeof coverage));
+        paths_destroy(paths);
+        topology_destroy(topology);
+    }
+}
+
+UNIT_MAIN("paths", UNIT_TEST(test_diamond), UNIT_TEST(test_coverage), UNIT_TEST(test_resolves),
           UNIT_TEST(test_costs),
           UNIT_TEST(test_empty), UNIT_TEST(test_random))

@@ -526,6 +526,8 @@ test_forwarding(void)
     CU_ASSERT_EQUAL(topology_attach(topology, &probe, BUILDER_NEVER), 1);
     struct paths *paths = paths_compute(topology, NULL);
 
+    struct rules_config config = RULES_CONFIG_DEFAULT;
+    config.groups = false;
     struct rule_table *table = rule_table_create();
     rules_compute_forwarding(&config, topology, paths, 1, table);
     CU_ASSERT(has(table, RULE_LINK_PROBE, 0, 0));

@@ -21,10 +21,17 @@ bench-controller: $(BENCH_CONTROLLER_NEEDS) ## speed of the controller (BENCH_CO
 	@mkdir -p $(BUILD)/bench
 	@$< $(BUILD)/bin/salient-controller $(BUILD)/bench/controller.json \
 	    $(BENCH_CONTROLLER)
+	@$(MAKE) --no-print-directory bench-failover
+
+bench-failover: $(PROGRAMS) ## packets lost when a link fails, in Mininet
+	@mkdir -p $(BUILD)/bench
+	@env BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
+	    $(PYTHON) -B tests/bench/controller/failover_loss.py \
+	    $(BUILD)/bench/controller-failover.json
 
 # The core alone: sockets would need as much memory again for the load.
 bench-controller-1m: $(BUILD)/tests/bench_plan ## memory for 1,000,000 instances (takes minutes)
 	@$< 4 100000 10 groups | awk '{print; fflush()} /plan.memory / \
 	    {print "bench controller.memory_mb.1m", $$3, "MB"; fflush()}'
 
-.PHONY: bench-controller bench-controller-1m
+.PHONY: bench-failover bench-controller bench-controller-1m

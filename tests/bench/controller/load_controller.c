@@ -49,7 +49,9 @@ load_controller_configure(struct load *l, struct load_controller *c)
             "  echo_timeout: 60s\n  confirm_timeout: 2m\n"
             "api:\n  listen: [\"%s\"]\n  lease: 2m\n"
             "  keepalive_interval: 30s\n  wait_timeout: 2m\n"
-            "control: %s/control\nlink_timeout: 2m\n",
+            "control: %s/control\nlink_timeout: 2m\n"
+            /* The switches here have no groups. */
+            "fast_failover: false\n",
             l->openflow_port, l->api, c->dir);
     fclose(file);
 }
