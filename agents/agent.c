@@ -235,6 +235,9 @@ agent_session_changed(struct agent *agent)
                   | SESSION_EVENT_REGISTRATIONS)) {
         agent_apply_soon(agent);
     }
+    if (events & SESSION_EVENT_RESOLVED) {
+        agent_take_resolved(agent);
+    }
     if (events & SESSION_EVENT_ATTACHMENT) {
         agent_migration_uplinks_changed(agent);
     }
@@ -275,6 +278,9 @@ agent_update_services(struct agent *agent)
     controller_session_set_services(agent->session, &wanted,
                                     agent_now(agent));
     local_services_destroy(&wanted);
+    if (!agent->config->n_controllers) {
+        agent_routes_changed(agent);
+    }
     agent_session_changed(agent);
 }
 
@@ -349,6 +355,11 @@ agent_reload(struct agent *agent)
     local_services_destroy(&agent->config->services);
     agent->config->services = fresh->services;
     local_services_init(&fresh->services);
+    service_routes_destroy(&agent->config->routes);
+    agent->config->routes = fresh->routes;
+    service_routes_init(&fresh->routes);
+    agent->config->default_action = fresh->default_action;
+    agent->config->service_router = fresh->service_router;
     agent->config->max_flows_per_client = fresh->max_flows_per_client;
     agent->config->max_flows_per_service = fresh->max_flows_per_service;
     agent->config->udp_idle_ms = fresh->udp_idle_ms;
@@ -473,6 +484,7 @@ create_session(struct agent *agent)
         .n_endpoints = agent->config->n_controllers,
         .seed = randombytes_random(),
         .names = &agent->state.names,
+        .routes = &agent->state.learned,
     };
 
     agent->session = controller_session_create(&config, &session_ops, agent);
@@ -552,7 +564,8 @@ timer_at(struct agent *agent, size_t i)
     uv_timer_t *const timers[] = {
         &agent->session_timer, &agent->probe_timer,  &agent->apply_timer,
         &agent->save_timer,    &agent->waiter_timer, &agent->stop_timer,
-        &agent->drain_timer,   &agent->hold_timer,   &agent->upkeep_timer,
+        &agent->drain_timer,   &agent->hold_timer,
+        &agent->expire_timer,   &agent->upkeep_timer,
     };
     return i < ARRAY_SIZE(timers) ? timers[i] : NULL;
 }
@@ -570,6 +583,7 @@ create(uv_loop_t *loop, struct agent_config *config)
     local_services_init(&agent->masked);
     host_tables_init(&agent->installed);
     holder_init(&agent->holder, &agent_hold_ops, agent);
+    service_routes_init(&agent->resolved);
     ovs_list_init(&agent->waiters);
     ovs_list_init(&agent->walks);
     leases_init(&agent->leases, config->dns.lease_pool,
@@ -628,6 +642,9 @@ agent_start(uv_loop_t *loop, struct agent_config *config,
         goto fail;
     }
     load_state(agent);
+    if (!config->n_controllers) {
+        agent_static_welcome(agent);
+    }
     create_session(agent);
     /* The servers before the data plane: their addresses may be taken by an
      * agent that runs already, which must not be disturbed. */
@@ -645,8 +662,10 @@ agent_start(uv_loop_t *loop, struct agent_config *config,
     restore_leases(agent);
     agent_update_services(agent);
     unregister_leftovers(agent);
-    controller_session_start(agent->session, agent_now(agent));
-    agent_apply_soon(agent);
+    if (config->n_controllers) {
+        controller_session_start(agent->session, agent_now(agent));
+    }
+    agent_routes_changed(agent);
     agent_session_changed(agent);
     *ret_agent = agent;
     return 0;
@@ -751,6 +770,7 @@ agent_destroy(struct agent *agent)
     host_tables_destroy(&agent->installed);
     local_services_destroy(&agent->masked);
     holder_destroy(&agent->holder);
+    service_routes_destroy(&agent->resolved);
     leases_destroy(&agent->leases);
     agent_state_destroy(&agent->state);
     identity_clear(&agent->identity);

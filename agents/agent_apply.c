@@ -31,13 +31,15 @@ agent_read_installed(struct agent *agent)
 static int
 apply_tables(struct agent *agent, char **ret_error)
 {
-    const struct desired_input input = {
+    struct desired_input input = {
         .welcome = &agent->state.welcome,
         .endpoint_id = agent->identity.endpoint_id,
         .names = &agent->state.names,
         .registrations = controller_session_registrations(agent->session),
         .leases = &agent->leases,
         .prefer_v6 = agent->config->prefer_ipv6,
+        .default_action = agent->config->default_action,
+        .router = agent->config->service_router,
     };
     struct host_tables desired;
     struct host_tables_diff diff;
@@ -48,6 +50,7 @@ apply_tables(struct agent *agent, char **ret_error)
                                ovs_strerror(-error));
         return error;
     }
+    input.n_routes = agent_routes(agent, input.routes);
     desired_compute(&input, &desired);
     host_tables_diff(&agent->installed, &desired, &diff);
     if (!agent->state.names_complete) {
@@ -67,6 +70,12 @@ apply_tables(struct agent *agent, char **ret_error)
     host_tables_diff_destroy(&diff);
     host_tables_destroy(&desired);
     return error;
+}
+
+int
+agent_apply_now(struct agent *agent, char **ret_error)
+{
+    return apply_tables(agent, ret_error);
 }
 
 static bool

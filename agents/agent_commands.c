@@ -626,6 +626,26 @@ show_leases(struct control_call *call, int argc, const char *const argv[],
     reply_ds(call, &out);
 }
 
+static void
+show_routes(struct control_call *call, int argc, const char *const argv[],
+            void *agent)
+{
+    struct ds out = DS_EMPTY_INITIALIZER;
+    agent_show_routes(agent, control_wants_json(call), &out);
+    reply_ds(call, &out);
+}
+
+static void
+show_rules(struct control_call *call, int argc, const char *const argv[],
+           void *agent_)
+{
+    struct agent *agent = agent_;
+    struct ds out = DS_EMPTY_INITIALIZER;
+    datapath_format_rules(agent->datapath, &agent->state.names,
+                          control_wants_json(call), &out);
+    reply_ds(call, &out);
+}
+
 const struct control_command agent_commands[] = {
     {"status", "", "what the agent does and how it fares", 0, 0, show_status},
     {"register",
@@ -657,6 +677,14 @@ const struct control_command agent_commands[] = {
     {"show counters", "", "counters", 0, 0, show_counters},
     {"show status", "", "same as status", 0, 0, show_status},
     {"show", "", "same as status", 0, 0, show_status},
+    {"route add",
+     "NAME|ID [LOCATOR[,WEIGHT]]... [--action forward|delay|reject|drop] "
+     "[--datagram] [--path-class N] [--address A]",
+     "say where a service is, or what to do with it", 1, -1, agent_route_add},
+    {"route del", "NAME|ID", "undo that", 1, 1, agent_route_del},
+    {"show routes", "", "where services are that others serve", 0, 0,
+     show_routes},
+    {"show rules", "", "the service table, with counters", 0, 0, show_rules},
     {"show leases", "", "host-local addresses of names below services", 0, 0,
      show_leases},
     {"resolve", "NAME|ID", "service address and ID of a name", 1, 1, resolve},

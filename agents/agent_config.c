@@ -58,12 +58,34 @@ is_endpoint(const char *value)
 #define NOT_AN_ENDPOINT                                                       \
     "is not an endpoint", "write tcp:HOST:PORT, tls:HOST:PORT or unix:/path"
 
+/* With an identity address of its own, a host does without a controller. */
+static void
+read_identity(struct config_node *root, struct agent_config *config)
+{
+    const char *s = config_string(root, "identity_address", NULL);
+    struct in_addr in;
+
+    if (!s) {
+        return;
+    }
+    if (inet_pton(AF_INET, s, &in) != 1 || !in.s_addr) {
+        complain(root, "identity_address", s, "is not an IPv4 address",
+                 "use one of its own for each host, such as 100.64.0.1");
+        return;
+    }
+    config->identity_address = ntohl(in.s_addr);
+}
+
 /* One of "controller" and "controllers". */
 static void
 read_controllers(struct config_node *root, struct agent_config *config)
 {
     struct config_node *list = config_sequence(root, "controllers");
 
+    if (!list && config->identity_address
+        && !config_string(root, "controller", NULL)) {
+        return;
+    }
     if (!list) {
         const char *value = config_string_required(root, "controller");
         if (value) {
@@ -323,6 +345,106 @@ read_services(struct config_node *root, struct agent_config *config)
 }
 
 static void
+read_locators(struct config_node *node, struct service_route *route)
+{
+    struct config_node *list = config_sequence(node, "locators");
+    size_t n = list ? config_sequence_length(list) : 0;
+
+    if (n > HOST_TABLES_MAX_HOPS) {
+        config_error(list, "there are too many", "list up to 32");
+        return;
+    }
+    route->hops = xcalloc(n + 1, sizeof *route->hops);
+    for (size_t i = 0; i < n; i++) {
+        const char *s = config_sequence_string(list, i);
+        if (!s) {
+            return;
+        }
+        const char *error = route_hop_parse(s, &route->hops[route->n_hops]);
+        if (error) {
+            complain_item(list, i, error,
+                          "write an address, or address,weight");
+        } else {
+            route->n_hops++;
+        }
+    }
+}
+
+static void
+read_route_address(struct config_node *node, struct service_route *route)
+{
+    const char *s = config_string(node, "address", NULL);
+    struct in_addr in;
+
+    if (s && inet_pton(AF_INET, s, &in) != 1) {
+        complain(node, "address", s, "is not an IPv4 address",
+                 "use for example 198.18.0.1");
+    } else if (s) {
+        route->address = ntohl(in.s_addr);
+    }
+}
+
+static void
+read_route(struct config_node *node, struct agent_config *config)
+{
+    const char *service = config_string_required(node, "service");
+    const char *action = config_string(node, "action", "forward");
+    struct service_route route = {.name = "", .expires_ms = INT64_MAX};
+    const char *error;
+
+    route.action = route_action_parse(action);
+    route.datagram = config_bool(node, "datagram", false);
+    route.path_class = config_int(node, "path_class", 0, 15, 0);
+    read_route_address(node, &route);
+    read_locators(node, &route);
+    if (!service) {
+        goto out;
+    }
+    if (!route.action) {
+        complain(node, "action", action, "is unknown",
+                 "use forward, delay, reject or drop");
+    }
+    if (!service_prefix_from_string(service, &route.prefix)) {
+        /* A prefix without a name. */
+    } else if ((error = service_name_check(service))) {
+        complain(node, "service", service, error,
+                 "use labels of a-z, 0-9 and hyphens, such as web.shop.acme");
+        goto out;
+    } else {
+        route.name = CONST_CAST(char *, service);
+        service_prefix_from_name(service, &route.prefix);
+    }
+    if (service_routes_find(&config->routes, &route.prefix)) {
+        complain(node, "service", service, "is here twice",
+                 "remove one of them");
+    }
+    service_routes_put(&config->routes, &route);
+out:
+    free(route.hops);
+}
+
+static void
+read_routes(struct config_node *root, struct agent_config *config)
+{
+    struct config_node *list = config_sequence(root, "routes");
+    size_t n = list ? config_sequence_length(list) : 0;
+    const char *action = config_string(root, "default_route", "forward");
+
+    for (size_t i = 0; i < n; i++) {
+        struct config_node *node = config_sequence_mapping(list, i);
+        if (node) {
+            read_route(node, config);
+        }
+    }
+    config->default_action = route_action_parse(action);
+    if (!config->default_action) {
+        complain(root, "default_route", action, "is unknown",
+                 "use forward, delay, reject or drop");
+    }
+    config->service_router = config_bool(root, "service_router", false);
+}
+
+static void
 read_paths(struct config_node *root, struct agent_config *config)
 {
     config->state_dir
@@ -381,6 +503,7 @@ read_all(struct config_node *root)
     struct agent_config *config = xzalloc(sizeof *config);
 
     local_services_init(&config->services);
+    service_routes_init(&config->routes);
     const char *name = config_string_required(root, "name");
     config->name = xstrdup(name ? name : "");
     if (name && (!name[0] || strlen(name) > 63)) {
@@ -392,6 +515,7 @@ read_all(struct config_node *root)
     if (strlen(zone) > 63) {
         complain(root, "zone", zone, "is too long", "use at most 63 octets");
     }
+    read_identity(root, config);
     read_controllers(root, config);
     read_tls(root, config);
     read_paths(root, config);
@@ -414,6 +538,7 @@ read_all(struct config_node *root)
     read_dns(root, &config->dns);
     read_metrics(root, config);
     read_services(root, config);
+    read_routes(root, config);
     return config;
 }
 
@@ -483,6 +608,7 @@ agent_config_destroy(struct agent_config *config)
     free(config->pin_path);
     free(config->dns.suffix);
     local_services_destroy(&config->services);
+    service_routes_destroy(&config->routes);
     free(config);
 }
 
@@ -532,6 +658,7 @@ agent_config_needs_restart(const struct agent_config *a,
                 && nullable_string_is_equal(a->tls_private_key,
                                             b->tls_private_key)
                 && nullable_string_is_equal(a->tls_ca, b->tls_ca)},
+        {"identity_address", a->identity_address == b->identity_address},
         {"state_dir", !strcmp(a->state_dir, b->state_dir)},
         {"key_file", !strcmp(a->key_file, b->key_file)},
         {"control_socket", !strcmp(a->control_socket, b->control_socket)},

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "agents/local_services.h"
+#include "agents/service_routes.h"
 #include "agents/migrator.h"
 
 #define AGENT_CONFIG_PATH "/etc/salient/agent.yaml"
@@ -58,7 +59,8 @@ struct agent_config {
     char *name;           /* Endpoint's name for people. */
     char *zone;           /* Where the host is; "" = not said. */
     char *controllers[AGENT_MAX_CONTROLLERS]; /* channel.h's endpoints. */
-    size_t n_controllers; /* At least 1. */
+    size_t n_controllers; /* 0: no controller; then identity_address is set. */
+    uint32_t identity_address; /* Host byte order; 0: the controller's word. */
     char *tls_certificate, *tls_private_key, *tls_ca; /* All or none. */
     char *state_dir;
     char *key_file;
@@ -79,6 +81,9 @@ struct agent_config {
     int64_t stop_timeout_ms; /* For the controller to confirm at a stop. */
     struct agent_dns_config dns;
     struct agent_address metrics; /* Port 0: none. */
+    struct service_routes routes;
+    enum service_action default_action; /* Of what nothing is said about. */
+    bool service_router;  /* Resolve SYNs for others. */
     struct local_services services;
 };
 

@@ -22,7 +22,17 @@ send_frame(const void *frame, size_t len, uint32_t mark, void *agent_)
     }
 }
 
-const struct holder_ops agent_hold_ops = {.send = send_frame};
+/* Where the controller cannot be asked, the packet waits for its deadline:
+ * the session may come back before. */
+static void
+ask(const struct service_id *id, void *agent_)
+{
+    struct agent *agent = agent_;
+
+    controller_session_resolve(agent->session, id, agent_now(agent));
+}
+
+const struct holder_ops agent_hold_ops = {.resolve = ask, .send = send_frame};
 
 static void
 take(const struct sal_held *held, void *frame, void *agent_)

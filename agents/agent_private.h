@@ -59,6 +59,8 @@ struct agent {
     struct agent_balance *balance;     /* The same. */
     uint32_t probe_seq;
 
+    struct service_routes resolved; /* Answers to what DELAY rules met. */
+    uv_timer_t expire_timer;        /* Of these. */
     struct holder holder;
     uv_poll_t hold_poll; /* Of what the data plane gives us to hold. */
     uv_timer_t hold_timer;
@@ -100,6 +102,26 @@ void agent_session_changed(struct agent *);
 int agent_read_installed(struct agent *);
 /* Computes what is wanted and makes it so, soon: many calls, one run. */
 void agent_apply_soon(struct agent *);
+
+/* Computes what is wanted and makes it so; negative errno and a sentence. */
+int agent_apply_now(struct agent *, char **ret_error);
+
+/* agent_routes.c: where services are that others serve. */
+
+/* The sets of routes; later ones overrule. */
+size_t agent_routes(const struct agent *,
+                    const struct service_routes *ret_sets[4]);
+/* To be called when a set has changed. */
+void agent_routes_changed(struct agent *);
+/* What the controller would say, of a host that has none. */
+void agent_static_welcome(struct agent *);
+/* Takes the controller's answers to what was asked for held packets. */
+void agent_take_resolved(struct agent *);
+void agent_show_routes(struct agent *, bool json, struct ds *out);
+void agent_route_add(struct control_call *, int argc,
+                     const char *const argv[], void *agent);
+void agent_route_del(struct control_call *, int argc,
+                     const char *const argv[], void *agent);
 
 /* agent_hold.c: packets that cannot leave yet.  The data plane is open. */
 extern const struct holder_ops agent_hold_ops;

@@ -378,8 +378,10 @@ format_status(struct agent *agent, struct ds *out)
                   SALIENT_VERSION);
     ds_put_format(out, "endpoint    %s\n", id);
     ds_put_format(out, "controller  %s: %s%s%s\n",
-                  agent->config->controllers[controller_session_endpoint(
-                      session)],
+                  agent->config->n_controllers
+                      ? agent->config->controllers[
+                          controller_session_endpoint(session)]
+                      : "none",
                   session_state_name(controller_session_state(session)),
                   error ? ", " : "", error ? error : "");
     ds_put_format(out, "identity    "IP_FMT,
@@ -456,6 +458,7 @@ agent_counters_to_json(struct agent *agent)
     put_int(json, "held_refused", held->refused);
     put_int(json, "held_timed_out", held->timed_out);
     put_int(json, "held_full", held->full);
+    put_int(json, "held_questions", held->questions);
     return json;
 }
 

@@ -20,6 +20,8 @@ agent_state_init(struct agent_state *state)
     memset(state, 0, sizeof *state);
     names_init(&state->names);
     local_services_init(&state->commands);
+    service_routes_init(&state->routes);
+    service_routes_init(&state->learned);
 }
 
 void
@@ -28,6 +30,8 @@ agent_state_destroy(struct agent_state *state)
     if (state) {
         names_destroy(&state->names);
         local_services_destroy(&state->commands);
+    service_routes_destroy(&state->routes);
+    service_routes_destroy(&state->learned);
     }
 }
 
@@ -145,6 +149,33 @@ services_to_json(const struct local_services *services)
     return array;
 }
 
+static struct json *
+routes_to_json(const struct service_routes *routes)
+{
+    struct json *array = json_array_create_empty();
+
+    for (size_t i = 0; i < routes->n; i++) {
+        const struct service_route *route = &routes->items[i];
+        struct json *object = json_object_create();
+        struct json *hops = json_array_create_empty();
+        char hop[ROUTE_HOP_STRLEN];
+        json_object_put_string(object, "name", route->name);
+        put_prefix(object, &route->prefix);
+        json_object_put_string(object, "action",
+                               service_action_name(route->action));
+        put_address(object, "address", route->address);
+        put_int(object, "path_class", route->path_class);
+        put_int(object, "datagram", route->datagram);
+        for (size_t j = 0; j < route->n_hops; j++) {
+            json_array_add(hops, json_string_create(
+                               route_hop_format(&route->hops[j], hop)));
+        }
+        json_object_put(object, "locators", hops);
+        json_array_add(array, object);
+    }
+    return array;
+}
+
 struct json *
 agent_state_to_json(const struct agent_state *state)
 {
@@ -158,6 +189,8 @@ agent_state_to_json(const struct agent_state *state)
                     json_boolean_create(state->names_complete));
     json_object_put(object, "names", names_to_json(&state->names));
     json_object_put(object, "services", services_to_json(&state->commands));
+    json_object_put(object, "routes", routes_to_json(&state->routes));
+    json_object_put(object, "learned_routes", routes_to_json(&state->learned));
     return object;
 }
 
@@ -242,7 +275,7 @@ welcome_from_json(const struct json *object, struct session_welcome *welcome)
     welcome->lease_ms = get_int(object, "lease_ms", 1, UINT32_MAX, &ok);
     welcome->probe_interval_ms
         = get_int(object, "probe_interval_ms", 1, UINT32_MAX, &ok);
-    return ok && welcome->identity_v4 && welcome->resolver_v4;
+    return ok && welcome->identity_v4;
 }
 
 static bool
@@ -323,6 +356,48 @@ service_from_json(const struct json *object, struct local_services *services)
 }
 
 static bool
+route_from_json(const struct json *object, struct service_routes *routes)
+{
+    struct route_hop hops[HOST_TABLES_MAX_HOPS];
+    struct service_route route = {.hops = hops, .expires_ms = INT64_MAX};
+    bool ok = true;
+
+    route.name = CONST_CAST(char *, get_string(object, "name", &ok));
+    route.action = route_action_parse(get_string(object, "action", &ok));
+    route.address = get_address(object, "address", &ok);
+    route.path_class = get_int(object, "path_class", 0, 15, &ok);
+    route.datagram = get_int(object, "datagram", 0, 1, &ok);
+    const struct json *locators = get(object, "locators", JSON_ARRAY, &ok);
+    if (!ok || !route.action || locators->array.n > HOST_TABLES_MAX_HOPS
+        || !get_prefix(object, route.name, &route.prefix)) {
+        return false;
+    }
+    for (size_t i = 0; i < locators->array.n; i++) {
+        const struct json *hop = locators->array.elems[i];
+        if (hop->type != JSON_STRING
+            || route_hop_parse(hop->string, &hops[route.n_hops++])) {
+            return false;
+        }
+    }
+    service_routes_put(routes, &route);
+    return true;
+}
+
+/* Files of before there were routes have none. */
+static bool
+routes_from_json(const struct json *json, const char *key,
+                 struct service_routes *routes)
+{
+    const struct json *array = shash_find_data(json->object, key);
+    bool ok = !array || array->type == JSON_ARRAY;
+
+    for (size_t i = 0; ok && array && i < array->array.n; i++) {
+        ok = route_from_json(array->array.elems[i], routes);
+    }
+    return ok;
+}
+
+static bool
 read_all(const struct json *json, struct agent_state *state)
 {
     bool ok = true;
@@ -347,6 +422,8 @@ read_all(const struct json *json, struct agent_state *state)
     for (size_t i = 0; ok && i < services->array.n; i++) {
         ok = service_from_json(services->array.elems[i], &state->commands);
     }
+    ok = ok && routes_from_json(json, "routes", &state->routes)
+         && routes_from_json(json, "learned_routes", &state->learned);
     return ok;
 }
 

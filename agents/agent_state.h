@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the agent remembers across restarts, in one JSON file:
  *
- *   - what salctl registered,
+ *   - what salctl registered, and routes that it added,
  *   - the identity address and the rest of the last Welcome, and the names
  *     known then: the controller decides these, but while it cannot be
  *     reached a restarted agent goes on with what it last said.
@@ -14,6 +14,7 @@
 #include "agents/controller_session.h"
 #include "agents/local_services.h"
 #include "agents/names.h"
+#include "agents/service_routes.h"
 
 struct json;
 
@@ -22,7 +23,9 @@ struct agent_state {
     struct session_welcome welcome;
     bool names_complete;
     struct names names;
+    struct service_routes learned;  /* From the controller. */
     struct local_services commands; /* From salctl. */
+    struct service_routes routes;   /* The same. */
 };
 
 void agent_state_init(struct agent_state *);

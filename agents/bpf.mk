@@ -13,7 +13,7 @@ BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -std=gnu11 -Wall -Wextra -Werror \
 DATAPATH_SRCS := agents/datapath.c agents/datapath_attach.c \
                  agents/datapath_cursor.c \
                  agents/datapath_device.c agents/datapath_dump.c \
-                 agents/datapath_ethtool.c agents/datapath_flows.c agents/datapath_held.c \
+                 agents/datapath_ethtool.c agents/datapath_flows.c agents/datapath_held.c agents/datapath_rules.c \
                  agents/datapath_tables.c agents/datapath_uplink.c \
                  agents/datapath_wake.c
 AGENT_SRCS += agents/holder.c agents/host_tables.c $(DATAPATH_SRCS)

@@ -25,6 +25,15 @@ VLOG_DEFINE_THIS_MODULE(session);
  * "complete" one: what it lacks is forgotten only if it does not follow. */
 #define STALE_NAMES_MS 1000
 
+/* What was asked of the controller by Resolve. */
+#define MAX_QUESTIONS 64
+#define RESOLVE_DEFAULT_TTL_MS 30000
+struct question {
+    uint64_t request_id;
+    bool answered;
+    struct session_resolved answer;
+};
+
 struct controller_session {
     struct session_config config; /* Strings are owned. */
     const struct session_ops *ops;
@@ -51,6 +60,8 @@ struct controller_session {
     struct in6_addr attached[MAX_ATTACHMENTS]; /* Locators. */
     size_t n_attached;
     struct registrations registrations;
+    struct question questions[MAX_QUESTIONS];
+    size_t n_questions;
     unsigned int events;
 };
 
@@ -92,11 +103,22 @@ controller_session_create(const struct session_config *config,
     return s;
 }
 
+/* Who asked gives up by itself. */
+static void
+forget_questions(struct controller_session *s)
+{
+    for (size_t i = 0; i < s->n_questions; i++) {
+        free(s->questions[i].answer.route.hops);
+    }
+    s->n_questions = 0;
+}
+
 void
 controller_session_destroy(struct controller_session *s)
 {
     if (s) {
         sodium_memzero(s->key, sizeof s->key);
+        forget_questions(s);
         registrations_destroy(&s->registrations);
         names_destroy(&s->stale);
         free(CONST_CAST(char *, s->config.name));
@@ -136,6 +158,7 @@ enter_backoff(struct controller_session *s, const char *reason, int64_t now)
         = s->backoff_ms / 2 + next_random(s) % (s->backoff_ms / 2 + 1);
 
     set_error(s, reason);
+    forget_questions(s);
     if (was_up) {
         VLOG_WARN("controller lost: %s", reason);
     } else {
@@ -383,6 +406,45 @@ parse_service(const Salient__V1__Service *in, struct service_prefix *prefix)
                     && service_prefix_equal(&of_name, prefix))));
 }
 
+/* A malformed hop is skipped. */
+static struct route_hop *
+parse_hops(Salient__V1__Hop *const hops[], size_t n, size_t *ret_n)
+{
+    struct route_hop *parsed = xcalloc(MIN(n, HOST_TABLES_MAX_HOPS) + 1,
+                                       sizeof *parsed);
+
+    *ret_n = 0;
+    for (size_t i = 0; i < n && *ret_n < HOST_TABLES_MAX_HOPS; i++) {
+        if (route_hop_from_bytes(hops[i]->locator.data, hops[i]->locator.len,
+                                 hops[i]->weight, &parsed[*ret_n])) {
+            ++*ret_n;
+        }
+    }
+    return parsed;
+}
+
+/* True if that changed anything. */
+static bool
+take_route(struct controller_session *s, const Salient__V1__Service *service,
+           const struct service_prefix *prefix)
+{
+    struct service_route route = {
+        .name = service->name,
+        .prefix = *prefix,
+        .action = SERVICE_FORWARD,
+        .path_class = service->path_class & SAL_PATH_CLASS_MASK,
+        .datagram = service->datagram,
+        .expires_ms = INT64_MAX,
+    };
+    if (!route.path_class && !route.datagram && !service->n_hops) {
+        return service_routes_remove(s->config.routes, prefix);
+    }
+    route.hops = parse_hops(service->hops, service->n_hops, &route.n_hops);
+    bool changed = service_routes_put(s->config.routes, &route);
+    free(route.hops);
+    return changed;
+}
+
 /* Everything is stale until it is heard of again. */
 static void
 mark_stale(struct controller_session *s, int64_t now)
@@ -402,6 +464,7 @@ forget_stale(struct controller_session *s)
     const struct names_entry *entry;
 
     HMAP_FOR_EACH (entry, prefix_node, &s->stale.by_prefix) {
+        service_routes_remove(s->config.routes, &entry->prefix);
         if (names_remove(s->config.names, &entry->prefix)) {
             s->events |= SESSION_EVENT_NAMES;
         }
@@ -424,6 +487,7 @@ receive_service_table(struct controller_session *s,
     for (size_t i = 0; i < table->n_removed; i++) {
         if (parse_prefix(table->removed[i], &prefix)) {
             changed |= names_remove(names, &prefix);
+            changed |= service_routes_remove(s->config.routes, &prefix);
         }
     }
     for (size_t i = 0; i < table->n_services; i++) {
@@ -437,6 +501,7 @@ receive_service_table(struct controller_session *s,
         changed |= names_put(names, service->name, &prefix,
                              service->service_v4);
         changed |= take_ports(names, &prefix, service);
+        changed |= take_route(s, service, &prefix);
         names_remove(&s->stale, &prefix);
     }
     if (changed) {
@@ -479,12 +544,104 @@ receive_attachment(struct controller_session *s,
     s->events |= SESSION_EVENT_ATTACHMENT;
 }
 
+/* Questions. */
+
+bool
+controller_session_resolve(struct controller_session *s,
+                           const struct service_id *id, int64_t now)
+{
+    Salient__V1__Envelope envelope = SALIENT__V1__ENVELOPE__INIT;
+    Salient__V1__Resolve resolve = SALIENT__V1__RESOLVE__INIT;
+    struct service_id copy = *id;
+
+    if (s->state != SESSION_UP || s->n_questions >= MAX_QUESTIONS) {
+        return false;
+    }
+    resolve.service_id.data = copy.bytes;
+    resolve.service_id.len = sizeof copy.bytes;
+    envelope.request_id = s->registrations.next_request_id++;
+    envelope.body_case = SALIENT__V1__ENVELOPE__BODY_RESOLVE;
+    envelope.resolve = &resolve;
+    s->questions[s->n_questions++] = (struct question) {
+        .request_id = envelope.request_id,
+        .answer = {.service_id = *id}};
+    send_to_controller(&envelope, s);
+    return true;
+}
+
+static void
+remove_question(struct controller_session *s, size_t i)
+{
+    memmove(&s->questions[i], &s->questions[i + 1],
+            (--s->n_questions - i) * sizeof s->questions[0]);
+}
+
+bool
+controller_session_take_resolved(struct controller_session *s,
+                                 struct session_resolved *resolved)
+{
+    for (size_t i = 0; i < s->n_questions; i++) {
+        if (s->questions[i].answered) {
+            *resolved = s->questions[i].answer;
+            remove_question(s, i);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+take_answer(struct session_resolved *answer,
+            const Salient__V1__Resolved *resolved, int64_t now)
+{
+    struct service_route *route = &answer->route;
+    uint32_t ttl = resolved->ttl_ms ? resolved->ttl_ms
+                                    : RESOLVE_DEFAULT_TTL_MS;
+
+    /* An answer about something else is none. */
+    if (!parse_prefix(resolved->prefix, &route->prefix)
+        || !service_prefix_contains_id(&route->prefix, &answer->service_id)) {
+        return;
+    }
+    answer->found = true;
+    route->name = "";
+    route->action = SERVICE_FORWARD;
+    route->path_class = resolved->path_class & SAL_PATH_CLASS_MASK;
+    route->expires_ms = now + ttl;
+    route->hops = parse_hops(resolved->hops, resolved->n_hops,
+                             &route->n_hops);
+}
+
+/* True if 'envelope' answers a question. */
+static bool
+receive_answer(struct controller_session *s,
+               const Salient__V1__Envelope *envelope, int64_t now)
+{
+    for (size_t i = 0; i < s->n_questions; i++) {
+        struct question *question = &s->questions[i];
+        if (question->request_id == envelope->request_id
+            && !question->answered) {
+            question->answered = true;
+            if (envelope->body_case
+                == SALIENT__V1__ENVELOPE__BODY_RESOLVED) {
+                take_answer(&question->answer, envelope->resolved, now);
+            }
+            s->events |= SESSION_EVENT_RESOLVED;
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 receive_reply(struct controller_session *s,
               const Salient__V1__Envelope *envelope, int64_t now)
 {
     const struct registration *reg;
 
+    if (receive_answer(s, envelope, now)) {
+        return;
+    }
     if (!registrations_reply(&s->registrations, envelope, now, &reg)) {
         if (envelope->body_case == SALIENT__V1__ENVELOPE__BODY_ERROR) {
             static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(6, 3);
@@ -512,6 +669,7 @@ receive_up(struct controller_session *s, const Salient__V1__Envelope *envelope,
     switch (envelope->body_case) {
     case SALIENT__V1__ENVELOPE__BODY_REGISTERED:
     case SALIENT__V1__ENVELOPE__BODY_UNREGISTERED:
+    case SALIENT__V1__ENVELOPE__BODY_RESOLVED:
     case SALIENT__V1__ENVELOPE__BODY_ERROR:
         receive_reply(s, envelope, now);
         break;
@@ -661,6 +819,16 @@ send_wanted(struct controller_session *s, int64_t now)
     s->events |= SESSION_EVENT_REGISTRATIONS;
 }
 
+/* Where there is no controller nobody confirms anything. */
+static void
+settle_alone(struct controller_session *s)
+{
+    if (!s->config.n_endpoints) {
+        registrations_settle(&s->registrations);
+        s->events |= SESSION_EVENT_REGISTRATIONS;
+    }
+}
+
 void
 controller_session_register(struct controller_session *s,
                             const struct local_service *service, bool wait,
@@ -675,6 +843,7 @@ controller_session_unregister(struct controller_session *s,
                               const struct local_service *service, int64_t now)
 {
     registrations_unwant(&s->registrations, service);
+    settle_alone(s);
     send_wanted(s, now);
 }
 
@@ -684,6 +853,7 @@ controller_session_set_services(struct controller_session *s,
                                 int64_t now)
 {
     registrations_set(&s->registrations, wanted);
+    settle_alone(s);
     send_wanted(s, now);
 }
 

@@ -27,6 +27,7 @@
 #include "agents/local_services.h"
 #include "agents/names.h"
 #include "agents/registrations.h"
+#include "agents/service_routes.h"
 #include "proto/identity.h"
 #include "salient.pb-c.h"
 
@@ -56,9 +57,12 @@ struct session_config {
     const char *software;
     const char *zone;     /* "" = not said. */
     const struct identity *identity; /* Outlives the session. */
-    size_t n_endpoints;   /* Tried in turn. */
+    size_t n_endpoints;   /* Tried in turn; 0: there is no controller. */
     uint32_t seed;        /* Of the jitter. */
-    struct names *names;  /* Updated by ServiceTable pushes; outlives us. */
+    /* Updated by ServiceTable pushes; they outlive us.  A service has a route
+     * only if there is more to say of it than its name. */
+    struct names *names;
+    struct service_routes *routes;
 };
 
 /* What Welcome said; IPv4 addresses in host byte order, IPv6 addresses all
@@ -82,6 +86,7 @@ enum session_event {
     SESSION_EVENT_ATTACHMENT = 1 << 3,
     SESSION_EVENT_PROBE = 1 << 4,         /* Probe now. */
     SESSION_EVENT_REGISTRATIONS = 1 << 5, /* Some registration's state. */
+    SESSION_EVENT_RESOLVED = 1 << 6,      /* An answer can be taken. */
 };
 
 struct controller_session *
@@ -120,6 +125,20 @@ void controller_session_set_services(struct controller_session *,
 /* Offered in Hello; 0 = none. */
 void controller_session_set_identity_v4(struct controller_session *,
                                         uint32_t);
+
+/* Asks where 'service_id' is.  False if that cannot be asked now: no session,
+ * or too many questions are open. */
+bool controller_session_resolve(struct controller_session *,
+                                const struct service_id *, int64_t now);
+/* An answer: the question, and the route (the caller frees its hops, whose
+ * name is ""), or found = false. */
+struct session_resolved {
+    struct service_id service_id;
+    bool found;
+    struct service_route route;
+};
+bool controller_session_take_resolved(struct controller_session *,
+                                      struct session_resolved *);
 
 /* State. */
 enum session_state controller_session_state(const struct controller_session *);

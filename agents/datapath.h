@@ -71,6 +71,9 @@ int datapath_set_limits(struct datapath *, uint32_t per_client,
 /* State dumps for salctl. */
 void datapath_format_status(struct datapath *, bool json, struct ds *);
 void datapath_format_flows(struct datapath *, bool json, struct ds *);
+struct names;
+void datapath_format_rules(struct datapath *, const struct names *, bool json,
+                           struct ds *);
 void datapath_format_counters(struct datapath *, bool json, struct ds *);
 
 #endif /* datapath.h */

@@ -11,6 +11,7 @@
  *     datapath_wake.c    their TCP, after a move
  *     datapath_cursor.c  all flows, a batch at a time
  *     datapath_held.c    packets that the daemon holds
+ *     datapath_rules.c   the service table, for people and programs
  *     datapath_dump.c    state for people and for programs */
 #ifndef SALIENT_DATAPATH_PRIVATE_H
 #define SALIENT_DATAPATH_PRIVATE_H 1

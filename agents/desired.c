@@ -157,6 +157,42 @@ put_addresses(struct host_tables *tables, const struct desired_input *input)
     free(list.all);
 }
 
+static void
+put_route(struct host_tables *tables, const struct service_route *route)
+{
+    struct service_rule rule = {.prefix = route->prefix,
+                                .action = route->action,
+                                .path_class = route->path_class,
+                                .datagram = route->datagram};
+    host_tables_put_rule(tables, &rule);
+    for (size_t i = 0; i < route->n_hops; i++) {
+        struct service_hop hop = {.prefix = route->prefix,
+                                  .weight = route->hops[i].weight};
+        memcpy(hop.locator, route->hops[i].locator, sizeof hop.locator);
+        host_tables_put_hop(tables, &hop);
+    }
+}
+
+/* Each prefix's route of the last set that has one. */
+static void
+put_routes(struct host_tables *tables, const struct desired_input *input)
+{
+    for (size_t i = 0; i < input->n_routes; i++) {
+        const struct service_routes *routes = input->routes[i];
+        for (size_t j = 0; j < routes->n; j++) {
+            const struct service_prefix *prefix = &routes->items[j].prefix;
+            bool overruled = false;
+            for (size_t k = i + 1; k < input->n_routes; k++) {
+                overruled |= service_routes_find(input->routes[k], prefix)
+                             != NULL;
+            }
+            if (!overruled) {
+                put_route(tables, &routes->items[j]);
+            }
+        }
+    }
+}
+
 void
 desired_compute(const struct desired_input *input,
                 struct host_tables *ret_tables)
@@ -175,18 +211,20 @@ desired_compute(const struct desired_input *input,
     settings->identity_v6 = desired_identity_v6(input->welcome,
                                                 input->endpoint_id);
     settings->prefer_v6 = input->prefer_v6;
+    settings->router = input->router;
     settings->sal_port = input->welcome->sal_port;
     memcpy(settings->endpoint_id, input->endpoint_id,
            sizeof settings->endpoint_id);
 
     put_addresses(ret_tables, input);
-    put_rule(ret_tables, &everything, SERVICE_FORWARD);
+    put_rule(ret_tables, &everything, input->default_action);
     own_prefixes_init(&own, input->registrations);
     HMAP_FOR_EACH (entry, prefix_node, &input->names->by_prefix) {
         if (is_hole(&own, &entry->prefix)) {
-            put_rule(ret_tables, &entry->prefix, SERVICE_FORWARD);
+            put_rule(ret_tables, &entry->prefix, input->default_action);
         }
     }
+    put_routes(ret_tables, input);
     names_destroy(&own.set);
     HMAP_FOR_EACH (reg, node, &input->registrations->map) {
         if (reg->service.target_port) {

@@ -12,6 +12,7 @@
 #include "agents/leases.h"
 #include "agents/names.h"
 #include "agents/registrations.h"
+#include "agents/service_routes.h"
 
 struct desired_input {
     const struct session_welcome *welcome;
@@ -21,7 +22,12 @@ struct desired_input {
      * may still send to us. */
     const struct registrations *registrations;
     const struct leases *leases; /* NULL: none. */
+    /* Where others' services are; a later set's word counts more. */
+    const struct service_routes *routes[4];
+    size_t n_routes;
+    enum service_action default_action; /* Of what nothing is said about. */
     bool prefer_v6;              /* The configuration's. */
+    bool router;
 };
 
 /* The inner IPv6 addresses; all zero if there is no IPv6 inside. */
@@ -33,8 +39,10 @@ struct in6_addr desired_service_v6(const struct session_welcome *,
 /* Fills in 'ret_tables', which the caller destroys.
  *
  *   addresses  each service's addresses -> its ID, leased ones too
- *   rules      own services -> DEMUX; everything else -> FORWARD, with rules
- *              of their own for services below a shorter prefix of ours
+ *   rules      own services -> DEMUX; routes as they say; everything else ->
+ *              the default, with rules of their own for services below a
+ *              shorter prefix of ours
+ *   hops       those of routes
  *   targets    own services' local targets */
 void desired_compute(const struct desired_input *,
                      struct host_tables *ret_tables);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agents/holder.h"
 
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include "util.h"
@@ -46,6 +47,13 @@ is_of(const struct held_packet *packet, const struct sal_tuple *tuple)
     return !memcmp(&packet->held.tuple, tuple, sizeof *tuple);
 }
 
+/* Has the application told no. */
+static void
+refuse(struct holder *holder, const void *frame, size_t len)
+{
+    holder->ops->send(frame, len, SAL_MARK_REFUSE, holder->aux);
+}
+
 static size_t
 count_of(const struct holder *holder, const struct sal_tuple *tuple)
 {
@@ -58,24 +66,85 @@ count_of(const struct holder *holder, const struct sal_tuple *tuple)
     return n;
 }
 
+static bool
+has_room(const struct holder *holder, const struct sal_held *held)
+{
+    return holder->n < HOLDER_MAX_PACKETS
+           && holder->bytes + held->len <= HOLDER_MAX_BYTES
+           && count_of(holder, &held->tuple) < HOLDER_MAX_PER_FLOW;
+}
+
 static void
 keep(struct holder *holder, const struct sal_held *held, const void *frame,
      int64_t now)
 {
-    if (holder->n >= HOLDER_MAX_PACKETS
-        || holder->bytes + held->len > HOLDER_MAX_BYTES
-        || count_of(holder, &held->tuple) >= HOLDER_MAX_PER_FLOW) {
+    bool resolve = held->kind == SAL_HELD_RESOLVE;
+
+    if (!has_room(holder, held)) {
         holder->stats.full++;
+        if (resolve) {
+            refuse(holder, frame, held->len);
+        }
         return;
     }
     struct held_packet *packet = xmalloc(sizeof *packet + held->len);
     packet->held = *held;
-    packet->deadline = now + HOLDER_BIND_MS;
+    packet->deadline = now + (resolve ? HOLDER_RESOLVE_MS : HOLDER_BIND_MS);
     memcpy(packet->frame, frame, held->len);
     ovs_list_push_back(&holder->packets, &packet->node);
     holder->n++;
     holder->bytes += held->len;
     holder->stats.held += !held->attempts;
+}
+
+static const struct service_id *
+id_of(const struct sal_held *held)
+{
+    return ALIGNED_CAST(const struct service_id *, held->service_id);
+}
+
+/* Is the answer for the service of 'held' under way? */
+static bool
+is_asked(const struct holder *holder, const struct sal_held *held)
+{
+    const struct held_packet *packet;
+
+    LIST_FOR_EACH (packet, node, &holder->packets) {
+        if (packet->held.kind == SAL_HELD_RESOLVE
+            && !memcmp(packet->held.service_id, held->service_id,
+                       sizeof held->service_id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* TCP sends its SYN again: one is enough. */
+static bool
+is_again(const struct holder *holder, const struct sal_held *held)
+{
+    return held->tuple.proto == IPPROTO_TCP && count_of(holder, &held->tuple);
+}
+
+static void
+delay(struct holder *holder, const struct sal_held *held, const void *frame,
+      int64_t now)
+{
+    if (held->attempts >= HOLDER_RESOLVE_ATTEMPTS) {
+        /* Resolved, and yet held again. */
+        holder->stats.timed_out++;
+        refuse(holder, frame, held->len);
+        return;
+    }
+    if (is_again(holder, held)) {
+        return;
+    }
+    bool asked = is_asked(holder, held);
+    keep(holder, held, frame, now);
+    if (!asked && is_asked(holder, held)) {
+        holder->stats.questions++;
+        holder->ops->resolve(id_of(held), holder->aux);
+    }
 }
 
 static void
@@ -103,13 +172,42 @@ holder_take(struct holder *holder, const struct sal_held *held,
         keep(holder, held, frame, now);
         return;
     }
+    if (held->kind == SAL_HELD_RESOLVE) {
+        delay(holder, held, frame, now);
+        return;
+    }
     LIST_FOR_EACH_SAFE (packet, node, &holder->packets) {
-        if (!is_of(packet, &held->tuple)) {
+        if (packet->held.kind != SAL_HELD_BIND
+            || !is_of(packet, &held->tuple)) {
             continue;
         }
         if (held->kind == SAL_HELD_BOUND) {
             send_on(holder, packet);
         } else {
+            drop(holder, packet, &holder->stats.refused);
+        }
+    }
+}
+
+void
+holder_resolved(struct holder *holder, const struct service_prefix *prefix,
+                bool found)
+{
+    struct held_packet *packet;
+
+    LIST_FOR_EACH_SAFE (packet, node, &holder->packets) {
+        if (packet->held.kind != SAL_HELD_RESOLVE
+            || !service_prefix_contains_id(prefix, id_of(&packet->held))) {
+            continue;
+        }
+        if (found) {
+            holder->stats.sent++;
+            holder->ops->send(packet->frame, packet->held.len,
+                              SAL_MARK_AGAIN | (packet->held.attempts + 1),
+                              holder->aux);
+            forget(holder, packet);
+        } else {
+            refuse(holder, packet->frame, packet->held.len);
             drop(holder, packet, &holder->stats.refused);
         }
     }
@@ -136,7 +234,13 @@ holder_run(struct holder *holder, int64_t now)
     struct held_packet *packet;
 
     LIST_FOR_EACH_SAFE (packet, node, &holder->packets) {
-        if (now >= packet->deadline) {
+        if (now < packet->deadline) {
+            continue;
+        }
+        if (packet->held.kind == SAL_HELD_RESOLVE) {
+            refuse(holder, packet->frame, packet->held.len);
+            drop(holder, packet, &holder->stats.timed_out);
+        } else {
             try_again(holder, packet);
         }
     }

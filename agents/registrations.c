@@ -218,6 +218,21 @@ registrations_set(struct registrations *r, const struct local_services *wanted)
 }
 
 void
+registrations_settle(struct registrations *r)
+{
+    struct registration *reg, *next;
+
+    HMAP_FOR_EACH_SAFE (reg, next, node, &r->map) {
+        if (reg->state >= REGISTRATION_UNWANTED) {
+            remove_registration(r, reg);
+        } else {
+            set_state(r, reg, REGISTRATION_REGISTERED);
+            reg->confirmed = true;
+        }
+    }
+}
+
+void
 registrations_reset(struct registrations *r)
 {
     struct registration *reg;

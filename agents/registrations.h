@@ -60,6 +60,9 @@ void registrations_unwant(struct registrations *,
 void registrations_set(struct registrations *,
                        const struct local_services *wanted);
 
+/* There is no controller: what is wanted is registered, the rest is gone. */
+void registrations_settle(struct registrations *);
+
 /* The connection is gone: everything is to be said again. */
 void registrations_reset(struct registrations *);
 

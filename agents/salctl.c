@@ -106,6 +106,28 @@ static const struct command commands[] = {
      "It is also replaced every key_rotation.  Flows do not notice.\n"},
     {"show counters", "", "counters of data plane and name server\n"},
     {"show status", "", "the same as status; also plain \"show\"\n"},
+    {"route add",
+     "NAME|ID [LOCATOR[,WEIGHT]]... [--action forward|delay|reject|drop] "
+     "[--datagram] [--path-class N] [--address A]",
+     "say where the service NAME is, or what to do with it\n\n"
+     "Connections go to one of the LOCATORs, in proportion to their weights\n"
+     "(default 1): the hosts that serve it, or service routers.  Without any\n"
+     "they go to the resolver address.\n"
+     "  --action A      forward (default); delay: ask the controller first;\n"
+     "                  reject; drop\n"
+     "  --datagram      UDP: each datagram is resolved by itself\n"
+     "  --path-class N  0 to 15: how its packets travel\n"
+     "  --address A     what NAME resolves to on this host, if there is no\n"
+     "                  controller; default: an address of the agent's choice\n\n"
+     "It stays until deleted, also after a restart, and overrules what the\n"
+     "configuration file and the controller say of the same prefix.\n"},
+    {"route del", "NAME|ID", "undo \"route add\"\n"},
+    {"show routes", "",
+     "what is said about where services are: by the controller, as answers to\n"
+     "questions (resolved), in the configuration file, by salctl\n"},
+    {"show rules", "",
+     "the service table of the data plane: how often each rule was used, its\n"
+     "action, its locators; --json also tells the local targets\n"},
     {"show leases", "",
      "host-local addresses of names below services\n"},
     {"resolve", "NAME|ID",

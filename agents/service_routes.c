@@ -159,6 +159,24 @@ service_routes_expire(struct service_routes *routes, int64_t now,
 
 static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
 
+bool
+route_hop_from_bytes(const uint8_t *bytes, size_t len, uint32_t weight,
+                     struct route_hop *ret_hop)
+{
+    struct route_hop hop = {.weight = weight};
+
+    if (!weight || weight > SERVICE_ROUTE_WEIGHT_MAX
+        || (len != 4 && len != 16)) {
+        return false;
+    }
+    if (len == 4) {
+        memcpy(hop.locator, mapped, sizeof mapped);
+    }
+    memcpy(hop.locator + 16 - len, bytes, len);
+    *ret_hop = hop;
+    return true;
+}
+
 const char *
 route_hop_parse(const char *s, struct route_hop *ret_hop)
 {

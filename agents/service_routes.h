@@ -55,6 +55,9 @@ service_routes_find(const struct service_routes *,
 int64_t service_routes_expire(struct service_routes *, int64_t now,
                               bool *ret_changed);
 
+/* 'bytes' is an IPv4 or IPv6 address, of 4 or 16 bytes. */
+bool route_hop_from_bytes(const uint8_t *bytes, size_t len, uint32_t weight,
+                          struct route_hop *);
 /* Parses "10.0.0.2" or "2001:db8::2", and ",3" behind it for the weight.
  * NULL, or a static phrase that says what is wrong. */
 const char *route_hop_parse(const char *, struct route_hop *);

@@ -112,6 +112,7 @@ next_rule(void)
                   : !strcmp(action, "demux")  ? SERVICE_DEMUX
                   : !strcmp(action, "reject") ? SERVICE_REJECT
                   : !strcmp(action, "drop")   ? SERVICE_DROP
+                  : !strcmp(action, "delay")  ? SERVICE_DELAY
                                               : 0;
     if (!rule.action) {
         fail("%s: no such action", action);
@@ -232,6 +233,12 @@ hold_send(const void *frame, size_t len, uint32_t mark, void *dp)
     }
 }
 
+/* Nobody is there to ask. */
+static void
+hold_ask(const struct service_id *id OVS_UNUSED, void *dp OVS_UNUSED)
+{
+}
+
 static void
 hold_take(const struct sal_held *held, void *frame, void *holder)
 {
@@ -242,7 +249,8 @@ hold_take(const struct sal_held *held, void *frame, void *holder)
 static void
 hold(struct datapath *dp)
 {
-    static const struct holder_ops ops = {.send = hold_send};
+    static const struct holder_ops ops = {.resolve = hold_ask,
+                                          .send = hold_send};
     struct pollfd fds[] = {{.fd = datapath_held_fd(dp), .events = POLLIN},
                            {.fd = STDIN_FILENO, .events = POLLIN}};
     struct holder holder;

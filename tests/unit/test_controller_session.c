@@ -14,6 +14,7 @@ struct fake {
     struct controller_session *session;
     struct identity agent, controller;
     struct names names;
+    struct service_routes routes;
     uint8_t nonce[IDENTITY_NONCE_LEN];
     size_t n_connects, n_disconnects;
     size_t endpoint;
@@ -62,6 +63,7 @@ fake_init(struct fake *fake)
     identity_generate(&fake->agent);
     identity_generate(&fake->controller);
     names_init(&fake->names);
+    service_routes_init(&fake->routes);
     memset(fake->nonce, 0x42, sizeof fake->nonce);
     fake->now = 1000;
 
@@ -72,6 +74,7 @@ fake_init(struct fake *fake)
         .n_endpoints = 2,
         .seed = 1,
         .names = &fake->names,
+        .routes = &fake->routes,
     };
     fake->session = controller_session_create(&config, &fake_ops, fake);
 }
@@ -91,6 +94,7 @@ fake_destroy(struct fake *fake)
     fake_drop_sent(fake);
     controller_session_destroy(fake->session);
     names_destroy(&fake->names);
+    service_routes_destroy(&fake->routes);
 }
 
 /* The oldest message sent, which must be of kind 'body'.  The caller frees

@@ -69,8 +69,15 @@ test_compute(void)
     want(&registrations, "web.shop.acme", 80, 8080);
     want(&registrations, "web.shop.acme", 443, 8443);
 
-    const struct desired_input input = {&welcome, endpoint_id, &names,
-                                        &registrations, NULL, false};
+    const struct desired_input input = {
+        .welcome = &welcome,
+        .endpoint_id = endpoint_id,
+        .names = &names,
+        .registrations = &registrations,
+        .leases = NULL,
+        .default_action = SERVICE_FORWARD,
+        .prefer_v6 = false,
+    };
     desired_compute(&input, &tables);
     CU_ASSERT_EQUAL(tables.settings.identity_v4, welcome.identity_v4);
     CU_ASSERT_EQUAL(tables.settings.resolver_v4, welcome.resolver_v4);
@@ -110,8 +117,15 @@ test_catch_all(void)
     put_name(&names, "web.other.acme", 3);
     want(&registrations, "shop.acme", 80, 80);
 
-    const struct desired_input input = {&welcome, endpoint_id, &names,
-                                        &registrations, NULL, false};
+    const struct desired_input input = {
+        .welcome = &welcome,
+        .endpoint_id = endpoint_id,
+        .names = &names,
+        .registrations = &registrations,
+        .leases = NULL,
+        .default_action = SERVICE_FORWARD,
+        .prefer_v6 = false,
+    };
     desired_compute(&input, &tables);
     CU_ASSERT_EQUAL(action_of(&tables, "shop.acme"), SERVICE_DEMUX);
     CU_ASSERT_EQUAL(action_of(&tables, "cart.shop.acme"), SERVICE_DEMUX);
@@ -136,8 +150,15 @@ test_no_target(void)
     registrations_init(&registrations);
     registrations_unwant(&registrations, &old);
 
-    const struct desired_input input = {&welcome, endpoint_id, &names,
-                                        &registrations, NULL, false};
+    const struct desired_input input = {
+        .welcome = &welcome,
+        .endpoint_id = endpoint_id,
+        .names = &names,
+        .registrations = &registrations,
+        .leases = NULL,
+        .default_action = SERVICE_FORWARD,
+        .prefer_v6 = false,
+    };
     desired_compute(&input, &tables);
     CU_ASSERT_EQUAL(tables.n_targets, 0);
     CU_ASSERT_EQUAL(tables.n_rules, 1);
@@ -178,8 +199,15 @@ test_random(void)
                 want(&registrations, name[i], 80, 80);
             }
         }
-        const struct desired_input input = {&welcome, endpoint_id, &names,
-                                            &registrations, NULL, false};
+        const struct desired_input input = {
+        .welcome = &welcome,
+        .endpoint_id = endpoint_id,
+        .names = &names,
+        .registrations = &registrations,
+        .leases = NULL,
+        .default_action = SERVICE_FORWARD,
+        .prefer_v6 = false,
+    };
         desired_compute(&input, &tables);
         for (size_t i = 0; i < N; i++) {
             int own_len = -1, known_len = -1;
@@ -224,8 +252,15 @@ test_ipv6(void)
     inet_pton(AF_INET6, "fd04:5:6::", &v6.service_prefix_v6);
     inet_pton(AF_INET6, "2001:db8::1", &v6.resolver_v6);
 
-    const struct desired_input input = {&v6, endpoint_id, &names,
-                                        &registrations, &leases, true};
+    const struct desired_input input = {
+        .welcome = &v6,
+        .endpoint_id = endpoint_id,
+        .names = &names,
+        .registrations = &registrations,
+        .leases = &leases,
+        .default_action = SERVICE_FORWARD,
+        .prefer_v6 = true,
+    };
     desired_compute(&input, &tables);
     CU_ASSERT_EQUAL(memcmp(&tables.settings.resolver_v6, &v6.resolver_v6,
                            16), 0);
@@ -251,5 +286,87 @@ test_ipv6(void)
     registrations_destroy(&registrations);
 }
 
-UNIT_MAIN("desired", UNIT_TEST(test_compute), UNIT_TEST(test_ipv6), UNIT_TEST(test_catch_all),
+/* Each prefix's last word counts; our own services' count more than any. */
+static void
+test_routes(void)
+{
+    struct names names;
+    struct registrations registrations;
+    struct host_tables tables;
+    struct service_routes first, second;
+    struct route_hop hops[2];
+    struct service_route route = {.name = "", .action = SERVICE_FORWARD,
+                                  .hops = hops, .n_hops = 2,
+                                  .path_class = 3, .datagram = true,
+                                  .expires_ms = INT64_MAX};
+
+    names_init(&names);
+    registrations_init(&registrations);
+    service_routes_init(&first);
+    service_routes_init(&second);
+    CU_ASSERT_PTR_NULL(route_hop_parse("10.0.0.2", &hops[0]));
+    CU_ASSERT_PTR_NULL(route_hop_parse("2001:db8::1,7", &hops[1]));
+    service_prefix_from_name("db.shop.acme", &route.prefix);
+    CU_ASSERT_TRUE(service_routes_put(&first, &route));
+    CU_ASSERT_FALSE(service_routes_put(&first, &route));
+    service_prefix_from_name("web.shop.acme", &route.prefix);
+    service_routes_put(&first, &route);
+    service_prefix_from_name("own.shop.acme", &route.prefix);
+    service_routes_put(&first, &route);
+    route.n_hops = 0;
+    route.action = SERVICE_REJECT;
+    service_prefix_from_name("web.shop.acme", &route.prefix);
+    service_routes_put(&second, &route);
+    want(&registrations, "own.shop.acme", 80, 8080);
+
+    const struct desired_input input = {
+        .welcome = &welcome,
+        .endpoint_id = endpoint_id,
+        .names = &names,
+        .registrations = &registrations,
+        .routes = {&first, &second},
+        .n_routes = 2,
+        .default_action = SERVICE_DELAY,
+        .router = true,
+    };
+    desired_compute(&input, &tables);
+    CU_ASSERT_TRUE(tables.settings.router);
+    CU_ASSERT_EQUAL(action_of(&tables, "db.shop.acme"), SERVICE_FORWARD);
+    CU_ASSERT_EQUAL(action_of(&tables, "web.shop.acme"), SERVICE_REJECT);
+    CU_ASSERT_EQUAL(action_of(&tables, "own.shop.acme"), SERVICE_DEMUX);
+    CU_ASSERT_EQUAL(action_of(&tables, "who.knows"), SERVICE_DELAY);
+    service_prefix_from_name("db.shop.acme", &route.prefix);
+    size_t n = 0;
+    for (size_t i = 0; i < tables.n_hops; i++) {
+        n += service_prefix_equal(&tables.hops[i].prefix, &route.prefix);
+    }
+    CU_ASSERT_EQUAL(n, 2);
+    host_tables_destroy(&tables);
+    service_routes_destroy(&first);
+    service_routes_destroy(&second);
+    names_destroy(&names);
+    registrations_destroy(&registrations);
+}
+
+static void
+test_route_hops(void)
+{
+    static const char *const bad[] = {"", "10.0.0", "10.0.0.2,", "10.0.0.2,0",
+                                      "10.0.0.2,65536", "10.0.0.2,x", "host",
+                                      "10.0.0.2,1,2", "::g"};
+    static const char *const good[] = {"10.0.0.2", "10.0.0.2,65535",
+                                       "2001:db8::1", "2001:db8::1,2"};
+    struct route_hop hop;
+    char text[ROUTE_HOP_STRLEN];
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        CU_ASSERT_PTR_NOT_NULL(route_hop_parse(bad[i], &hop));
+    }
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        CU_ASSERT_PTR_NULL(route_hop_parse(good[i], &hop));
+        CU_ASSERT_STRING_EQUAL(route_hop_format(&hop, text), good[i]);
+    }
+}
+
+UNIT_MAIN("desired", UNIT_TEST(test_routes), UNIT_TEST(test_route_hops), UNIT_TEST(test_compute), UNIT_TEST(test_ipv6), UNIT_TEST(test_catch_all),
           UNIT_TEST(test_no_target), UNIT_TEST(test_random))

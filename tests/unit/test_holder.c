@@ -20,12 +20,23 @@ send_frame(const void *frame, size_t len, uint32_t mark, void *aux)
     sent.mark = mark;
 }
 
-static const struct holder_ops ops = {.send = send_frame};
+static unsigned int asked;
+
+static void
+ask(const struct service_id *id, void *aux)
+{
+    (void) id;
+    (void) aux;
+    asked++;
+}
+
+static const struct holder_ops ops = {.resolve = ask, .send = send_frame};
 
 static void
 set_up(struct holder *holder)
 {
     memset(&sent, 0, sizeof sent);
+    asked = 0;
     holder_init(holder, &ops, NULL);
 }
 
@@ -127,5 +138,55 @@ test_bounds(void)
     holder_destroy(&holder);
 }
 
-UNIT_MAIN("holder", UNIT_TEST(test_bound), UNIT_TEST(test_no_answer),
+static void
+delay(struct holder *holder, uint16_t port, uint8_t service, uint8_t attempts)
+{
+    uint8_t frame[60];
+    struct sal_held held = about(SAL_HELD_RESOLVE, port);
+    held.len = sizeof frame;
+    held.attempts = attempts;
+    held.tuple.proto = 6;
+    held.service_id[0] = service;
+    memset(frame, port, sizeof frame);
+    holder_take(holder, &held, frame, 0);
+}
+
+/* One question for a service; its answer releases all its packets. */
+static void
+test_resolve(void)
+{
+    struct holder holder;
+    struct service_prefix prefix = {.id.bytes = {1}, .len = 64};
+
+    set_up(&holder);
+    delay(&holder, 1, 1, 0);
+    delay(&holder, 2, 1, 0);
+    delay(&holder, 2, 1, 0); /* TCP's SYN again. */
+    delay(&holder, 3, 2, 0);
+    CU_ASSERT_EQUAL(asked, 2);
+    CU_ASSERT_EQUAL(holder.n, 3);
+    holder_resolved(&holder, &prefix, true);
+    CU_ASSERT_EQUAL(sent.n, 2);
+    CU_ASSERT_EQUAL(sent.mark, SAL_MARK_AGAIN | 1);
+    prefix.id.bytes[0] = 2;
+    holder_resolved(&holder, &prefix, false);
+    CU_ASSERT_EQUAL(sent.n, 3);
+    CU_ASSERT_EQUAL(sent.mark, SAL_MARK_REFUSE);
+    CU_ASSERT_EQUAL(holder.n, 0);
+
+    /* No answer; an answer that does not help. */
+    delay(&holder, 4, 4, 0);
+    CU_ASSERT_EQUAL(holder_deadline(&holder), HOLDER_RESOLVE_MS);
+    holder_run(&holder, HOLDER_RESOLVE_MS);
+    CU_ASSERT_EQUAL(sent.n, 4);
+    CU_ASSERT_EQUAL(sent.mark, SAL_MARK_REFUSE);
+    CU_ASSERT_EQUAL(holder.stats.timed_out, 1);
+    delay(&holder, 5, 5, HOLDER_RESOLVE_ATTEMPTS);
+    CU_ASSERT_EQUAL(sent.n, 5);
+    CU_ASSERT_EQUAL(sent.mark, SAL_MARK_REFUSE);
+    CU_ASSERT_EQUAL(holder.n, 0);
+    holder_destroy(&holder);
+}
+
+UNIT_MAIN("holder", UNIT_TEST(test_resolve), UNIT_TEST(test_bound), UNIT_TEST(test_no_answer),
           UNIT_TEST(test_bounds))

@@ -77,7 +77,7 @@ check_keys(const char *text, const char *section)
         }
         /* Keys of other tables are explained in the row of the table. */
         if (!is_key || !strcmp(word, "tls") || !strcmp(word, "dns")
-            || !strcmp(word, "services") || !strcmp(word, "limits")
+            || !strcmp(word, "services") || !strcmp(word, "routes") || !strcmp(word, "limits")
             || !strcmp(word, "migration")) {
             continue;
         }
@@ -96,6 +96,7 @@ test_keys_are_documented(void)
     check_keys(MINIMAL "no_such_key: 1\n", "");
     check_keys(MINIMAL "dns: {no_such_key: 1}\n", "dns.");
     check_keys(MINIMAL "limits: {no_such_key: 1}\n", "limits.");
+    check_keys(MINIMAL "routes: [{service: a, no_such_key: 1}]\n", "-");
     check_keys(MINIMAL "services: [{name: a, port: 1, no_such_key: 1}]\n",
                "-");
 }
