@@ -11,11 +11,13 @@
 
 /* Pools: values by their hash, counted. */
 
-struct rule_target {
+struct rule_action {
     struct hmap_node node;
     unsigned int refs;
-    struct in6_addr address;
+    uint32_t port;
+    struct in6_addr target;
     struct eth_addr mac;
+    uint16_t flags;
 };
 
 /* A tile as the tiling has it. */
@@ -37,28 +39,22 @@ struct rule_tiling {
     struct packed_tile tiles[];
 };
 
-struct packed_action {
-    struct rule_target *target;
-    uint32_t port;
-    uint32_t flags;
-};
-
 struct rule_bundle {
     struct hmap_node node;
     struct rule_tiling *tiling;
     unsigned int refs;
     uint32_t n_actions;
-    struct packed_action actions[];
+    struct rule_action *actions[];
 };
 
-static struct hmap targets = HMAP_INITIALIZER(&targets);
+static struct hmap actions_pool = HMAP_INITIALIZER(&actions_pool);
 static struct hmap tilings = HMAP_INITIALIZER(&tilings);
 static struct hmap bundles = HMAP_INITIALIZER(&bundles);
 
 size_t
 rule_bundle_pool_count(void)
 {
-    return hmap_count(&targets) + hmap_count(&tilings) + hmap_count(&bundles);
+    return hmap_count(&actions_pool) + hmap_count(&tilings) + hmap_count(&bundles);
 }
 
 /* The last one out gives the buckets back. */
@@ -72,35 +68,47 @@ pool_remove(struct hmap *pool, struct hmap_node *node)
     }
 }
 
-static struct rule_target *
-target_intern(const struct in6_addr *address, const struct eth_addr *mac)
+static struct rule_action *
+action_intern(const struct rule *rule)
 {
-    uint32_t hash = hash_bytes(mac, sizeof *mac,
-                               hash_bytes(address, sizeof *address, 0));
-    struct rule_target *target;
+    uint32_t hash = hash_bytes(&rule->target, sizeof rule->target,
+                               hash_2words(rule->port, rule->flags));
+    struct rule_action *action;
 
-    HMAP_FOR_EACH_WITH_HASH (target, node, hash, &targets) {
-        if (ipv6_addr_equals(&target->address, address)
-            && eth_addr_equals(target->mac, *mac)) {
-            target->refs++;
-            return target;
+    HMAP_FOR_EACH_WITH_HASH (action, node, hash, &actions_pool) {
+        if (ipv6_addr_equals(&action->target, &rule->target)
+            && eth_addr_equals(action->mac, rule->mac)
+            && action->port == rule->port && action->flags == rule->flags) {
+            action->refs++;
+            return action;
         }
     }
-    target = xzalloc(sizeof *target);
-    target->refs = 1;
-    target->address = *address;
-    target->mac = *mac;
-    hmap_insert(&targets, &target->node, hash);
-    return target;
+    action = xzalloc(sizeof *action);
+    action->refs = 1;
+    action->port = rule->port;
+    action->target = rule->target;
+    action->mac = rule->mac;
+    action->flags = rule->flags;
+    hmap_insert(&actions_pool, &action->node, hash);
+    return action;
 }
 
 static void
-target_unref(struct rule_target *target)
+action_unref(struct rule_action *action)
 {
-    if (!--target->refs) {
-        pool_remove(&targets, &target->node);
-        free(target);
+    if (!--action->refs) {
+        pool_remove(&actions_pool, &action->node);
+        free(action);
     }
+}
+
+static void
+action_get(const struct rule_action *action, struct rule *rule)
+{
+    rule->port = action->port;
+    rule->target = action->target;
+    rule->mac = action->mac;
+    rule->flags = action->flags;
 }
 
 /* Keys. */
@@ -164,9 +172,7 @@ struct rule_builder_tile {
     uint32_t place;
     uint16_t value;
     uint8_t bits;
-    struct rule_target *target; /* Owns a reference. */
-    uint32_t port;
-    uint32_t flags;
+    struct rule_action *action; /* Owns a reference. */
 };
 
 void
@@ -184,7 +190,7 @@ void
 rule_builder_clear(struct rule_builder *builder)
 {
     for (size_t i = 0; i < builder->n; i++) {
-        target_unref(builder->tiles[i].target);
+        action_unref(builder->tiles[i].action);
     }
     builder->n = 0;
 }
@@ -257,25 +263,19 @@ builder_insert(struct rule_builder *builder, size_t i)
 bool
 rule_builder_put(struct rule_builder *builder, const struct rule *rule)
 {
-    struct rule_target *target = target_intern(&rule->target, &rule->mac);
+    struct rule_action *action = action_intern(rule);
     struct rule_builder_tile *tile = builder_tile(builder, rule);
 
-    if (!tile) {
-        uint32_t place = tile_place(rule->tile_value, rule->tile_bits);
-        tile = builder_insert(builder, builder_position(builder, place));
-        tile->place = place;
-        tile->value = rule->tile_value;
-        tile->bits = rule->tile_bits;
-    } else {
-        target_unref(tile->target);
-        if (tile->target == target && tile->port == rule->port
-            && tile->flags == rule->flags) {
-            return false;
-        }
+    if (tile) {
+        bool differs = tile->action != action;
+        action_unref(tile->action);
+        tile->action = action;
+        return differs;
     }
-    tile->target = target;
-    tile->port = rule->port;
-    tile->flags = rule->flags;
+    uint32_t place = tile_place(rule->tile_value, rule->tile_bits);
+    tile = builder_insert(builder, builder_position(builder, place));
+    *tile = (struct rule_builder_tile) {place, rule->tile_value,
+                                        rule->tile_bits, action};
     return true;
 }
 
@@ -287,7 +287,7 @@ rule_builder_remove(struct rule_builder *builder, const struct rule *key)
     if (!tile) {
         return false;
     }
-    target_unref(tile->target);
+    action_unref(tile->action);
     builder->n--;
     memmove(tile, tile + 1,
             (builder->tiles + builder->n - tile) * sizeof *tile);
@@ -301,10 +301,7 @@ builder_get_tile(const struct rule_builder *builder,
     *ret_rule = builder->common;
     ret_rule->tile_value = tile->value;
     ret_rule->tile_bits = tile->bits;
-    ret_rule->port = tile->port;
-    ret_rule->flags = tile->flags;
-    ret_rule->target = tile->target->address;
-    ret_rule->mac = tile->target->mac;
+    action_get(tile->action, ret_rule);
 }
 
 void
@@ -336,16 +333,12 @@ rule_builder_unpack(struct rule_builder *builder,
     rule_builder_begin(builder, &first);
     for (size_t i = 0; i < bundle->tiling->n; i++) {
         const struct packed_tile *packed = &bundle->tiling->tiles[i];
-        const struct packed_action *action = &bundle->actions[packed->action];
-        struct rule_builder_tile *tile = builder_insert(builder, i);
+        struct rule_action *action = bundle->actions[packed->action];
 
-        tile->place = tile_place(packed->value, packed->bits);
-        tile->value = packed->value;
-        tile->bits = packed->bits;
-        tile->target = action->target;
-        tile->target->refs++;
-        tile->port = action->port;
-        tile->flags = action->flags;
+        action->refs++;
+        *builder_insert(builder, i) = (struct rule_builder_tile) {
+            tile_place(packed->value, packed->bits), packed->value,
+            packed->bits, action};
     }
 }
 
@@ -355,7 +348,7 @@ rule_builder_unpack(struct rule_builder *builder,
  * instances; the last one is often the next. */
 static uint32_t
 number_actions(const struct rule_builder *builder,
-               struct packed_tile tiles[], struct packed_action actions[])
+               struct packed_tile tiles[], struct rule_action *actions[])
 {
     uint32_t n = 0;
 
@@ -363,16 +356,11 @@ number_actions(const struct rule_builder *builder,
         const struct rule_builder_tile *tile = &builder->tiles[i];
         uint32_t j;
 
-        for (j = 0; j < n; j++) {
-            if (actions[j].target == tile->target
-                && actions[j].port == tile->port
-                && actions[j].flags == tile->flags) {
-                break;
-            }
+        for (j = 0; j < n && actions[j] != tile->action; j++) {
+            continue;
         }
         if (j == n) {
-            actions[n++] = (struct packed_action) {tile->target, tile->port,
-                                                   tile->flags};
+            actions[n++] = tile->action;
         }
         tiles[i] = (struct packed_tile) {tile->value, j, tile->bits, 0};
     }
@@ -419,55 +407,30 @@ tiling_unref(struct rule_tiling *tiling)
     }
 }
 
-static uint32_t
-hash_actions(const struct rule_tiling *tiling,
-             const struct packed_action actions[], size_t n)
-{
-    uint32_t hash = hash_pointer(tiling, 0);
-
-    for (size_t i = 0; i < n; i++) {
-        hash = hash_pointer(actions[i].target, hash);
-        hash = hash_2words(hash, actions[i].port ^ actions[i].flags << 24);
-    }
-    return hash;
-}
-
-static bool
-same_actions(const struct packed_action a[], const struct packed_action b[],
-             size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        if (a[i].target != b[i].target || a[i].port != b[i].port
-            || a[i].flags != b[i].flags) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* Takes over the reference to 'tiling'. */
 static struct rule_bundle *
 bundle_intern(struct rule_tiling *tiling,
-              const struct packed_action actions[], uint32_t n)
+              struct rule_action *const actions[], uint32_t n)
 {
-    uint32_t hash = hash_actions(tiling, actions, n);
+    size_t size = n * sizeof *actions;
+    uint32_t hash = hash_bytes(actions, size, hash_pointer(tiling, 0));
     struct rule_bundle *bundle;
 
     HMAP_FOR_EACH_WITH_HASH (bundle, node, hash, &bundles) {
         if (bundle->tiling == tiling && bundle->n_actions == n
-            && same_actions(bundle->actions, actions, n)) {
+            && !memcmp(bundle->actions, actions, size)) {
             tiling_unref(tiling);
             bundle->refs++;
             return bundle;
         }
     }
-    bundle = xmalloc(sizeof *bundle + n * sizeof *actions);
+    bundle = xmalloc(sizeof *bundle + size);
     bundle->tiling = tiling;
     bundle->refs = 1;
     bundle->n_actions = n;
-    memcpy(bundle->actions, actions, n * sizeof *actions);
+    memcpy(bundle->actions, actions, size);
     for (size_t i = 0; i < n; i++) {
-        bundle->actions[i].target->refs++;
+        actions[i]->refs++;
     }
     hmap_insert(&bundles, &bundle->node, hash);
     return bundle;
@@ -477,7 +440,7 @@ struct rule_bundle *
 rule_builder_pack(const struct rule_builder *builder)
 {
     struct packed_tile tile_stub[64], *tiles = tile_stub;
-    struct packed_action action_stub[64], *actions = action_stub;
+    struct rule_action *action_stub[64], **actions = action_stub;
 
     if (!builder->n) {
         return NULL;
@@ -511,7 +474,7 @@ rule_bundle_unref(struct rule_bundle *bundle)
     if (bundle && !--bundle->refs) {
         pool_remove(&bundles, &bundle->node);
         for (size_t i = 0; i < bundle->n_actions; i++) {
-            target_unref(bundle->actions[i].target);
+            action_unref(bundle->actions[i]);
         }
         tiling_unref(bundle->tiling);
         free(bundle);
@@ -530,7 +493,6 @@ rule_bundle_get(const struct rule_bundle *bundle, size_t i,
 {
     const struct rule_tiling *tiling = bundle->tiling;
     const struct packed_tile *tile = &tiling->tiles[i];
-    const struct packed_action *action = &bundle->actions[tile->action];
 
     memset(ret_rule, 0, sizeof *ret_rule);
     ret_rule->kind = tiling->kind;
@@ -540,10 +502,7 @@ rule_bundle_get(const struct rule_bundle *bundle, size_t i,
     ret_rule->service = tiling->service;
     ret_rule->tile_value = tile->value;
     ret_rule->tile_bits = tile->bits;
-    ret_rule->port = action->port;
-    ret_rule->flags = action->flags;
-    ret_rule->target = action->target->address;
-    ret_rule->mac = action->target->mac;
+    action_get(bundle->actions[tile->action], ret_rule);
 }
 
 bool

@@ -6,9 +6,9 @@
  * is what is desired.  So they are kept in three layers, and equal values
  * exist once in the process:
  *
- *     target    where to, and at which MAC address
+ *     action    where to, at which MAC address, out of which port
  *     tiling    the service, its tiles, and for each the number of an action
- *     bundle    a tiling and its actions: target, port, flags
+ *     bundle    a tiling and its actions
  *
  * Equal bundles are the same pointer, which makes comparing tables cheap.  A
  * bundle does not change; to change one, take it apart (struct rule_builder),
@@ -25,7 +25,6 @@
 #include "controller/rules.h"
 
 struct rule_bundle;
-struct rule_target;
 
 /* True for the kinds that go into bundles. */
 static inline bool

@@ -31,7 +31,7 @@ bench-failover: $(PROGRAMS) ## packets lost when a link fails, in Mininet
 
 # The core alone: sockets would need as much memory again for the load.
 bench-controller-1m: $(BUILD)/tests/bench_plan ## memory for 1,000,000 instances (takes minutes)
-	@$< 4 100000 10 groups | awk '{print; fflush()} /plan.memory / \
+	@$< 4 100000 10 memory | awk '{print; fflush()} /plan.memory / \
 	    {print "bench controller.memory_mb.1m", $$3, "MB"; fflush()}'
 
 .PHONY: bench-failover bench-controller bench-controller-1m
