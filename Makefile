@@ -52,6 +52,7 @@ include tests/fuzz/fuzz.mk
 
 ## General
 all: $(PROGRAMS) ## build everything (Open vSwitch too, once)
+	@: # Without it make says that there is nothing to be done.
 
 help: ## list the targets
 	@awk -F':.*## ' '/^## /{printf "\n%s\n", substr($$0,4)} \

@@ -182,22 +182,57 @@ add_removed(struct table *table, const struct service_prefix *prefix)
     }
 }
 
-void
-agent_session_push_services(struct agent_session *s, bool complete)
+static struct table *
+create_table(struct agent_session *s, bool complete)
 {
     struct table *table = xmalloc(sizeof *table);
-    const struct registry_service *service;
 
     table->session = s;
     table->complete = complete;
     table->n = table->n_removed = 0;
-    REGISTRY_FOR_EACH_SERVICE (service, s->registry) {
-        add_service(table, service);
+    return table;
+}
+
+/* Services come and go between two parts; those that come and go are told of
+ * on their own.  A map that has grown has another order: begin again. */
+void
+agent_session_push_more(struct agent_session *s)
+{
+    const struct hmap *services = registry_services(s->registry);
+    struct hmap_node *node;
+
+    if (!s->pushing.active || s->state != AGENT_SESSION_UP) {
+        return;
+    }
+    if (s->pushing.mask != services->mask) {
+        s->pushing.mask = services->mask;
+        s->pushing.next = (struct hmap_position) {0, 0};
+    }
+    struct table *table = create_table(s, s->pushing.complete);
+    s->pushing.complete = false;
+    for (int i = 0; i < SERVICES_PER_PUSH; i++) {
+        node = hmap_at_position(services, &s->pushing.next);
+        if (!node) {
+            s->pushing.active = false;
+            break;
+        }
+        add_service(table, CONTAINER_OF(node, struct registry_service,
+                                        prefix_node));
     }
     if (table->n || table->complete) {
         flush_table(table);
     }
     free(table);
+}
+
+void
+agent_session_push_services(struct agent_session *s, bool complete)
+{
+    s->pushing.complete = complete;
+    s->pushing.active = true;
+    s->pushing.next = (struct hmap_position) {0, 0};
+    s->pushing.mask = registry_services(s->registry)->mask;
+    agent_session_push_more(s);
 }
 
 void
@@ -215,10 +250,7 @@ agent_session_push_changes(struct agent_session *s,
             continue;
         }
         if (!table) {
-            table = xmalloc(sizeof *table);
-            table->session = s;
-            table->complete = false;
-            table->n = table->n_removed = 0;
+            table = create_table(s, false);
         }
         if (service) {
             add_service(table, service);

@@ -108,6 +108,11 @@ struct agent_session {
     bool delegated;             /* For the controller: it was told hops. */
 
     /* Private. */
+    struct {
+        bool active, complete; /* 'complete': of the first part. */
+        struct hmap_position next;
+        size_t mask;           /* Of the map, when 'next' was taken. */
+    } pushing;                 /* All services. */
     const struct agent_session_config *config;
     const struct agent_session_ops *ops;
     void *aux;
@@ -151,7 +156,12 @@ void agent_session_push_detached(struct agent_session *,
                                  const struct in6_addr *locator);
 void agent_session_push_probe_request(struct agent_session *);
 /* All services that have a name or an address; 'complete' as in the API. */
+/* Begins to tell of all services, anew if that is under way: a part at once,
+ * another with each agent_session_push_more(), for which the owner calls when
+ * the agent has been sent what there was, so that memory does not grow with
+ * the number of services times agents. */
 void agent_session_push_services(struct agent_session *, bool complete);
+void agent_session_push_more(struct agent_session *);
 void agent_session_push_changes(struct agent_session *,
                                 const struct registry_change *, size_t n);
 

@@ -238,8 +238,17 @@ channel_closed(struct channel *channel, const char *reason, void *aux)
     uv_close((uv_handle_t *) &agent->timer, timer_closed);
 }
 
+static void
+channel_drained(struct channel *channel OVS_UNUSED, void *agent_)
+{
+    struct agent *agent = agent_;
+
+    agent_session_push_more(&agent->session);
+}
+
 static const struct channel_ops channel_ops = {
     .receive = channel_received,
+    .drained = channel_drained,
     .closed = channel_closed,
 };
 

@@ -52,12 +52,18 @@ def capture_resolution(net, server):
                     return frame
             return None
         after = until(syn_on_its_way, f"a SYN is sent to {server}", 30)
-        # Flow ID and nonce say which one it was when the client sent it.
-        before = next(frame for _, interface, _, frame in capture.packets
-                      if interface == client_port
-                      and sal_type(frame, SAL_PORT) == SYN
-                      and frame[46:50] == after[46:50]
-                      and frame[66:74] == after[66:74])
+
+        # Flow ID and nonce say which one it was when the client sent it; the
+        # other interface's packets may be handed to us first.
+        def as_it_was_sent():
+            for _, interface, _, frame in list(capture.packets):
+                if (interface == client_port
+                        and sal_type(frame, SAL_PORT) == SYN
+                        and frame[46:50] == after[46:50]
+                        and frame[66:74] == after[66:74]):
+                    return frame
+            return None
+        before = until(as_it_was_sent, "the client's own SYN is captured", 5)
     return before, after
 
 

@@ -535,11 +535,30 @@ test_services_are_pushed(void)
         CU_ASSERT(!registry_define(b.registry, name, NULL));
         free(name);
     }
-    int sends = b.sends;
+    int sends = b.sends, services = 0;
     agent_session_push_services(&b.session, true);
-    CU_ASSERT_EQUAL(b.sends, sends + 5); /* In pieces, */
-    CU_ASSERT(!b.complete);              /* the first complete. */
+    CU_ASSERT_EQUAL(b.sends, sends + 1); /* In parts, as they are read, */
+    CU_ASSERT(b.complete);               /* the first complete. */
     CU_ASSERT_EQUAL(b.n_services, 500);
+    for (services = 500; services < 1500; services += b.n_services) {
+        agent_session_push_more(&b.session);
+        CU_ASSERT_EQUAL(b.n_services, 500);
+        CU_ASSERT(!b.complete);
+    }
+    /* The map grows under our hands: from the beginning, nothing is missed. */
+    for (int i = 2500; i < 9000; i++) {
+        char *name = xasprintf("s%d.shop.acme", i);
+        CU_ASSERT(!registry_define(b.registry, name, NULL));
+        free(name);
+    }
+    for (services = 0; services < 9000; services += b.n_services) {
+        agent_session_push_more(&b.session);
+    }
+    sends = b.sends;
+    agent_session_push_more(&b.session);
+    agent_session_push_more(&b.session);
+    CU_ASSERT_EQUAL(services, 9000);
+    CU_ASSERT_EQUAL(b.sends, sends);
 
     size_t n = registry_take_changes(b.registry, &changes);
     free(changes);
