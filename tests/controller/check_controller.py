@@ -305,13 +305,22 @@ def a_wait_without_a_network_times_out(net):
 def a_foreign_flow_is_left_alone(net):
     net.ovs.ofctl("add-flow", "s1", "table=5,priority=7,cookie=0x1234,"
                   "udp,tp_dst=7 actions=drop")
+    net.ovs.ofctl("add-group", "s1", "group_id=7,type=all,bucket=drop")
     sh("ip", "link", "set", "w3", "down")
     net.wait_in_sync(3, hosts_attached=3)
     sh("ip", "link", "set", "w3", "up")
     net.wait_in_sync(3, hosts_attached=4)
+    # Also when everything is read again; ours that nobody wants goes.
+    net.ovs.ofctl("add-group", "s1", "group_id=0x53fffff0,type=ff,"
+                  "bucket=watch_port:1,output:1")
+    net.ask("resync")
+    net.wait_in_sync(3, hosts_attached=4)
+    groups = net.ovs.ofctl("dump-groups", "s1")
     expect(any("cookie=0x1234" in flow for flow in net.flows("s1")),
-           "it is gone")
-    return ""
+           "the flow is gone")
+    expect("group_id=7," in groups, "the group is gone")
+    expect(f"group_id={0x53fffff0}," not in groups, "our group is there")
+    return "nor a foreign group; a group of ours that nobody wants goes"
 
 
 def durations(net, switch):

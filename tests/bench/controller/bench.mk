@@ -15,6 +15,19 @@ $(BUILD)/tests/bench_controller: \
     $(LIBSALIENT)
 	$(link)
 
+# The same oracle, asked about real switches.
+$(BUILD)/tests/check_ovs: $(BUILD)/obj/tests/bench/controller/check_ovs.o \
+    $(filter-out %/bench_controller.o,$(BENCH_CONTROLLER_SRCS:%.c=$(BUILD)/obj/%.o)) \
+    $(BUILD)/obj/agents/probe.o $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER) \
+    $(LIBSALIENT)
+	$(link)
+
+check-fattree: $(BUILD)/tests/check_ovs $(BUILD)/bin/salient-controller ## the rules of a real fat tree, k=4, against the load generator's oracle
+	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
+	    $(PYTHON) -B tests/controller/check_fattree.py
+.PHONY: check-fattree
+CHECKS += check-fattree
+
 BENCH_CONTROLLER_NEEDS := $(BUILD)/tests/bench_controller \
     $(BUILD)/bin/salient-controller
 bench-controller: $(BENCH_CONTROLLER_NEEDS) ## speed of the controller (BENCH_CONTROLLER="register:EDGES:SERVICES ...")

@@ -36,12 +36,6 @@ static struct ds json = DS_EMPTY_INITIALIZER;
 static bool failed;
 static uv_timer_t tick;
 
-uint64_t
-load_now_us(void)
-{
-    return uv_hrtime() / 1000;
-}
-
 static void OVS_PRINTF_FORMAT(3, 4)
 report(double value, const char *unit, const char *format, ...)
 {

@@ -81,6 +81,8 @@ struct load {
     bool registered; /* Agents say what they serve when they connect. */
     bool stopping;
     int open_handles;
+    /* Where agents' frames go instead of to a switch of ours; may be NULL. */
+    void (*inject)(struct load *, int sw, int port, const void *, size_t);
     uint32_t resolver;
     uint16_t sal_port;
     uint64_t flow_mods, faults, last_written_us;

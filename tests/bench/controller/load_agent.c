@@ -14,6 +14,12 @@
 
 static void try_to_connect(uv_timer_t *);
 
+uint64_t
+load_now_us(void)
+{
+    return uv_hrtime() / 1000;
+}
+
 static struct load *
 load_of(const struct load_agent *agent)
 {
@@ -78,8 +84,12 @@ send_probe(struct load_agent *agent)
     put_be16(udp + 2, l->sal_port);
     put_be16(udp + 4, UDP_LEN + PROBE_LEN);
     probe_build(&probe, agent->key, udp + UDP_LEN);
-    load_switch_packet_in(&l->switches[agent->sw], agent->port, frame,
-                          sizeof frame);
+    if (l->inject) {
+        l->inject(l, agent->sw, agent->port, frame, sizeof frame);
+    } else {
+        load_switch_packet_in(&l->switches[agent->sw], agent->port, frame,
+                              sizeof frame);
+    }
 }
 
 /* What it serves. */
