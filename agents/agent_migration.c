@@ -32,6 +32,9 @@ VLOG_DEFINE_THIS_MODULE(agent_migration);
 /* Between a change of routes and the probes that it causes. */
 #define ROUTE_WAIT_MS 100
 
+/* Most moves are over by then. */
+#define BUSY_MS 200
+
 struct own_locator {
     struct migration_locator locator;
     int64_t ready_ms; /* It may be announced. */
@@ -46,7 +49,8 @@ struct agent_migration {
     uv_timer_t news_timer;
     bool news_open;
     int n_handles;
-    uv_timer_t attach_timer, route_timer;
+    uv_timer_t attach_timer, route_timer, idle_timer;
+    int64_t began_ms; /* The last move of ours. */
     struct own_locator locators[AGENT_MAX_UPLINKS][MIGRATOR_N_FAMILIES];
     /* When neighbors that did not answer were asked anew. */
     int64_t asked_ms;
@@ -169,7 +173,12 @@ wake_flows(const uint32_t ids[], size_t n, bool sure, void *agent_)
 static void
 note_event(const struct migrator_event *event, void *agent_)
 {
-    agent_events_add(agent_, event);
+    struct agent *agent = agent_;
+
+    if (event->type == MIGRATOR_MOVING) {
+        agent->migration->began_ms = agent_now(agent);
+    }
+    agent_events_add(agent, event);
 }
 
 static const struct migrator_ops migrator_ops = {
@@ -406,6 +415,25 @@ agent_migration_uplinks_changed(struct agent *agent)
     agent_migration_arm(agent);
 }
 
+static void
+idle_timer(uv_timer_t *timer)
+{
+    agent_uplinks_changed(timer->data);
+}
+
+bool
+agent_migration_is_busy(const struct agent *agent)
+{
+    return agent->migration
+           && agent_now(agent) < agent->migration->began_ms + BUSY_MS;
+}
+
+void
+agent_migration_when_idle(struct agent *agent)
+{
+    uv_timer_start(&agent->migration->idle_timer, idle_timer, BUSY_MS, 0);
+}
+
 /* Routes may change in bursts. */
 static void
 route_timer(uv_timer_t *timer)
@@ -461,7 +489,10 @@ agent_migration_start(struct agent *agent)
     migration->timer.data = migration->news_timer.data = agent;
     uv_timer_init(agent->loop, &migration->route_timer);
     migration->attach_timer.data = migration->route_timer.data = agent;
-    migration->n_handles = 4;
+    uv_timer_init(agent->loop, &migration->idle_timer);
+    migration->idle_timer.data = agent;
+    migration->began_ms = INT64_MIN / 2;
+    migration->n_handles = 5;
     if (!uv_poll_init(agent->loop, &migration->news,
                       datapath_events_fd(agent->datapath))) {
         migration->news.data = agent;
@@ -503,11 +534,12 @@ agent_migration_stop(struct agent *agent)
     migrator_destroy(migration->migrator);
     migration->timer.data = migration->news_timer.data = migration;
     migration->news.data = migration->attach_timer.data = migration;
-    migration->route_timer.data = migration;
+    migration->route_timer.data = migration->idle_timer.data = migration;
     uv_close((uv_handle_t *) &migration->timer, handle_closed);
     uv_close((uv_handle_t *) &migration->news_timer, handle_closed);
     uv_close((uv_handle_t *) &migration->attach_timer, handle_closed);
     uv_close((uv_handle_t *) &migration->route_timer, handle_closed);
+    uv_close((uv_handle_t *) &migration->idle_timer, handle_closed);
     if (migration->news_open) {
         uv_close((uv_handle_t *) &migration->news, handle_closed);
     }

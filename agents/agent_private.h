@@ -161,6 +161,10 @@ void agent_migration_stop(struct agent *);
 /* Takes over what the configuration says now. */
 void agent_migration_configure(struct agent *);
 void agent_migration_uplinks_changed(struct agent *);
+/* True while moves wait for answers that come soon; has
+ * agent_uplinks_changed() called when they should have come. */
+bool agent_migration_is_busy(const struct agent *);
+void agent_migration_when_idle(struct agent *);
 void agent_migration_received(const struct probe_path *, const uint8_t *data,
                               size_t len, void *agent);
 /* To be called after each input to the migrator: sets its timer. */

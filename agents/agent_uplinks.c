@@ -104,7 +104,12 @@ agent_uplinks_changed(struct agent *agent)
     for (size_t i = 0; i < n; i++) {
         const struct netdev_uplink *uplink = uplink_at(agent, i);
         bool wanted = uplink->ifindex && (uplink->up || !any_up);
-        if (!wanted || uplink->ifindex != agent->uplinks[i].attached) {
+        if (agent->uplinks[i].attached && !wanted
+            && agent_migration_is_busy(agent)) {
+            /* Detaching takes the kernel longer than a peer to answer. */
+            agent_migration_when_idle(agent);
+        } else if (!wanted
+                   || uplink->ifindex != agent->uplinks[i].attached) {
             detach(agent, i);
         }
     }
