@@ -32,6 +32,8 @@ VLOG_DEFINE_THIS_MODULE(agent_migration);
 /* Between a change of routes and the probes that it causes. */
 #define ROUTE_WAIT_MS 100
 
+#define WAKE_AT_ONCE 256
+
 /* Most moves are over by then. */
 #define BUSY_MS 200
 
@@ -39,6 +41,13 @@ struct own_locator {
     struct migration_locator locator;
     int64_t ready_ms; /* It may be announced. */
     bool attached;
+};
+
+/* Flows to be woken.  'sure' as in migrator_ops. */
+struct wake_queue {
+    uint32_t *ids;
+    size_t n, done, allocated;
+    bool sure;
 };
 
 struct agent_migration {
@@ -49,7 +58,8 @@ struct agent_migration {
     uv_timer_t news_timer;
     bool news_open;
     int n_handles;
-    uv_timer_t attach_timer, route_timer, idle_timer;
+    uv_timer_t attach_timer, route_timer, idle_timer, wake_timer;
+    struct wake_queue wake;
     int64_t began_ms; /* The last move of ours. */
     struct own_locator locators[AGENT_MAX_UPLINKS][MIGRATOR_N_FAMILIES];
     /* When neighbors that did not answer were asked anew. */
@@ -163,11 +173,46 @@ move_flows(const struct datapath_move *move, const uint32_t ids[], size_t n,
     }
 }
 
+/* Some at a time: packets for the rest do not wait for that. */
+static void
+wake_timer(uv_timer_t *timer)
+{
+    struct agent *agent = timer->data;
+    struct wake_queue *queue = &agent->migration->wake;
+    size_t n = MIN(queue->n - queue->done, WAKE_AT_ONCE);
+
+    datapath_flows_wake(agent->datapath, queue->ids + queue->done, n,
+                        queue->sure);
+    queue->done += n;
+    if (queue->done < queue->n) {
+        uv_timer_start(timer, wake_timer, 1, 0);
+    } else {
+        queue->n = queue->done = 0;
+    }
+}
+
 static void
 wake_flows(const uint32_t ids[], size_t n, bool sure, void *agent_)
 {
     struct agent *agent = agent_;
-    datapath_flows_wake(agent->datapath, ids, n, sure);
+    struct wake_queue *queue = &agent->migration->wake;
+    size_t first = MIN(n, WAKE_AT_ONCE);
+
+    datapath_flows_wake(agent->datapath, ids, first, sure);
+    if (queue->done == queue->n || sure != queue->sure) {
+        queue->n = queue->done = 0;
+        queue->sure = sure;
+    }
+    for (size_t i = first; i < n; i++) {
+        if (queue->n >= queue->allocated) {
+            queue->ids = x2nrealloc(queue->ids, &queue->allocated,
+                                    sizeof *queue->ids);
+        }
+        queue->ids[queue->n++] = ids[i];
+    }
+    if (queue->n) {
+        uv_timer_start(&agent->migration->wake_timer, wake_timer, 1, 0);
+    }
 }
 
 static void
@@ -490,9 +535,10 @@ agent_migration_start(struct agent *agent)
     uv_timer_init(agent->loop, &migration->route_timer);
     migration->attach_timer.data = migration->route_timer.data = agent;
     uv_timer_init(agent->loop, &migration->idle_timer);
-    migration->idle_timer.data = agent;
+    uv_timer_init(agent->loop, &migration->wake_timer);
+    migration->idle_timer.data = migration->wake_timer.data = agent;
     migration->began_ms = INT64_MIN / 2;
-    migration->n_handles = 5;
+    migration->n_handles = 6;
     if (!uv_poll_init(agent->loop, &migration->news,
                       datapath_events_fd(agent->datapath))) {
         migration->news.data = agent;
@@ -532,14 +578,17 @@ agent_migration_stop(struct agent *agent)
     agent->migration = NULL;
     agent_events_destroy(migration->events);
     migrator_destroy(migration->migrator);
+    free(migration->wake.ids);
     migration->timer.data = migration->news_timer.data = migration;
     migration->news.data = migration->attach_timer.data = migration;
     migration->route_timer.data = migration->idle_timer.data = migration;
+    migration->wake_timer.data = migration;
     uv_close((uv_handle_t *) &migration->timer, handle_closed);
     uv_close((uv_handle_t *) &migration->news_timer, handle_closed);
     uv_close((uv_handle_t *) &migration->attach_timer, handle_closed);
     uv_close((uv_handle_t *) &migration->route_timer, handle_closed);
     uv_close((uv_handle_t *) &migration->idle_timer, handle_closed);
+    uv_close((uv_handle_t *) &migration->wake_timer, handle_closed);
     if (migration->news_open) {
         uv_close((uv_handle_t *) &migration->news, handle_closed);
     }

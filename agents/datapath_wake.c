@@ -8,7 +8,8 @@
  *   keep-alive     what the peer sent last, once more: answered with an
  *                  acknowledgement, the first packet on the new path.  Not
  *                  after a long silence: if that acknowledges something, the
- *                  peer takes the silence for the round trip (RFC 7323)
+ *                  peer takes the silence for the round trip (RFC 7323).
+ *                  For flows that wait for nothing; to the others:
  *   acknowledgement  the peer's last one, once more: new data that was held
  *                  back is sent
  *   unreachable    ICMP, quoting the first segment that is not acknowledged:
@@ -30,8 +31,6 @@
 #include "agents/sal.skel.h"
 #include "util.h"
 
-/* A flow without traffic for so long waits for nothing. */
-#define ACTIVE_NS 600000000000ULL
 /* TCP's first timer, at least; each further one takes twice as long. */
 #define FIRST_TIMER_NS 200000000ULL
 #define MAX_DOUBLINGS 12 /* Linux: at most 2 minutes. */
@@ -196,26 +195,34 @@ doublings(uint64_t silent_ns)
     return n;
 }
 
+/* Is something of ours not acknowledged? */
+static bool
+waits(const struct sal_flow *flow)
+{
+    return flow->seq_end
+           && (int32_t) (flow->seq_end - ntohl(flow->ack_in)) > 0;
+}
+
 static void
 wake(struct datapath *dp, const struct sal_flow *flow, uint64_t now, bool sure)
 {
     uint64_t heard = MAX(flow->last_in_ns, flow->created_ns);
-    uint64_t last = MAX(flow->last_out_ns, heard);
+    uint64_t silent = now > heard ? now - heard : 0;
     struct frame f;
 
     if (flow->local.proto != IPPROTO_TCP || flow->state != SAL_FLOW_BOUND
-        || flow->flags & SAL_FLOW_LOCAL || !flow->ack_in || !flow->ack_out
-        || now > last + ACTIVE_NS) {
+        || flow->flags & SAL_FLOW_LOCAL || !flow->ack_in || !flow->ack_out) {
         return;
     }
-    build_segment(flow, 0, &f);
-    inject(dp, &f, 1);
-    unsigned int n = sure && now > heard ? doublings(now - heard) : 0;
-    if (n) {
-        build_unreachable(flow, &f);
-        inject(dp, &f, n);
-    }
-    if (now < heard + FIRST_TIMER_NS / 2) {
+    if (waits(flow)) {
+        build_segment(flow, 0, &f);
+        inject(dp, &f, 1);
+        unsigned int n = sure ? doublings(silent) : 0;
+        if (n) {
+            build_unreachable(flow, &f);
+            inject(dp, &f, n);
+        }
+    } else if (silent < FIRST_TIMER_NS / 2) {
         build_segment(flow, 1, &f);
         inject(dp, &f, 1);
     }

@@ -12,6 +12,7 @@ struct egress {
     struct sal_tuple tuple;
     __be32 seq, ack;
     __u32 len; /* With the IP header. */
+    __u32 payload; /* Of TCP; a FIN counts. */
     __u8 tos; /* Or IPv6's traffic class. */
     __u8 tcp_flags;
     __u8 v6;
@@ -653,6 +654,8 @@ egress_parse(struct __sk_buff *skb, struct egress *packet, const int v6)
         packet->seq = tcp->seq;
         packet->ack = tcp->ack_seq;
         packet->tcp_flags = ((const __u8 *) tcp)[TCP_FLAGS_OFS];
+        packet->payload = packet->len - IP_LEN(v6) - tcp->doff * 4
+                          + (packet->tcp_flags & TCP_FIN);
     }
     return -1;
 }
@@ -694,6 +697,12 @@ egress(struct __sk_buff *skb, struct sal_settings *settings, const int v6)
     flow->out_bytes += packet.len;
     flow->last_out_ns = now;
     flow->ack_out = packet.ack;
+    if (packet.payload) {
+        __u32 seq_end = bpf_ntohl(packet.seq) + packet.payload;
+        if (!flow->seq_end || (__s32) (seq_end - flow->seq_end) > 0) {
+            flow->seq_end = seq_end; /* It is no retransmission. */
+        }
+    }
     int verdict = flow->flags & SAL_FLOW_LOCAL
                   ? deliver(skb, settings, v6)
                   : send_data(skb, settings, flow, now, packet.tos);

@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 13
+#define SAL_MAPS_LAYOUT 14
 
 struct sal_addr {
     sal_u32 w[4];
@@ -85,6 +85,8 @@ struct sal_flow {
     sal_u32 ack_out;   /* our last one, */
     sal_u16 window_in; /* the peer's window; network byte order. */
     sal_u16 path_mtu;  /* Of outer packets, learnt; 0: what the uplink has. */
+    sal_u32 seq_end;   /* The end of what our TCP sent; host byte order. */
+    sal_u32 pad3;
     sal_u8 peer_endpoint[SAL_ENDPOINT_ID_LEN]; /* All zero: unknown. */
     /* Where the peer was before it moved; its DATA is taken from there, too,
      * until then: what it sent before is late, not wrong. */
@@ -402,7 +404,7 @@ enum sal_counter {
 
 _Static_assert(sizeof(struct sal_addr) == 16, "sal_addr");
 _Static_assert(sizeof(struct sal_tuple) == 40, "sal_tuple");
-_Static_assert(sizeof(struct sal_flow) == 336, "sal_flow");
+_Static_assert(sizeof(struct sal_flow) == 344, "sal_flow");
 _Static_assert(sizeof(struct sal_path) == 16, "sal_path");
 _Static_assert(sizeof(struct sal_flow_event) == 32, "sal_flow_event");
 _Static_assert(sizeof(struct sal_held) == 80, "sal_held");
@@ -426,7 +428,7 @@ SAL_ASSERT_OFS(sal_flow, local, 104);
 SAL_ASSERT_OFS(sal_flow, wire, 144);
 SAL_ASSERT_OFS(sal_flow, service_id, 192);
 SAL_ASSERT_OFS(sal_flow, created_ns, 224);
-SAL_ASSERT_OFS(sal_flow, peer_endpoint, 288);
+SAL_ASSERT_OFS(sal_flow, peer_endpoint, 296);
 SAL_ASSERT_OFS(sal_settings, identity_v4, 24);
 SAL_ASSERT_OFS(sal_settings, hash_key, 136);
 
