@@ -161,6 +161,7 @@ put_discovery(const struct controller *c, struct ds *out)
         {"resets_sent", s->resets_sent},
         {"resets_limited", s->resets_limited},
         {"left_to_retry", s->left_to_retry},
+        {"syns_forwarded", s->forwarded},
         {"unrecognised", s->unrecognised}};
 
     put_counters(out, "packets_total", "Packets that switches handed in.",

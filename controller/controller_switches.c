@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include "controller/controller_private.h"
+#include "controller/resolve.h"
 #include "flow.h"
 #include "hash.h"
 #include "openflow/openflow.h"
@@ -327,50 +328,46 @@ host_attached(const struct topology_probe *probe, bool appeared, void *c_)
     }
 }
 
-/* Does any prefix that covers 'id' have instances? */
+/* The switch has asked although it may have the rule by now, or will at once
+ * (it has confirmed, but its datapath takes some milliseconds to follow), or
+ * because it has no room for it. */
 static bool
-is_served(const struct controller *c, const struct service_id *id,
-          uint8_t protocol)
+forward(const struct topology_end *at, const void *frame, size_t len,
+        void *c_)
 {
-    struct service_prefix prefix = {.id = *id, .len = SAL_SERVICE_ID_BITS};
+    struct controller *c = c_;
+    const struct resolver resolver = {
+        .config = &c->config->rules,
+        .topology = c->topology,
+        .paths = plan_paths(c->plan),
+        .routes = plan_routes(c->plan),
+    };
+    struct managed_switch *sw = controller_switch(c, at->dpid);
+    struct service_prefix prefix;
+    uint32_t port;
 
-    for (;; prefix.len--) {
-        service_prefix_normalize(&prefix);
-        const struct service_routes *routes
-            = routes_of(plan_routes(c->plan), &prefix);
-        for (size_t i = 0; routes && i < routes->n_routes; i++) {
-            if (routes->routes[i]->protocol == protocol) {
-                return true;
-            }
-        }
-        if (!prefix.len) {
-            return false;
-        }
+    if (!c->hold.over || !sw || !sw->connection) {
+        return false;
     }
+    void *copy = xmemdup(frame, len);
+    bool ok = !resolve_packet(&resolver, at->dpid, copy, len, &port, &prefix);
+    if (ok) {
+        switch_connection_packet_out(sw->connection,
+                                     ofp_to_u16(OFPP_CONTROLLER), port, copy,
+                                     len);
+    }
+    free(copy);
+    return ok;
 }
 
-/* The switch has asked although it may have the rule by now, or will at once:
- * it has confirmed, but its datapath takes some milliseconds to follow. */
-#define SETTLING_MS 1000
-
+/* After a start, who serves it may not be back yet. */
 static bool
 resolves_soon(const struct topology_end *at,
               const struct sal_service_header *header, void *c_)
 {
     const struct controller *c = c_;
-    const struct managed_switch *sw = controller_switch(c, at->dpid);
-    struct service_id id;
 
-    if (!c->hold.over) {
-        return true; /* Who serves it may not be back yet. */
-    }
-    if (!sw || !sw->put
-        || (!sw->dirty && sw->put->state == PUT_READY
-            && controller_now(c) - sw->changed_at > SETTLING_MS)) {
-        return false;
-    }
-    memcpy(id.bytes, header->service_id, sizeof id.bytes);
-    return is_served(c, &id, header->control.base.proto);
+    return !c->hold.over;
 }
 
 static long long
@@ -385,6 +382,7 @@ const struct discovery_ops controller_discovery_ops = {
     .session_key = session_key,
     .ask = ask_endpoint,
     .attached = host_attached,
+    .forward = forward,
     .resolves_soon = resolves_soon,
 };
 

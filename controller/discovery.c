@@ -753,8 +753,10 @@ answer_reset(struct discovery *d, const struct topology_end *at,
     struct in6_addr source;
     size_t reset_len;
 
-    if (!packet_parse_service(frame, len, d->config.sal_port, &header,
-                              &source)
+    if (d->ops->forward(at, frame, len, d->aux)) {
+        d->stats.forwarded++;
+    } else if (!packet_parse_service(frame, len, d->config.sal_port, &header,
+                                     &source)
         && d->ops->resolves_soon(at, &header, d->aux)) {
         d->stats.left_to_retry++;
     } else if (packet_build_reset(frame, len, d->config.sal_port, buf,

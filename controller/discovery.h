@@ -77,8 +77,12 @@ struct discovery_ops {
     /* A verified PROBE was taken; 'appeared': the attachment is new or has
      * moved. */
     void (*attached)(const struct topology_probe *, bool appeared, void *aux);
-    /* True if a SYN that missed is better left unanswered: a rule for it is on
-     * its way, so the sender's next try will find it. */
+    /* Sends on a SYN that missed, as the rules would that are on their way or
+     * did not fit.  False if nobody serves it. */
+    bool (*forward)(const struct topology_end *at, const void *frame,
+                    size_t len, void *aux);
+    /* True if a SYN that missed, and cannot be forwarded, is better left to its
+     * sender's next try. */
     bool (*resolves_soon)(const struct topology_end *at,
                           const struct sal_service_header *, void *aux);
 };
@@ -89,7 +93,7 @@ struct discovery_stats {
         link_probes_forged;
     uint64_t host_probes_seen, host_probes_unknown, host_probes_forged,
         host_probes_stale, host_probes_refused, hosts_superseded;
-    uint64_t resets_sent, resets_limited, left_to_retry;
+    uint64_t resets_sent, resets_limited, left_to_retry, forwarded;
     uint64_t unrecognised;
     uint64_t latencies_changed;
     uint64_t plain_seen, plain_refused, plain_asked;

@@ -419,6 +419,70 @@ packet_parse_service(const void *data, size_t len, uint16_t sal_port,
     return 0;
 }
 
+int
+packet_parse_request(const void *data, size_t len, uint16_t sal_port,
+                     struct packet_request *ret_request)
+{
+    struct layers layers;
+    int error = parse_layers(data, len, sal_port, &layers);
+    if (error) {
+        return error;
+    }
+    uint8_t type = layers.sal[SAL_OFS_TYPE];
+    if (type != SAL_TYPE_SYN && type != SAL_TYPE_RSYN
+        && type != SAL_TYPE_DATAGRAM) {
+        return -ENOMSG;
+    }
+    memcpy(ret_request->service.bytes, layers.sal + SAL_OFS_SERVICE,
+           SAL_SERVICE_ID_LEN);
+    ret_request->protocol = layers.sal[SAL_OFS_PROTO];
+    ret_request->v6 = layers.is_v6;
+    ret_request->source_port = read_be16(layers.udp);
+    ret_request->ip_ofs = layers.ip - layers.eth;
+    ret_request->udp_ofs = layers.udp - layers.eth;
+    return 0;
+}
+
+/* RFC 1624: the checksum at 'p' after 'n' bytes that it covers have changed. */
+static void
+update_checksum(uint8_t *p, const uint8_t *old, const uint8_t *new, size_t n)
+{
+    uint32_t sum = (uint16_t) ~read_be16(p);
+    for (size_t i = 0; i < n; i += 2) {
+        sum += (uint16_t) ~read_be16(old + i);
+        sum += read_be16(new + i);
+    }
+    while (sum >> 16) {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    p[0] = (uint16_t) ~sum >> 8;
+    p[1] = (uint8_t) ~sum;
+}
+
+void
+packet_redirect(void *frame_, const struct packet_request *request,
+                const struct eth_addr *mac, const struct in6_addr *locator)
+{
+    uint8_t *frame = frame_;
+    uint8_t *ip = frame + request->ip_ofs;
+    uint8_t *udp_checksum = frame + request->udp_ofs + 6;
+    size_t n = request->v6 ? 16 : 4;
+    uint8_t *destination = ip + (request->v6 ? 24 : 16);
+    const uint8_t *new = &locator->s6_addr[request->v6 ? 0 : 12];
+
+    memcpy(frame, mac, ETH_ADDR_LEN);
+    if (!request->v6) {
+        update_checksum(ip + 10, destination, new, n);
+    }
+    if (udp_checksum[0] || udp_checksum[1]) { /* Else there is none. */
+        update_checksum(udp_checksum, destination, new, n);
+        if (!udp_checksum[0] && !udp_checksum[1]) {
+            udp_checksum[0] = udp_checksum[1] = 0xff;
+        }
+    }
+    memcpy(destination, new, n);
+}
+
 /* RESET. */
 
 static size_t

@@ -18,6 +18,7 @@
 #include "controller/endpoint_id.h"
 #include "controller/topology.h"
 #include "ofp-ext/sal.h"
+#include "ofp-ext/service_id.h"
 #include "openvswitch/types.h"
 
 #define PACKET_TYPE_LLDP 0x88cc /* IEEE 802.1AB. */
@@ -75,6 +76,22 @@ bool packet_probe_verify(const struct packet_probe *, const uint8_t key[]);
  * -ENOMSG if the frame is nothing that gets an answer. */
 int packet_build_reset(const void *syn, size_t syn_len, uint16_t sal_port,
                        uint8_t buf[PACKET_BUFFER_LEN], size_t *ret_len);
+
+/* What a frame asks for that is to be resolved: a SYN, RSYN or DATAGRAM.
+ * -ENOMSG for others. */
+struct packet_request {
+    struct service_id service;
+    uint8_t protocol;
+    bool v6;               /* It came over IPv6. */
+    uint16_t source_port;  /* Of UDP. */
+    size_t ip_ofs, udp_ofs; /* In the frame. */
+};
+int packet_parse_request(const void *, size_t len, uint16_t sal_port,
+                         struct packet_request *ret_request);
+/* Gives the frame that 'request' was read from another Ethernet and IP
+ * destination; the checksums follow. */
+void packet_redirect(void *frame, const struct packet_request *,
+                     const struct eth_addr *, const struct in6_addr *locator);
 
 /* What a frame that misses in the service table asks for; for logs. */
 int packet_parse_service(const void *, size_t len, uint16_t sal_port,

@@ -240,6 +240,9 @@ rule_is_group(const struct rule *rule)
     return rule->kind == RULE_GROUP || rule->kind == RULE_FLOOD_GROUP;
 }
 
+/* The Ethernet source that marks what has passed the class's waypoint. */
+struct eth_addr rule_waypoint_mac(uint8_t class);
+
 uint8_t rule_table_id(const struct rule *);
 uint16_t rule_priority(const struct rule *);
 uint64_t rule_cookie(const struct rule *);

@@ -142,8 +142,8 @@ match_sal(struct match *match, const struct rules_config *config,
     match_sal_u8(match, sal_fields.type, type, type_mask);
 }
 
-static struct eth_addr
-waypoint_mac(uint8_t class)
+struct eth_addr
+rule_waypoint_mac(uint8_t class)
 {
     struct eth_addr mac = {{SAL_WAYPOINT_MAC}};
     mac.ea[5] = class;
@@ -162,7 +162,7 @@ match_path_class(struct match *match, const struct rules_config *config,
         match_sal_u8(match, sal_fields.flags, class, SAL_PATH_CLASS_MASK);
     }
     if (rule->path_class & RULE_MARKED_CLASS) {
-        match_set_dl_src(match, waypoint_mac(class));
+        match_set_dl_src(match, rule_waypoint_mac(class));
     }
 }
 
@@ -377,7 +377,7 @@ output_rule(struct ofpbuf *ofpacts, const struct rule *rule)
 {
     if (rule->flags & RULE_MARK) {
         const struct eth_addr mac
-            = waypoint_mac(rule->flags >> RULE_MARK_CLASS_SHIFT);
+            = rule_waypoint_mac(rule->flags >> RULE_MARK_CLASS_SHIFT);
         set_field(ofpacts, MFF_ETH_SRC, &mac);
         if (!rule_has_target(rule)) {
             forget_in_port(ofpacts);

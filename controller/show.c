@@ -144,6 +144,7 @@ discovery_to_json(const struct controller *c)
     show_put_integer(json, "resets_sent", stats->resets_sent);
     show_put_integer(json, "resets_limited", stats->resets_limited);
     show_put_integer(json, "left_to_retry", stats->left_to_retry);
+    show_put_integer(json, "forwarded", stats->forwarded);
     show_put_integer(json, "unrecognised", stats->unrecognised);
     return json;
 }

@@ -22,7 +22,7 @@ struct bench {
     uint8_t key[IDENTITY_SESSION_KEY_LEN];
     struct endpoint_id known;
     int attached, appeared, asked;
-    bool soon;
+    bool soon, forwards;
     struct { struct topology_end at; uint8_t frame[PACKET_BUFFER_LEN];
              size_t len; } queue[64];
     size_t n_queue;
@@ -71,6 +71,13 @@ on_ask(const struct endpoint_id *id, void *b_)
 }
 
 static bool
+on_forward(const struct topology_end *at, const void *frame, size_t len,
+           void *b_)
+{
+    return ((struct bench *) b_)->forwards;
+}
+
+static bool
 resolves_soon(const struct topology_end *at,
               const struct sal_service_header *header, void *b_)
 {
@@ -82,6 +89,7 @@ static const struct discovery_ops ops = {
     .session_key = session_key,
     .ask = on_ask,
     .attached = on_attached,
+    .forward = on_forward,
     .resolves_soon = resolves_soon,
 };
 
@@ -562,6 +570,11 @@ test_resets(void)
     discovery_packet_in(b.discovery, &at, frame, len, 0);
     CU_ASSERT_EQUAL(b.returned, 1);
     CU_ASSERT_EQUAL(discovery_stats(b.discovery)->left_to_retry, 1);
+    b.forwards = true;
+    discovery_packet_in(b.discovery, &at, frame, len, 1000);
+    CU_ASSERT_EQUAL(discovery_stats(b.discovery)->forwarded, 1);
+    CU_ASSERT_EQUAL(discovery_stats(b.discovery)->left_to_retry, 1);
+    b.forwards = false;
     b.soon = false;
     for (int i = 0; i < 100; i++) {
         discovery_packet_in(b.discovery, &at, frame, len, 0);
