@@ -61,6 +61,7 @@ controller_round(struct controller *c)
     controller_forget_switches(c, now);
     controller_check_switches(c, now);
     discovery_run(c->discovery, now);
+    controller_count_usage(c, now);
     if (!controller_hold(c, now)) {
         plan(c);
         controller_put_all(c, now);
@@ -81,6 +82,7 @@ arm_timer(struct controller *c)
     long long at = discovery_wakeup(c->discovery);
 
     /* These two change nothing now, they only tell when they will. */
+    at = MIN(at, c->usage_at);
     at = MIN(at, registry_run(c->registry, now));
     at = MIN(at, topology_run(c->topology, now));
     at = MIN(at, controller_switches_wakeup(c));
@@ -167,6 +169,7 @@ create_core(struct controller *c)
                                         config->agents.identity_len);
     c->services = address_pool_create(config->agents.service_network,
                                       config->agents.service_len);
+    usage_init(&c->usage);
     c->registry = registry_create(c->identities, c->services);
     c->topology = topology_create();
     controller_set_costs(c, config);
@@ -304,6 +307,7 @@ controller_destroy(struct controller *c)
         plan_destroy(c->plan);
         topology_destroy(c->topology);
         registry_destroy(c->registry);
+        usage_destroy(&c->usage);
         address_pool_destroy(c->services);
         address_pool_destroy(c->identities);
         controller_config_destroy(c->config);

@@ -6,12 +6,12 @@ CONTROLLER_PURE := $(addprefix controller/,addresses.c registry.c \
     registry_show.c tiles.c topology.c topology_hosts.c topology_show.c \
     paths.c policy.c zones.c routes.c routes_show.c rules.c rules_flow.c rules_group.c rule_table.c \
     rule_bundle.c plan.c trace.c \
-    packet.c packet_plain.c resolve.c overflow.c)
+    packet.c packet_plain.c resolve.c overflow.c usage.c)
 
 PURE += $(CONTROLLER_PURE)
 $(LIBCONTROLLER): $(CONTROLLER_PURE:%.c=$(BUILD)/obj/%.o)
 
-CONTROLLER_TESTS := $(addprefix test_,addresses registry tiles topology paths policy resolve overflow \
+CONTROLLER_TESTS := $(addprefix test_,addresses registry tiles topology paths policy resolve overflow usage \
     packet rule_table rules routes plan)
 UNIT_TESTS += $(CONTROLLER_TESTS)
 $(CONTROLLER_TESTS:%=$(BUILD)/tests/%): $(LIBCONTROLLER)

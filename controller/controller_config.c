@@ -83,6 +83,7 @@ defaults(void)
     config->reset_pps = 1000;
     config->plain_timeout_ms = 300000;
     config->plain_max = 10000;
+    config->usage_interval_ms = 10000;
     config->n_events = 1024;
     config->rules = (struct rules_config) RULES_CONFIG_DEFAULT;
     config->routes = (struct routes_config) ROUTES_CONFIG_DEFAULT;
@@ -356,6 +357,8 @@ read_timers(struct config_node *root, struct controller_config *config)
         root, "host_probe_interval", config->agents.probe_interval_ms);
     config->host_timeout_ms = duration(root, "host_timeout",
                                        config->host_timeout_ms);
+    config->usage_interval_ms = duration(root, "usage_interval",
+                                         config->usage_interval_ms);
     config->plain_timeout_ms = duration(root, "plain_timeout",
                                         config->plain_timeout_ms);
     if (config->link_timeout_ms <= config->link_probe_interval_ms) {
@@ -394,6 +397,8 @@ read_limits(struct config_node *node, struct controller_config *config)
         node, "service_miss_pps", 1, PPS_MAX, config->rules.service_miss_pps);
     config->rules.link_probe_pps = config_int(
         node, "link_probe_pps", 1, PPS_MAX, config->rules.link_probe_pps);
+    config->rules.service_rules = config_int(
+        node, "service_rules", 0, UINT32_MAX, config->rules.service_rules);
     config->rules.plain_host_pps = config_int(
         node, "plain_host_pps", 1, PPS_MAX, config->rules.plain_host_pps);
     config->plain_max = config_int(node, "plain_hosts", 1, 1000000,

@@ -39,6 +39,8 @@ struct controller_config {
     uint32_t link_probe_interval_ms, link_timeout_ms, host_timeout_ms;
     uint32_t reset_pps;
     uint32_t plain_timeout_ms, plain_max;
+    uint32_t usage_interval_ms; /* Counters of full switches are read so
+                                 * often. */
     uint32_t n_events;           /* Of the event log. */
     uint32_t metrics_address;    /* Host order. */
     uint16_t metrics_port;       /* 0: no metrics. */

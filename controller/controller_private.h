@@ -11,6 +11,7 @@
 #include "controller/openflow_server.h"
 #include "controller/plan.h"
 #include "controller/put.h"
+#include "controller/usage.h"
 #include "proto/daemon/control.h"
 #include "proto/daemon/metrics_server.h"
 
@@ -31,6 +32,8 @@ struct managed_switch {
     long long busy_at;        /* Last seen busy or gone. */
     long long keep_at;        /* Its links are next to be kept alive. */
     long long forget_at;      /* While gone. */
+    int room_tries;           /* Rounds that lacked room, see controller_room.c */
+    uint32_t counters_xid;    /* Of the last question for counters. */
 };
 
 /* After a start, or after another controller was master, what switches hold is left alone until agents and links that
@@ -57,6 +60,9 @@ struct controller {
     struct plan *plan;
     struct discovery *discovery;
     struct event_log *events;
+
+    struct usage usage;       /* Of services, where not all fit. */
+    long long usage_at;       /* Counters are next looked at. */
 
     struct openflow_server *openflow;
     struct api_server *api;
@@ -108,6 +114,13 @@ long long controller_switches_wakeup(const struct controller *);
 extern const struct api_server_ops controller_api_ops;
 void controller_push_result(struct controller *, const struct plan_result *);
 void controller_push_complete(struct controller *);
+
+/* controller_room.c */
+void controller_make_room(struct controller *, struct managed_switch *,
+                          long long now);
+bool controller_take_counters(struct controller *, struct managed_switch *,
+                              const struct openflow_message *);
+void controller_count_usage(struct controller *, long long now);
 
 /* controller_routes.c: for struct agent_session_ops, and after the pushes of
  * names. */

@@ -86,6 +86,7 @@ switch_up(struct switch_connection *connection, void *c_)
     }
     controller_note_generation(c, s);
     sw->connection = connection;
+    sw->room_tries = 0;
     sw->ready = false;
     sw->dirty = true;
     *switch_connection_user(connection) = sw;
@@ -217,6 +218,9 @@ switch_message(struct switch_connection *connection,
         packet_in(c, sw, m);
         return;
     }
+    if (controller_take_counters(c, sw, m)) {
+        return;
+    }
     switch (put_message(sw->put, m, controller_now(c))) {
     case PUT_READ:
         c->confirmations++;
@@ -234,6 +238,7 @@ switch_message(struct switch_connection *connection,
         c->confirmations++;
         sw->changed_at = controller_now(c);
         switch_ready(c, sw);
+        controller_make_room(c, sw, controller_now(c));
         break;
     case PUT_NOTHING:
         break;
@@ -352,6 +357,7 @@ forward(const struct topology_end *at, const void *frame, size_t len,
     void *copy = xmemdup(frame, len);
     bool ok = !resolve_packet(&resolver, at->dpid, copy, len, &port, &prefix);
     if (ok) {
+        usage_note_miss(&c->usage, &prefix);
         switch_connection_packet_out(sw->connection,
                                      ofp_to_u16(OFPP_CONTROLLER), port, copy,
                                      len);

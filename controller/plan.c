@@ -2,6 +2,7 @@
 #include "controller/plan.h"
 
 #include <stdlib.h>
+#include "controller/overflow.h"
 #include "controller/paths.h"
 #include "controller/zones.h"
 #include "openvswitch/dynamic-string.h"
@@ -17,6 +18,10 @@ struct plan_switch {
     struct rule_changes touched; /* Keys that changed since plan_diff(). */
     bool touched_all;           /* Too many to list them. */
     bool changed;               /* Not popped yet. */
+    size_t limit;               /* Of service rules; SIZE_MAX: any number. */
+    bool no_groups;
+    bool apart;                 /* One of the two: computed as a whole. */
+    bool stale;                 /* To be computed though nothing changed. */
 };
 
 /* Where a host was when its rules were computed: what admits it names its port
@@ -59,6 +64,8 @@ struct plan {
     struct paths *paths;
     struct zones *zones;
     struct routes *routes;
+    uint32_t (*use)(const struct service_prefix *, const void *aux);
+    const void *use_aux;
     uint64_t zones_generation; /* Of the registry, that 'zones' is of. */
     struct hmap switches;      /* struct plan_switch. */
     struct hmap hosts;         /* struct plan_host, by locator. */
@@ -107,6 +114,14 @@ plan_configure(struct plan *plan, const struct rules_config *rules_config,
     plan->routes_config = *routes_config;
     routes_configure(plan->routes, routes_config);
     plan->started = false;
+    /* What was found out of switches is found out again. */
+    struct plan_switch *sw;
+    HMAP_FOR_EACH (sw, node, &plan->switches) {
+        sw->limit = rules_config->service_rules
+                    ? rules_config->service_rules : SIZE_MAX;
+        sw->no_groups = false;
+        sw->apart = sw->limit != SIZE_MAX;
+    }
 }
 
 static void
@@ -282,6 +297,9 @@ replace(struct plan_switch *sw, const struct rule_table *before,
         const struct rule_table *after)
 {
     size_t i = 0;
+    if (sw->apart) {
+        return; /* See update_apart(). */
+    }
     for (const struct rule *rule; (rule = rule_table_next(before, &i));) {
         if (!rule_table_find(after, rule)
             && rule_table_remove(sw->desired, rule)) {
@@ -530,8 +548,9 @@ update_services_of(struct plan *plan, const struct endpoint_id *id)
 
 /* All endpoints, from what the topology says now. */
 static void
-compute_endpoints(const struct plan *plan, const struct paths *paths,
-                  uint64_t dpid, struct rule_table *table)
+compute_endpoints(const struct plan *plan, const struct rules_config *config,
+                  const struct paths *paths, uint64_t dpid,
+                  struct rule_table *table)
 {
     const struct topology_attachment *host;
 
@@ -539,8 +558,7 @@ compute_endpoints(const struct plan *plan, const struct paths *paths,
         bool v6 = !IN6_IS_ADDR_V4MAPPED(&host->locator);
         if (host == topology_attachment_by(plan->topology, &host->endpoint,
                                            v6)) {
-            rules_compute_endpoint(&plan->rules_config, paths, host, dpid,
-                                   table);
+            rules_compute_endpoint(config, paths, host, dpid, table);
         }
     }
 }
@@ -577,22 +595,110 @@ update_services_by_zone(struct plan *plan)
     }
 }
 
+/* What a limited switch might hold. */
+struct candidate {
+    const struct service_routes *service; /* This */
+    const struct topology_attachment *host; /* or this, as an endpoint. */
+};
+
+static void
+compute_candidate(const struct rules_config *config,
+                  const struct paths *paths, const struct candidate *candidate,
+                  uint64_t dpid, struct rule_table *table)
+{
+    if (candidate->service) {
+        rules_compute_service(config, paths, candidate->service, dpid, table);
+    } else {
+        rules_compute_endpoint(config, paths, candidate->host, dpid, table);
+    }
+}
+
+static void
+add_item(const struct plan *plan, struct overflow_item *item,
+         struct candidate *candidate)
+{
+    memset(item, 0, sizeof *item);
+    item->aux = candidate;
+    if (candidate->service) {
+        item->prefix = candidate->service->prefix;
+    } else {
+        service_prefix_of_endpoint(candidate->host->endpoint.bytes,
+                                   &item->prefix);
+    }
+    if (plan->use) {
+        item->use = plan->use(&item->prefix, plan->use_aux);
+    }
+}
+
+/* Those service rules that go into the limit. */
+static void
+compute_limited(const struct plan *plan, const struct rules_config *config,
+                const struct paths *paths, const struct routes *routes,
+                const struct plan_switch *sw, struct rule_table *table)
+{
+    size_t max = hmap_count(routes_services(routes))
+                 + hmap_count(topology_attachments(plan->topology));
+    struct candidate *candidates = xcalloc(max + 1, sizeof *candidates);
+    struct overflow_item *items = xcalloc(max + 1, sizeof *items);
+    struct rule_table *scratch = rule_table_create();
+    const struct service_routes *service;
+    const struct topology_attachment *host;
+    size_t n = 0;
+
+    ROUTES_FOR_EACH_SERVICE (service, routes) {
+        candidates[n++].service = service;
+    }
+    TOPOLOGY_FOR_EACH_ATTACHMENT (host, plan->topology) {
+        if (host == topology_attachment_by(
+                        plan->topology, &host->endpoint,
+                        !IN6_IS_ADDR_V4MAPPED(&host->locator))) {
+            candidates[n++].host = host;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        add_item(plan, &items[i], &candidates[i]);
+        rule_table_clear(scratch);
+        compute_candidate(config, paths, &candidates[i], sw->dpid, scratch);
+        items[i].n_rules = rule_table_count(scratch);
+    }
+    overflow_choose(items, n, sw->limit);
+    for (size_t i = 0; i < n; i++) {
+        if (items[i].fits) {
+            compute_candidate(config, paths, items[i].aux, sw->dpid, table);
+        }
+    }
+    rule_table_destroy(scratch);
+    free(items);
+    free(candidates);
+}
+
 /* Everything of one switch. */
 static struct rule_table *
 compute_switch(const struct plan *plan, const struct paths *paths,
-               const struct routes *routes, uint64_t dpid)
+               const struct routes *routes, const struct plan_switch *sw)
 {
+    struct rules_config config = plan->rules_config;
     struct rule_table *table = rule_table_create();
     const struct service_routes *service;
 
-    rules_compute_forwarding(&plan->rules_config, plan->topology, paths, dpid,
-                             table);
-    compute_endpoints(plan, paths, dpid, table);
+    config.groups &= !sw->no_groups;
+    rules_compute_forwarding(&config, plan->topology, paths, sw->dpid, table);
+    if (sw->limit != SIZE_MAX) {
+        compute_limited(plan, &config, paths, routes, sw, table);
+        return table;
+    }
+    compute_endpoints(plan, &config, paths, sw->dpid, table);
     ROUTES_FOR_EACH_SERVICE (service, routes) {
-        rules_compute_service(&plan->rules_config, paths, service, dpid,
-                              table);
+        rules_compute_service(&config, paths, service, sw->dpid, table);
     }
     return table;
+}
+
+static size_t
+default_limit(const struct plan *plan)
+{
+    return plan->rules_config.service_rules
+           ? plan->rules_config.service_rules : SIZE_MAX;
 }
 
 static void
@@ -602,11 +708,13 @@ update_switch(struct plan *plan, uint64_t dpid)
     if (!sw) {
         sw = xzalloc(sizeof *sw);
         sw->dpid = dpid;
+        sw->limit = default_limit(plan);
+        sw->apart = sw->limit != SIZE_MAX;
         sw->desired = rule_table_create();
         hmap_insert(&plan->switches, &sw->node, hash_uint64(dpid));
     }
     struct rule_table *desired = compute_switch(plan, plan->paths,
-                                                plan->routes, dpid);
+                                                plan->routes, sw);
     struct rule_changes changes = RULE_CHANGES_INITIALIZER;
     rule_diff(desired, sw->desired, &changes);
     for (size_t i = 0; i < changes.n; i++) {
@@ -615,6 +723,67 @@ update_switch(struct plan *plan, uint64_t dpid)
     rule_changes_destroy(&changes);
     rule_table_destroy(sw->desired);
     sw->desired = desired;
+    sw->stale = false;
+}
+
+/* Switches that do not hold what all others do.  What fits depends on
+ * everything, so they are computed as a whole. */
+static void
+update_apart(struct plan *plan, bool changed)
+{
+    struct plan_switch *sw;
+    HMAP_FOR_EACH (sw, node, &plan->switches) {
+        if (sw->stale || (sw->apart && changed)) {
+            update_switch(plan, sw->dpid);
+        }
+    }
+}
+
+void
+plan_set_limit(struct plan *plan, uint64_t dpid, size_t limit)
+{
+    struct plan_switch *sw = find_switch(plan, dpid);
+    if (sw && sw->limit != limit) {
+        sw->limit = limit;
+        sw->apart = sw->no_groups || limit != SIZE_MAX;
+        sw->stale = true;
+    }
+}
+
+size_t
+plan_limit(const struct plan *plan, uint64_t dpid)
+{
+    const struct plan_switch *sw = find_switch(plan, dpid);
+    return sw ? sw->limit : SIZE_MAX;
+}
+
+void
+plan_set_no_groups(struct plan *plan, uint64_t dpid)
+{
+    struct plan_switch *sw = find_switch(plan, dpid);
+    if (sw && !sw->no_groups) {
+        sw->no_groups = sw->apart = sw->stale = true;
+    }
+}
+
+bool
+plan_has_no_groups(const struct plan *plan, uint64_t dpid)
+{
+    const struct plan_switch *sw = find_switch(plan, dpid);
+    return sw && sw->no_groups;
+}
+
+void
+plan_set_usage(struct plan *plan,
+               uint32_t (*use)(const struct service_prefix *,
+                               const void *aux), const void *aux)
+{
+    struct plan_switch *sw;
+    plan->use = use;
+    plan->use_aux = aux;
+    HMAP_FOR_EACH (sw, node, &plan->switches) {
+        sw->stale |= sw->limit != SIZE_MAX;
+    }
 }
 
 /* Rules that depend on ways and nothing else. */
@@ -789,6 +958,8 @@ plan_run(struct plan *plan, struct plan_result *ret_result)
             update_service(plan, &result.services[i].prefix);
         }
     }
+    update_apart(plan, result.n_services || result.topology.n_hosts
+                       || result.topology.graph || zones_changed);
 
     struct plan_switch *sw;
     HMAP_FOR_EACH (sw, node, &plan->switches) {
@@ -880,8 +1051,7 @@ plan_check(const struct plan *plan, struct ds *why)
             same = false;
             continue;
         }
-        struct rule_table *fresh = compute_switch(plan, paths, routes,
-                                                  known->dpid);
+        struct rule_table *fresh = compute_switch(plan, paths, routes, sw);
         same &= check_switch(fresh, sw, why);
         rule_table_destroy(fresh);
     }

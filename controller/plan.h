@@ -42,6 +42,20 @@ void plan_destroy(struct plan *);
 void plan_configure(struct plan *, const struct rules_config *,
                     const struct routes_config *);
 
+/* The service table of 'dpid' takes no more than 'limit' rules (SIZE_MAX: any
+ * number): from the next run on it gets the services that go into them
+ * (overflow.h); who misses is for resolve.h.  Forgotten with the switch. */
+void plan_set_limit(struct plan *, uint64_t dpid, size_t limit);
+size_t plan_limit(const struct plan *, uint64_t dpid);
+/* The switch has no room for our groups: its rules name ports. */
+void plan_set_no_groups(struct plan *, uint64_t dpid);
+bool plan_has_no_groups(const struct plan *, uint64_t dpid);
+/* How much a service is used, for the choice among those that do not all fit.
+ * Asked at each run; a limited switch follows with the next one. */
+void plan_set_usage(struct plan *,
+                    uint32_t (*use)(const struct service_prefix *,
+                                    const void *aux), const void *aux);
+
 /* What a run did, and what others need to hear. */
 struct plan_result {
     struct registry_change *services; /* Changes of the registry: agents'

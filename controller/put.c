@@ -159,6 +159,8 @@ refuse(struct put *put, const struct put_refusal *refusal, long long now)
     }
     if (refusal->sent && openflow_errno(refusal->error) == -ENOSPC) {
         put->plain_once = true; /* A bundle tells of the first one only. */
+        put->groups_full |= rule_is_group(&refusal->rule);
+        put->service_table_full |= rule_has_target(&refusal->rule);
     }
     put->retry_at = MIN(put->retry_at, now + put->session->config.retry_ms);
 }

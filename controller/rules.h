@@ -49,6 +49,8 @@ struct rules_config {
                                    * switch.  They then go round a dead link by
                                    * themselves, and a change of ways changes
                                    * groups only. */
+    uint32_t service_rules;       /* So many a switch; 0 = as many as it
+                                   * takes. */
     bool plain_hosts;             /* Hosts without Salient are learnt and
                                    * served; needs 'anti_spoofing', which
                                    * tells known from unknown ones. */

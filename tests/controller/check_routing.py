@@ -333,10 +333,54 @@ def hop_by_hop(net):
     check_recompute(net)
 
 
+def a_full_table(net):
+    """s1 takes 40 service rules, and there are more: no SYN is refused, and
+    what is used goes in."""
+    net.daemon.stop()
+    net.start_controller(CONFIG + "usage_interval: 2s\n")
+    net.wait_in_sync(4, timeout=30, links=4)
+    net.ovs.vsctl("--", "--id=@t", "create", "flow_table", "flow_limit=40",
+                  "--", "set", "bridge", "s1", "flow_tables:10=@t")
+    names = [f"n{i}.shop.acme" for i in range(60)]
+    for name in names:
+        net.hosts["w1"].ask(f"register {name} 80 1", "registered")
+    until(lambda: any("is full" in str(e)
+                      for e in net.ask("show", "events", "200")),
+          "the switch is found to be full", 15)
+    net.wait_in_sync(4, timeout=20)
+    held = len(net.flows("s1", 10))
+    expect(20 < held <= 40, f"{held} rules in table 10")
+    expect(len(net.flows("s2", 10)) > 60, "s2 is not full")
+    for i, name in enumerate(names):
+        expect(syn(net, name, 51000 + i) == "w1", f"{name} was not reached")
+    forwarded = net.ask("show", "status")["discovery"]["forwarded"]
+    expect(forwarded > 10, f"{forwarded} SYNs went by the controller")
+    check_recompute(net)
+
+    def rules_of(name):
+        prefix = next(s["prefix"] for s in net.ask("show", "services")[
+            "services"] if s.get("name") == name).split("/")[0].rstrip("0")
+        return sum(prefix in flow for flow in net.flows("s1", 10))
+    out = [name for name in names if not rules_of(name)]
+    expect(out, "everything has room")
+    ports = iter(range(52000, 60000))
+
+    def use():
+        for _ in range(10):
+            net.hosts["h1"].say(f"syn {out[0]} {next(ports)} 0")
+        return rules_of(out[0])
+    until(use, "what is used most gets in", 20)
+    net.wait_in_sync(4, timeout=20)
+    expect(syn(net, out[0], next(ports)) == "w1", "not reached")
+    net.ovs.vsctl("clear", "bridge", "s1", "flow_tables")
+    return f"{held} rules, {forwarded} of 60 SYNs by the controller"
+
+
 STEPS = (switches_and_hosts, hosts_reach_each_other, services_over_ipv6,
          nobody_is_somebody_else, endpoints_are_services, failover,
          local_first, latency_is_measured, path_classes,
-         services_have_classes, another_key_takes_over, hop_by_hop)
+         services_have_classes, another_key_takes_over, hop_by_hop,
+         a_full_table)
 
 
 def run_steps(net):

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Switches that have no room for all rules: what goes in, and how much it is
+ * used.  What stays out is resolved by the controller (forward()). */
+#include <inttypes.h>
+#include "controller/controller_private.h"
+#include "openvswitch/vlog.h"
+#include "util.h"
+
+VLOG_DEFINE_THIS_MODULE(controller_room);
+
+/* Old rules must go before new ones fit; more often than this, something else
+ * fills the table. */
+#define TRIES_SOON 5
+#define SOON_MS 200
+
+static size_t
+count_service_rules(const struct rule_table *table)
+{
+    size_t i = 0, n = 0;
+    for (const struct rule *rule; (rule = rule_table_next(table, &i));) {
+        n += rule_has_target(rule);
+    }
+    return n;
+}
+
+/* A round has ended in which the switch refused rules for lack of room. */
+void
+controller_make_room(struct controller *c, struct managed_switch *sw,
+                     long long now)
+{
+    struct put *put = sw->put;
+
+    if (put->groups_full && !plan_has_no_groups(c->plan, sw->dpid)) {
+        plan_set_no_groups(c->plan, sw->dpid);
+        controller_event(c, "switch %016" PRIx64 " has no room for groups: "
+                         "its rules name ports", sw->dpid);
+        put->retry_at = now;
+    }
+    /* Of a bundle nothing went in: how much fits shows without one. */
+    if (put->service_table_full && !put->in_bundle) {
+        if (plan_limit(c->plan, sw->dpid) == SIZE_MAX) {
+            /* Room to put new rules in before old ones are taken out. */
+            size_t held = count_service_rules(put->installed);
+            size_t limit = held - held / 8;
+            plan_set_limit(c->plan, sw->dpid, limit);
+            controller_event(c, "switch %016" PRIx64 " is full: %" PRIuSIZE
+                             " service rules at most, the controller "
+                             "resolves the rest", sw->dpid, limit);
+            VLOG_WARN("%016" PRIx64 ": the service table is full at %"
+                      PRIuSIZE " rules; what does not fit is resolved by the "
+                      "controller, %u packets a second at most", sw->dpid,
+                      held, c->config->rules.service_miss_pps);
+        }
+        if (sw->room_tries++ < TRIES_SOON) {
+            put->retry_at = MIN(put->retry_at, now + SOON_MS);
+        }
+        put->service_table_full = false;
+    }
+    put->groups_full = false;
+}
+
+/* Counters. */
+
+static bool
+is_limited(const struct controller *c, const struct managed_switch *sw)
+{
+    return sw->put && plan_limit(c->plan, sw->dpid) != SIZE_MAX;
+}
+
+/* True if the message was an answer to us. */
+bool
+controller_take_counters(struct controller *c, struct managed_switch *sw,
+                         const struct openflow_message *m)
+{
+    struct ofputil_flow_stats flow;
+    struct openflow_parts parts;
+    struct rule rule;
+
+    if (m->type != OFPTYPE_FLOW_STATS_REPLY || !sw->counters_xid
+        || m->xid != sw->counters_xid) {
+        return false;
+    }
+    openflow_parts_begin(&parts, m);
+    while (openflow_next_flow(&parts, &flow) > 0) {
+        if (!rule_from_flow(&flow, &sw->put->dialect, &rule)
+            && rule_has_target(&rule)) {
+            const struct service_prefix prefix = {rule.service,
+                                                  rule.prefix_len};
+            usage_note_rule(&c->usage, &prefix, flow.packet_count,
+                            flow.duration_sec);
+        }
+    }
+    openflow_parts_end(&parts);
+    return true;
+}
+
+/* What the switches answered since the last time decides what they hold from
+ * now on; then they are asked again. */
+void
+controller_count_usage(struct controller *c, long long now)
+{
+    struct managed_switch *sw;
+    bool any = false;
+
+    if (now < c->usage_at) {
+        return;
+    }
+    HMAP_FOR_EACH (sw, node, &c->switches) {
+        any |= is_limited(c, sw);
+    }
+    usage_turn(&c->usage, c->config->usage_interval_ms);
+    if (any) {
+        plan_set_usage(c->plan, usage_of, &c->usage);
+    }
+    HMAP_FOR_EACH (sw, node, &c->switches) {
+        if (is_limited(c, sw) && sw->put->state == PUT_READY) {
+            struct switch_session *s
+                = switch_connection_session(sw->connection);
+            sw->counters_xid = switch_session_send(
+                s, openflow_flows_request(s->version, SAL_COOKIE_BASE,
+                                          SAL_COOKIE_MASK));
+        }
+    }
+    c->usage_at = now + c->config->usage_interval_ms;
+}
