@@ -19,7 +19,7 @@ flock 9
 
 unshare -n sh -c '
     ip link set lo up
-    exec make -C "$1/ovs-build" check TESTSUITEFLAGS="-k SAL"' sh "$top" \
+    exec make -C "$1/ovs-build" check TESTSUITEFLAGS="-k SAL -j$(($(nproc) * 2))"' sh "$top" \
     > "$log" 2>&1
 status=$?
 

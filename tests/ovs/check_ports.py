@@ -297,8 +297,7 @@ def check_avx512(switch, wires):
         switch.appctl("dpif-netdev/miniflow-parser-set", parser)
         check_traffic(switch, wires)
     with open(switch.folder + "/vswitchd.log") as log:
-        if re.search("autovalidation failed|Autovalidation error",
-                     log.read(), re.IGNORECASE):
+        if "Autovalidation" in log.read():
             raise Failure("the autovalidator complains")
 
 

@@ -128,8 +128,11 @@ def cases():
                                            (ipv6, RESOLVER6, PICKED6)):
                 yield (make(sal(SYN), resolver, 2, vlan, summed=summed), "p2",
                        make(sal(SYN), picked, 9, vlan, summed=summed))
-        for make in (ipv4, ipv6):
+        for make, resolver in ((ipv4, RESOLVER4), (ipv6, RESOLVER6)):
             frame = make(sal(DATA), vlan=vlan)
+            yield frame, "p3", frame
+            # Malformed.  An extractor that forgets SAL takes a SYN for this.
+            frame = make(sal(SYN, header_len=15), resolver, vlan=vlan)
             yield frame, "p3", frame
         # The other tile, another path class, a service that nobody has.
         frame = ipv4(sal(SYN), RESOLVER4, vlan=vlan, src_port=0xc003)
@@ -143,9 +146,8 @@ def cases():
            ipv4(sal(SYN), PICKED4, 9, options=options))
     yield (ipv6(sal(SYN), RESOLVER6, extension=DESTINATION_OPTIONS), "p2",
            ipv6(sal(SYN), PICKED6, 9, extension=DESTINATION_OPTIONS))
-    # What is no SAL: malformed, fragments, another port, another protocol.
-    for frame in (ipv4(sal(SYN, header_len=15), RESOLVER4),
-                  ipv4(sal(SYN), RESOLVER4, fragment=0x2000),
+    # What is no SAL: fragments, another port, another protocol.
+    for frame in (ipv4(sal(SYN), RESOLVER4, fragment=0x2000),
                   ipv4(sal(SYN), RESOLVER4, fragment=0x0001),
                   ipv6(sal(SYN), RESOLVER6, extension=FIRST_FRAGMENT),
                   ipv6(sal(SYN), RESOLVER6, extension=LATER_FRAGMENT),
@@ -184,6 +186,7 @@ def expected_megaflows():
     nobody = syn.replace(SERVICE.hex(), OTHER_SERVICE.hex())
     data = ("eth_type(0x0800),ipv4(dst=10.0.0.2/255.128.0.0,proto=17,frag=no),"
             "udp(dst=6090),sal(type=0x1,flags=%s/0xf)")
+    malformed = "proto=17,frag=no),udp(dst=6090),sal(%s)"
     pick = "set(eth(dst=02:00:00:00:00:09)),set(%s),p2"
     for vlan in (False, True):
         yield megaflow(to4 + syn % (0xc002, 128), pick % "ipv4(dst=10.0.0.9)",
@@ -192,13 +195,14 @@ def expected_megaflows():
                        vlan, True)
         yield megaflow(to4 + syn % (0xc003, 128), "p3", vlan)
         yield megaflow(to4 + nobody % (0xc002, 4), "drop", vlan)
+        yield megaflow(to4 + malformed % "type=0,flags=0/0xf", "p3", vlan)
+        yield megaflow(to6 + malformed % "type=0/0x10", "p3", vlan)
         yield megaflow(data % "0x10", "p3", vlan)
         yield megaflow(data % "0x2", "p2", vlan)
         # No rule for IPv6 asks for the type of what is not to the resolver.
         yield megaflow("eth_type(0x86dd),ipv6(dst=fd00::2,proto=17,frag=no)",
                        "p3", vlan)
-    for body in ("proto=17,frag=no),udp(dst=6090),sal(type=0,flags=0/0xf)",
-                 "proto=17,frag=no),udp(dst=6091)",
+    for body in ("proto=17,frag=no),udp(dst=6091)",
                  "proto=17,frag=first),udp(dst=6090/0xf000)",
                  "proto=17,frag=later)",
                  "proto=6,frag=no)"):
