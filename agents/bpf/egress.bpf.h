@@ -18,6 +18,9 @@ struct egress {
     __u8 v6;
 };
 
+/* In place of a verdict: the packet is ICMP, for egress_icmp(). */
+#define EGRESS_ICMP (-3)
+
 /* Refuses the SYN, or the datagram, in 'skb' towards the application. */
 static __noinline int
 deliver_refusal(struct __sk_buff *skb, const struct sal_settings *settings,
@@ -666,7 +669,10 @@ egress(struct __sk_buff *skb, struct sal_settings *settings, const int v6)
     struct egress packet = {0};
     int reason = egress_parse(skb, &packet, v6);
     if (reason >= 0) {
-        return drop(reason);
+        return reason == SAL_COUNT_OUT_UNSUPPORTED
+                       && packet.tuple.proto == (v6 ? IPPROTO_ICMPV6
+                                                    : IPPROTO_ICMP)
+               ? EGRESS_ICMP : drop(reason);
     }
     if (packet.tuple.proto == IPPROTO_UDP) {
         int verdict = egress_udp(skb, settings, &packet);

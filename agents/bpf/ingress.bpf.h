@@ -7,6 +7,8 @@
 
 /* In place of a verdict: the packet is ICMP, for ingress_icmp(). */
 #define INGRESS_ICMP (-3)
+/* It is DATA with an ICMP packet in it, for ingress_inner_icmp(). */
+#define INGRESS_INNER_ICMP (-9)
 
 /* Says how to go on after a check. */
 enum ingress_next {
@@ -436,9 +438,12 @@ ingress_inner(struct __sk_buff *skb, struct sal_settings *settings,
         return drop(SAL_COUNT_IN_WRONG_PEER);
     }
     struct inner inner;
+    inner.proto = 0;
     int reason = inner_parse(ip, len, proto, &inner, inner_v6);
     if (reason >= 0) {
-        return drop(reason);
+        return inner.proto == (inner_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)
+                       && reason == SAL_COUNT_IN_INNER_MALFORMED
+               ? INGRESS_INNER_ICMP : drop(reason);
     }
     if (!inner_matches(&inner, flow, inner_v6)) {
         return drop(SAL_COUNT_IN_WRONG_TUPLE);

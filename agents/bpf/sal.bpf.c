@@ -11,6 +11,7 @@
  *     sal_sweep     run by the daemon: forgets UDP flows that are idle */
 #include "agents/bpf/control.bpf.h"
 #include "agents/bpf/icmp.bpf.h"
+#include "agents/bpf/inner_icmp.bpf.h"
 #include "agents/bpf/move.bpf.h"
 #include "agents/bpf/sweep.bpf.h"
 #include "agents/bpf/xdp.bpf.h"
@@ -25,13 +26,12 @@ sal_egress(struct __sk_buff *skb)
     if (!settings) {
         return TC_ACT_SHOT;
     }
-    if (skb->protocol == bpf_htons(ETH_P_IP)) {
-        return egress(skb, settings, 0);
+    int v6 = skb->protocol == bpf_htons(ETH_P_IPV6);
+    if (!v6 && skb->protocol != bpf_htons(ETH_P_IP)) {
+        return drop(SAL_COUNT_OUT_UNSUPPORTED);
     }
-    if (skb->protocol == bpf_htons(ETH_P_IPV6)) {
-        return egress(skb, settings, 1);
-    }
-    return drop(SAL_COUNT_OUT_UNSUPPORTED);
+    int verdict = v6 ? egress(skb, settings, 1) : egress(skb, settings, 0);
+    return verdict == EGRESS_ICMP ? egress_icmp(skb, settings, v6) : verdict;
 }
 
 /* A packet that XDP did not strip.  INGRESS_CONTROL if 'outer' is filled in,
@@ -98,6 +98,9 @@ sal_ingress(struct __sk_buff *skb)
                      : ingress(skb, settings, &outer, 0);
     if (verdict == INGRESS_CONTROL) {
         return ingress_control(skb, settings, &outer);
+    }
+    if (verdict == INGRESS_INNER_ICMP) {
+        return ingress_inner_icmp(skb, settings, &outer);
     }
     return verdict == INGRESS_ICMP ? ingress_icmp(skb, settings, v6)
                                    : verdict;

@@ -297,6 +297,7 @@ struct sal_target {
     X(OUT_DATAGRAM, "out_datagram", "DATAGRAMs sent")                         \
     X(OUT_DATAGRAM_TOO_BIG, "out_datagram_too_big",                           \
       "too large for a DATAGRAM; the application was told")                   \
+    X(OUT_ICMP, "out_icmp", "ICMP errors about packets of flows sent")        \
     X(OUT_RESET, "out_reset", "RESETs sent")                                  \
     X(OUT_UNREACHABLE, "out_unreachable", "local datagrams refused by ICMP")  \
     X(OUT_HOLD, "out_hold", "first datagrams too large for a SYN, held")      \
@@ -350,6 +351,7 @@ struct sal_target {
     X(IN_ROUTED, "in_routed", "resolved for others and sent on")              \
     X(IN_HOP_LIMIT, "in_hop_limit", "resolved too often")                     \
     X(IN_NO_WAY, "in_no_way", "to be resolved for others, but to nowhere")    \
+    X(IN_ICMP, "in_icmp", "ICMP errors about packets of flows accepted")      \
     X(IN_RESET, "in_reset", "RESETs accepted")                                \
     X(IN_PASSED, "in_passed", "left to the daemon's socket")                  \
     X(IN_OUTER_FRAGMENT, "in_outer_fragment", "outer IP fragment")            \

@@ -140,6 +140,24 @@ def large_first(client, server):
     sink.close()
 
 
+def refused_by_icmp(client, server):
+    step("nobody listens at the server's port: ECONNREFUSED, by its ICMP")
+    for host, address in (server, WEB), (client, OWN):
+        s = client.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.settimeout(5)
+        s.connect((address, 53))
+        for _ in range(2):
+            s.send(b"anybody?")
+            try:
+                s.recv(10)
+                raise AssertionError("answered")
+            except ConnectionRefusedError:
+                pass
+        s.close()
+        assert host.dump("counters")["out_icmp"] >= 1
+    assert client.dump("counters")["in_icmp"] >= 1
+
+
 def own_service(client):
     step("a host's own UDP service, any size")
     echo, s = udp(client, 9953), udp(client)
@@ -163,6 +181,7 @@ def all_steps(lab):
     other.start("100.64.0.3", "resolver", client.locator, *SERVER_RULES)
     one_way(client, server)
     large_first(client, server)
+    refused_by_icmp(client, server)
     own_service(client)
 
 

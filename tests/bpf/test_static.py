@@ -120,8 +120,13 @@ def ask_tcp(host, address, port=80):
         s.close()
 
 
+ports = iter(range(20000, 30000))
+
+
 def udp_socket(host):
+    """With a port that was not used before: it would go on with that flow."""
     s = host.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("0.0.0.0", next(ports)))
     s.settimeout(5)
     return s
 
