@@ -395,13 +395,18 @@ migrator_suspect(struct migrator *m, const struct migrator_clock *clock)
     }
 }
 
-/* Announces again where we are, behind a NAT. */
+/* Announces again where we are, behind a NAT: now and then, and once when a
+ * flow falls silent.  If the NAT has forgotten us, who only receives learns it
+ * in no other way. */
 static void
-keep_mapping(struct migrator_group *group, const struct migrator_clock *clock)
+keep_mapping(struct migrator_group *group, int64_t quiet_ms, int64_t wait,
+             const struct migrator_clock *clock)
 {
+    int64_t since = clock->ms - group->machine.started_at;
+
     if (group->place.nat && !group->held && !group->moving && !group->probing
         && !migration_own_outstanding(&group->machine)
-        && clock->ms - group->machine.started_at >= NAT_KEEP_MS) {
+        && (since >= NAT_KEEP_MS || (quiet_ms >= wait && quiet_ms < since))) {
         group->probing = true;
         group->give_up_at = clock->ms + GIVE_UP_MS;
         migrator_group_announce(group, &group->place, clock);
@@ -435,7 +440,7 @@ migrator_look(struct migrator *m, const struct migrator_clock *clock)
             migrator_probe(group, clock);
             migrator_arm(group);
         } else {
-            keep_mapping(group, clock);
+            keep_mapping(group, seen.quiet_ms, wait, clock);
         }
     }
 }

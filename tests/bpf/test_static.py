@@ -323,4 +323,5 @@ def main():
     print(f"{steps} steps")
 
 
-main()
+if __name__ == "__main__":
+    main()

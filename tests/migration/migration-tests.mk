@@ -12,6 +12,7 @@ check-migration: $(PROGRAMS) $(MIGRATION_CLIENTS) ## connections survive moves o
 	@$(CHECK_MIGRATION) --short
 
 check-migration-all: $(PROGRAMS) $(MIGRATION_CLIENTS) ## the same, every scenario (SCENARIO="hop fifty_moves" some)
+	@$(if $(SCENARIO),,$(PYTHON) -B tests/migration/check_plain.py $(BUILD))
 	@$(CHECK_MIGRATION) $(SCENARIO)
 
 .PHONY: check-migration check-migration-all
