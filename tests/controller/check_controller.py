@@ -323,6 +323,37 @@ def a_foreign_flow_is_left_alone(net):
     return "nor a foreign group; a group of ours that nobody wants goes"
 
 
+def a_full_table_is_explained(net):
+    """s2 takes no more rules: which, and why, can be asked; once there is
+    room they go in."""
+    limit = len(net.flows("s2", 10)) + 2
+    net.ovs.vsctl("--", "--id=@t", "create", "Flow_Table",
+                  f"flow_limit={limit}", "overflow_policy=refuse", "--",
+                  "set", "bridge", "s2", "flow_tables:10=@t")
+    w1 = net.hosts["w1"]
+    for i in range(5):
+        w1.ask(f"register full{i}.shop.acme 80 1", "registered")
+    until(lambda: net.ask("show", "status")["refused_rules"] > 0,
+          "rules are refused")
+    refused = switch_of(net, 2)["refused"]
+    expect(all("TABLE_FULL" in r["error"] and "table 10" in r["rule"]
+               for r in refused), f"{refused}")
+    status, text, _ = control.call_raw(CONTROL, "show", "switches",
+                                       as_json=False)
+    expect(status == 0 and "TABLE_FULL" in text, text)
+    expect(len(net.flows("s1", 10)) == len(net.flows("s3", 10)) > limit,
+           "the others lack rules")
+    net.ovs.vsctl("clear", "bridge", "s2", "flow_tables")
+    net.wait_in_sync(3, refused_rules=0)
+    expect(net.flows("s2", 10) and len(net.flows("s2", 10))
+           == len(net.flows("s1", 10)), "s2 lacks rules")
+    for i in range(5):
+        w1.ask(f"unregister full{i}.shop.acme 80 wait",
+               "unregistered confirmed=1")
+    check_recompute(net)
+    return f"{len(refused)} rules: {refused[0]['error']}"
+
+
 def durations(net, switch):
     """{flow: seconds since it was installed}."""
     out = net.ovs.ofctl("--no-names", "dump-flows", switch)
@@ -564,7 +595,7 @@ STEPS = (switches_and_links, registrations_are_confirmed,
          a_syn_reaches_its_instance, trace_is_what_the_switches_do, nobody_serves_it_so_reset,
          a_port_goes_down_and_up, a_link_goes_down_and_up,
          unregistering_is_confirmed, bad_requests_are_explained,
-         a_foreign_flow_is_left_alone, the_controller_dies_and_returns,
+         a_foreign_flow_is_left_alone, a_full_table_is_explained, the_controller_dies_and_returns,
          a_host_is_gone_when_the_controller_returns, a_switch_loses_its_rules,
          resync_repairs_what_others_did, flapping_ends_where_it_should, a_duplicate_datapath_is_refused,
          a_dead_switch_is_replaced_by_its_double, openflow_13_works_too,

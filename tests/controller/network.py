@@ -20,6 +20,7 @@ CONFIG = f"""\
 openflow:
   listen: ["tcp:127.0.0.1:{OPENFLOW_PORT}"]
   forget_switch: 3s
+  retry: 2s
 api:
   listen: ["{API}"]
 control: {CONTROL}

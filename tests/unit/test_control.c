@@ -252,6 +252,8 @@ test_help(void)
     CU_ASSERT_STRING_EQUAL(json_string(shash_find_data(last->object,
                                                        "command")), "help");
     json_destroy(json);
+    free(outcome.out);
+    free(outcome.err);
     check("help fail", false, 0, "fail                            fail\n",
           "");
     check("help show hosts", false, 0,
