@@ -62,6 +62,7 @@ check-stock: $(BUILD)/bin/salient-controller $(BUILD)/tests/test_agent ## switch
 CHECKS += check-controller check-routing check-plain check-stock check-sessions
 FUZZ_TARGETS += openflow agent_session
 FUZZ_SRCS_agent_session := controller/agent_session.c controller/agent_push.c \
+    controller/policy.c \
     controller/registry.c controller/registry_show.c controller/addresses.c \
     ofp-ext/service_id.c proto/identity.c $(PROTO_GEN_SRCS)
 FUZZ_SRCS_openflow := controller/openflow_codec.c \
