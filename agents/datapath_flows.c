@@ -37,6 +37,13 @@ locator_to_addr(const struct migration_locator *locator, struct sal_addr *addr)
     memcpy(addr, locator->address, sizeof *addr);
 }
 
+bool
+flow_waits(const struct sal_flow *map)
+{
+    return map->seq_end
+           && (int32_t) (map->seq_end - ntohl(map->ack_in)) > 0;
+}
+
 static void
 flow_from_map(const struct sal_flow *map, uint64_t now, uint16_t sal_port,
               struct datapath_flow *flow)
@@ -60,7 +67,9 @@ flow_from_map(const struct sal_flow *map, uint64_t now, uint16_t sal_port,
     flow->out_bytes = map->out_bytes;
     uint64_t heard = MAX(map->last_in_ns, map->created_ns);
     flow->quiet_ms = now > heard ? (now - heard) / 1000000 : 0;
-    flow->unanswered = map->last_out_ns > heard;
+    /* An acknowledgement needs no answer. */
+    flow->unanswered = map->local.proto == IPPROTO_TCP
+                       ? flow_waits(map) : map->last_out_ns > heard;
 }
 
 static uint16_t

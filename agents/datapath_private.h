@@ -122,6 +122,9 @@ void hook_sweep(const struct datapath *);
 int sockops_attach(struct datapath *, int prog_fd, char **ret_error);
 void sockops_detach(struct datapath *);
 
+/* datapath_flows.c: has its TCP sent what is not acknowledged yet? */
+bool flow_waits(const struct sal_flow *);
+
 static inline void
 addr_from_host_v4(struct sal_addr *addr, uint32_t v4)
 {

@@ -195,14 +195,6 @@ doublings(uint64_t silent_ns)
     return n;
 }
 
-/* Is something of ours not acknowledged? */
-static bool
-waits(const struct sal_flow *flow)
-{
-    return flow->seq_end
-           && (int32_t) (flow->seq_end - ntohl(flow->ack_in)) > 0;
-}
-
 static void
 wake(struct datapath *dp, const struct sal_flow *flow, uint64_t now, bool sure)
 {
@@ -214,7 +206,7 @@ wake(struct datapath *dp, const struct sal_flow *flow, uint64_t now, bool sure)
         || flow->flags & SAL_FLOW_LOCAL || !flow->ack_in || !flow->ack_out) {
         return;
     }
-    if (waits(flow)) {
+    if (flow_waits(flow)) {
         build_segment(flow, 0, &f);
         inject(dp, &f, 1);
         unsigned int n = sure ? doublings(silent) : 0;

@@ -262,7 +262,7 @@ act_confirmed(struct step *step)
     if (group->moving) {
         group->moving = false;
         group->took_ms = step->clock->ms - group->started_at;
-        group->n_probes = 0;
+        group->n_probes = group->n_bad = 0;
         m->ops->wake(group->ids, group->n_flows, true, m->aux);
         m->counters.moves++;
         m->counters.flows_moved += group->n_flows;

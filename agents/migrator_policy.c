@@ -197,9 +197,12 @@ migrator_begin(struct migrator_group *group,
         group->back = none;
     }
     group->probing = false;
-    group->give_up_at = clock->ms + GIVE_UP_MS;
+    group->give_up_at = clock->ms
+                        + ((int64_t) GIVE_UP_MS << MIN(group->n_bad, 5));
     migrator_group_announce(group, place, clock);
-    if (!group->back.ifindex) {
+    /* If nobody answers by the old path, perhaps it is only the peer's daemon
+     * that is not there: DATA goes on. */
+    if (!group->back.ifindex && reason != MIGRATOR_SILENT) {
         hold(group);
     }
     migrator_tell(group, MIGRATOR_MOVING, &group->from, clock);

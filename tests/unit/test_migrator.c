@@ -26,6 +26,7 @@ struct host {
     struct migrator *migrator;
     struct migrator_uplink uplinks[N_UPLINKS];
     bool silent[N_UPLINKS]; /* What goes in or out is lost. */
+    bool deaf;              /* Its daemon hears nothing. */
     struct datapath_flow flows[MAX_FLOWS];
     struct migration_locator previous[MAX_FLOWS];
     struct migration_locator registered; /* What the rendezvous knows. */
@@ -199,7 +200,8 @@ deliver(const struct wire_packet *wire)
     struct migrator_packet in = {.data = wire->data, .len = wire->len,
                                  .ifindex = IFINDEX + uplink,
                                  .own = wire->other, .other = wire->own};
-    if (uplink >= 0 && uplink_with(&hosts[wire->from], &wire->own) >= 0) {
+    if (uplink >= 0 && !to->deaf
+        && uplink_with(&hosts[wire->from], &wire->own) >= 0) {
         migrator_receive(to->migrator, &in, &now);
     }
 }
@@ -484,6 +486,29 @@ test_nat(void)
     expect_at(0, v4(0, 1));
 }
 
+/* The peer's daemon is not there, and its data plane works: no flow is held,
+ * nor is the network flooded. */
+static void
+test_peer_without_daemon(void)
+{
+    set_up();
+    hosts[1].deaf = true;
+    n_sent = 0;
+    migrator_suspect(hosts[0].migrator, &now);
+    for (int i = 0; i < 60; i++) {
+        pass(1000);
+        CU_ASSERT_TRUE(works(0));
+    }
+    CU_ASSERT_TRUE(n_sent < 120);
+    CU_ASSERT_TRUE(hosts[0].n_events[MIGRATOR_MOVING] < 8);
+    hosts[1].deaf = false;
+    pass(40000);
+    for (int i = 0; i < n_flows; i++) {
+        CU_ASSERT_TRUE(works(i));
+    }
+    CU_ASSERT_TRUE(hosts[0].n_events[MIGRATOR_MOVED] >= 1);
+}
+
 /* An uplink that is up but leads nowhere is not moved to. */
 static void
 test_reverted(void)
@@ -741,6 +766,7 @@ UNIT_MAIN("migrator", UNIT_TEST(test_introduction),
           UNIT_TEST(test_both_at_once), UNIT_TEST(test_nowhere),
           UNIT_TEST(test_silence), UNIT_TEST(test_nat),
           UNIT_TEST(test_reverted),
+          UNIT_TEST(test_peer_without_daemon),
           UNIT_TEST(test_one_flow), UNIT_TEST(test_ipv4_to_ipv6),
           UNIT_TEST(test_daemon_dies_in_a_move), UNIT_TEST(test_many_flows),
           UNIT_TEST(test_flows_come_and_go), UNIT_TEST(test_hostile),
