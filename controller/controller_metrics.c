@@ -60,7 +60,7 @@ put_status(const struct controller *c, struct ds *out)
               s.pending);
     put_gauge(out, "refused_rules", "Rules that switches refuse.", s.refused);
     put_gauge(out, "links", "Links, in both directions.", s.links);
-    put_gauge(out, "hosts_attached", "Locators that the network sees.",
+    put_gauge(out, "hosts_attached", "Endpoints that the network sees.",
               s.hosts);
     put_gauge(out, "endpoints", "Endpoints with a session or away.",
               s.endpoints);

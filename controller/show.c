@@ -81,6 +81,20 @@ count_switches(const struct controller *c, struct controller_status *status)
     }
 }
 
+/* A host has a locator or more. */
+static size_t
+count_hosts(const struct controller *c)
+{
+    const struct topology_attachment *host;
+    size_t n = 0;
+
+    TOPOLOGY_FOR_EACH_ATTACHMENT (host, c->topology) {
+        n += !host->plain
+             && host == topology_attachment_of(c->topology, &host->endpoint);
+    }
+    return n;
+}
+
 static size_t
 count_links(const struct controller *c)
 {
@@ -107,7 +121,7 @@ show_get_status(const struct controller *c,
     memset(status, 0, sizeof *status);
     count_switches(c, status);
     status->links = count_links(c);
-    status->hosts = hmap_count(topology_attachments(c->topology));
+    status->hosts = count_hosts(c);
     REGISTRY_FOR_EACH_ENDPOINT (endpoint, c->registry) {
         status->endpoints++;
         status->away += endpoint->state == REGISTRY_AWAY;

@@ -62,6 +62,20 @@ class SalientHost(Host):
     """A host with its own bpf file system, resolv.conf, agent and, if it
     serves, nginx."""
 
+    ipv6 = None        # Its locator, if it has one.
+    agent_options = "" # More lines of the agent's configuration.
+
+    def use_ipv6(self, number):
+        """A second locator, which the agent prefers."""
+        self.ipv6 = f"fd00::{number:x}"
+        self.do("sysctl", "-qw",
+                f"net.ipv6.conf.{self.uplink}.disable_ipv6=0")
+        self.do("ip", "-6", "address", "add", f"{self.ipv6}/64", "dev",
+                self.uplink, "nodad")
+        self.do("ip", "-6", "route", "add", "fd53:414c::/48", "dev",
+                self.uplink)
+        self.agent_options = "prefer_ipv6: true\n"
+
     def prepare(self, net, number):
         """After Mininet has made the host and its links."""
         self.net = net
@@ -153,7 +167,7 @@ class SalientHost(Host):
     def write_config(self, path, services):
         text = AGENT_YAML.format(
             name=self.name, controller=self.net.API, uplink=self.uplink,
-            run=self.run_dir, pins=PIN_PATH)
+            run=self.run_dir, pins=PIN_PATH) + self.agent_options
         if services:
             text += "services:\n" + "".join(
                 SERVICE_YAML.format(target=WEB_PORT, **service)

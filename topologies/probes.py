@@ -23,6 +23,7 @@ SERVICE_PORT = 80   # Of every service here.
 ECHO_ID = 0x5341
 SOL_RAW, ICMP_FILTER = 255, 1
 DNS_PORT, DNS_A = 53, 1
+ECHO_REQUEST_V6, ECHO_REPLY_V6 = 128, 129
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -33,15 +34,15 @@ def _enter(namespace):
         raise OSError(errno, f"setns: {os.strerror(errno)}")
 
 
-def socket_of(host, kind, protocol=0):
-    """A non-blocking IPv4 socket in the host's network namespace; it stays
+def socket_of(host, kind, protocol=0, family=socket.AF_INET):
+    """A non-blocking socket (IPv4) in the host's network namespace; it stays
     there, our thread does not."""
     own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     theirs = os.open(f"/proc/{host.pid}/ns/net", os.O_RDONLY)
     try:
         _enter(theirs)
         try:
-            made = socket.socket(socket.AF_INET, kind, protocol)
+            made = socket.socket(family, kind, protocol)
         finally:
             _enter(own)
     finally:
@@ -91,21 +92,29 @@ class Servers:
 
 
 class Pings:
-    """ICMP echo among hosts."""
+    """ICMP echo among hosts, over IPv4 or IPv6."""
 
-    def __init__(self, hosts):
-        self._hosts = {host.IP(): host for host in hosts}
+    def __init__(self, hosts, ipv6=False):
+        self._v6 = ipv6
+        self._hosts = {self._address(host): host for host in hosts}
         self._by_name = {host.name: host for host in hosts}
         self._round = 0
         self._selector = selectors.DefaultSelector()
         self._sockets = {}
         for host in hosts:
-            raw = socket_of(host, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-            raw.setsockopt(SOL_RAW, ICMP_FILTER,
-                           struct.pack("=I", 0xffffffff & ~1))
+            if ipv6:
+                raw = socket_of(host, socket.SOCK_RAW, socket.IPPROTO_ICMPV6,
+                                socket.AF_INET6)
+            else:
+                raw = socket_of(host, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+                raw.setsockopt(SOL_RAW, ICMP_FILTER,
+                               struct.pack("=I", 0xffffffff & ~1))
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
             self._sockets[host.name] = raw
             self._selector.register(raw, selectors.EVENT_READ, host.name)
+
+    def _address(self, host):
+        return host.ipv6 if self._v6 else host.IP()
 
     def close(self):
         self._selector.close()
@@ -136,13 +145,14 @@ class Pings:
                 answered |= self._receive(key.fileobj, key.data)
 
     def _send(self, one, other):
-        header = struct.pack(">BBHHH", 8, 0, 0, ECHO_ID, self._round)
+        header = struct.pack(">BBHHH", ECHO_REQUEST_V6 if self._v6 else 8, 0,
+                             0, ECHO_ID, self._round)
         total = sum(struct.unpack(">4H", header))
         checksum = 0xffff & ~((total & 0xffff) + (total >> 16))
         try:
             self._sockets[one].sendto(
                 header[:2] + struct.pack(">H", checksum) + header[4:],
-                (self._by_name[other].IP(), 0))
+                (self._address(self._by_name[other]), 0))
         except OSError:
             pass  # No carrier, or the neighbour's queue is full.
 
@@ -150,11 +160,14 @@ class Pings:
         heard = set()
         while True:
             try:
-                packet, (address, _) = raw.recvfrom(2048)
+                packet, sender = raw.recvfrom(2048)
             except OSError:
                 return heard
-            reply = packet[(packet[0] & 0xf) * 4:][:8]
-            if (len(reply) == 8 and reply[0] == 0
+            address = sender[0]
+            # IPv6 sockets have no header before, and count checksums in.
+            reply = packet[0 if self._v6 else (packet[0] & 0xf) * 4:][:8]
+            if (len(reply) == 8
+                    and reply[0] == (ECHO_REPLY_V6 if self._v6 else 0)
                     and struct.unpack(">HH", reply[4:]) == (ECHO_ID,
                                                             self._round)
                     and address in self._hosts):

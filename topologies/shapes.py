@@ -107,6 +107,22 @@ def fat_tree(k=4, hosts=None):
     return graph
 
 
+def multiply(graph, count):
+    """Every link 'count' times, in parallel."""
+    _at_least(1, count, "parallel")
+    if count > 1:
+        graph.links = [ends for ends in graph.links for _ in range(count)]
+        graph.name += f", links times {count}"
+    return graph
+
+
+def add_loop(graph):
+    """A cable from the first switch to itself."""
+    graph.add_link(graph.switches[0], graph.switches[0])
+    graph.name += ", a loop"
+    return graph
+
+
 # GraphML, as the Internet Topology Zoo writes it: nodes and edges, their
 # attributes as <data> whose meaning is declared by <key>.
 

@@ -13,13 +13,15 @@ check-graphs: ## graphs of topologies and the oracle of reachability
 
 check-topologies-short: $(PROGRAMS) ## some failures and moves in a line and a ring
 	@tests/shapes_test/run-topologies.sh "$(TOPO_PY)" \
-	    "line --size 3 --sample 1" "ring --sample 2"
+	    "line --size 3 --sample 1" \
+	    "ring --size 3 --parallel 2 --loop --ipv6 --sample 1"
 
 # A fat tree has 68 single failures; SAMPLE= breaks all of them.
 SAMPLE ?= 6
 check-topologies: $(PROGRAMS) ## every shape of network, piece by piece (SAMPLE=N of each kind in large ones)
 	@tests/shapes_test/run-topologies.sh "$(TOPO_PY)" line ring \
-	    "ring --no-fast-failover" leafspine graphml \
+	    "ring --no-fast-failover" "ring --ipv6" \
+	    "line --parallel 2 --loop --ipv6" leafspine graphml \
 	    "fattree $(if $(SAMPLE),--sample $(SAMPLE))" \
 	    "fattree --no-fast-failover $(if $(SAMPLE),--sample $(SAMPLE))"
 

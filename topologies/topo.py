@@ -13,6 +13,9 @@ Every host serves HOST.topo.acme; the first and the last serve all.topo.acme.
     --test            then break it, piece by piece (tests/shapes_test/)
     --no-fast-failover  with that option of the controller off
     --show            only print the graph
+    --parallel N      every link N times
+    --loop            a cable from the first switch to itself
+    --ipv6            hosts have IPv6 locators as well, and prefer them
 """
 
 import argparse
@@ -46,7 +49,15 @@ def servers_of(graph):
     return {**every, SHARED: set(graph.hosts[:1] + graph.hosts[-1:])}
 
 
-def build(graph, log_name, fast_failover=True):
+def add_link(net, one, other):
+    ports = {}
+    if one == other:  # Mininet would call both ends the same.
+        first = net.get(one).newPort()
+        ports = {"port1": first, "port2": first + 1}
+    return net.addLink(one, other, **ports)
+
+
+def build(graph, log_name, fast_failover=True, ipv6=False):
     """The network, running, no daemon of ours yet.  In a sandbox."""
     from topologies.salient_net import SalientNet
     net = SalientNet(log_name)
@@ -55,10 +66,12 @@ def build(graph, log_name, fast_failover=True):
         net.controller_options = "fast_failover: false\n"
     for switch in graph.switches:
         net.addSwitch(switch)
-    net.graph_links = [net.addLink(*ends) for ends in graph.links]
+    net.graph_links = [add_link(net, *ends) for ends in graph.links]
     for host, switch in graph.uplinks.items():
         net.addLink(net.addHost(host), switch)
     net.up_network()
+    for number, host in enumerate(net.hosts if ipv6 else (), 1):
+        host.use_ipv6(number)
     return net
 
 
@@ -70,7 +83,9 @@ def start(net):
     from topologies.host import WEB_PORT
     net.start_controller()
     net.servers = probes.Servers(net.hosts, WEB_PORT)
-    net.pings = probes.Pings(net.hosts)
+    net.pings = [probes.Pings(net.hosts)]
+    if all(host.ipv6 for host in net.hosts):
+        net.pings.append(probes.Pings(net.hosts, ipv6=True))
     services = servers_of(net.graph)
     for host in net.hosts:
         host.start_agent([{"name": name, "port": 80, "weight": 1}
@@ -91,10 +106,10 @@ def start(net):
 
 def stop(net):
     """What did not leave well, as sentences."""
-    for part in ("servers", "pings"):
-        if hasattr(net, part):
-            made = getattr(net, part)
-            (made.stop if part == "servers" else made.close)()
+    if hasattr(net, "servers"):
+        net.servers.stop()
+    for pings in getattr(net, "pings", ()):
+        pings.close()
     return net.down() + net.leftovers()
 
 
@@ -106,7 +121,7 @@ def run(report, graph, arguments):
     try:
         begun = time.monotonic()
         net = build(graph, f"topo-{arguments.shape}",
-                    not arguments.no_fast_failover)
+                    not arguments.no_fast_failover, arguments.ipv6)
         start(net)
         report.check(True, f"{graph.name}: up, every name resolves",
                      f"{describe(graph)}, {time.monotonic() - begun:.1f} s")
@@ -179,6 +194,9 @@ def parse():
     what.add_argument("--test", action="store_true")
     what.add_argument("--show", action="store_true")
     common.add_argument("--no-fast-failover", action="store_true")
+    common.add_argument("--parallel", type=int, default=1, metavar="N")
+    common.add_argument("--loop", action="store_true")
+    common.add_argument("--ipv6", action="store_true")
     common.add_argument("--hosts", type=int, metavar="N",
                         help="at each switch that has hosts")
     common.add_argument("--sample", type=int, metavar="N",
@@ -207,6 +225,9 @@ def parse():
     try:
         graph = arguments.make(**{name: value for name, value in given.items()
                                   if value is not None})
+        graph = shapes.multiply(graph, arguments.parallel)
+        if arguments.loop:
+            graph = shapes.add_loop(graph)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     return arguments, graph

@@ -221,8 +221,9 @@ class Checker:
         places = {host["locator"]: host["dpid"] for host in seen["hosts"]}
         homes = reachability.places(self.graph, failure)
         for host in reachability.attached(self.graph, failure):
-            if places.get(self.net.get(host).IP()) != dpid(homes[host]):
-                return f"{host} is not attached"
+            for locator in self.net.get(host).IP(), self.net.get(host).ipv6:
+                if locator and places.get(locator) != dpid(homes[host]):
+                    return f"{host} is not attached by {locator}"
         for host in failure.uplinks:
             if self.net.get(host).IP() in places:
                 return f"{host} is still attached"
@@ -246,12 +247,14 @@ class Checker:
     def _check(self, failure, everything=False):
         """'' if it is what the oracle says, or how not."""
         expected = reachability.pings(self.graph, failure)
-        answered = self.net.pings.ask(expected)
-        self.pings += len(self.graph.hosts) * (len(self.graph.hosts) - 1)
-        wrong = [f"{sorted(pairs)[:4]} {how} ({len(pairs)} pairs)"
-                 for pairs, how in (
-                     (expected - answered, "do not reach each other"),
-                     (answered - expected, "reach each other")) if pairs]
+        wrong = []
+        for pings in self.net.pings:
+            answered = pings.ask(expected)
+            self.pings += len(self.graph.hosts) * (len(self.graph.hosts) - 1)
+            wrong += [f"{sorted(pairs)[:4]} {how} ({len(pairs)} pairs)"
+                      for pairs, how in (
+                          (expected - answered, "do not reach each other"),
+                          (answered - expected, "reach each other")) if pairs]
         questions = [
             (self.net.get(host), address, reachability.answers(
                 self.graph, failure, host, self.servers[service]))

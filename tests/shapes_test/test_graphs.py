@@ -157,6 +157,17 @@ class Reachability(unittest.TestCase):
         for failure in reachability.single_links(graph):
             self.assertEqual(len(reachability.pings(graph, failure)), 2)
 
+    def test_doubled_links_and_loops(self):
+        graph = shapes.add_loop(shapes.multiply(shapes.ring(3), 2))
+        self.assertEqual(len(graph.links), 7)
+        for failure in reachability.single_links(graph):
+            self.assertEqual(len(set(reachability.islands(
+                graph, failure).values())), 1)
+        parted = reachability.partition(graph)
+        self.assertEqual(len(parted.links), 4)  # Not the loop.
+        self.assertEqual(len(set(reachability.islands(
+            graph, parted).values())), 2)
+
     def test_services(self):
         graph = shapes.line(3)
         cut = Failure(links=frozenset([0]))
