@@ -36,6 +36,8 @@ $(DATAPATH_SRCS:%.c=$(BUILD)/obj/%.o): CPPFLAGS += -I/usr/include/libnl3
 
 # dpctl drives the data plane without a daemon.
 DPCTL := $(BUILD)/tests/dpctl
+$(BUILD)/obj/tests/bpf/dpctl.o: $(BPF_SKELETON)
+$(BUILD)/obj/tests/bpf/dpctl.o: CPPFLAGS += -I/usr/include/libnl3
 $(DPCTL): $(BUILD)/obj/tests/bpf/dpctl.o $(LIBAGENT) $(LIBSALIENT)
 	$(call link)
 

@@ -464,7 +464,13 @@ egress_answer(struct __sk_buff *skb, struct sal_settings *settings,
         flow = flow_by_tuple(&packet->tuple); /* Sent again, late. */
     }
     if (!flow) {
-        return drop(SAL_COUNT_OUT_NO_FLOW);
+        count(SAL_COUNT_OUT_NO_FLOW);
+        if ((packet->tcp_flags & (TCP_ACK | TCP_RST | TCP_SYN)) != TCP_ACK) {
+            return TC_ACT_SHOT;
+        }
+        /* A connection that outlived its flow, by an upgrade that replaced
+         * the tables: it ends at once rather than by a time-out. */
+        return deliver_rst(skb, settings, &packet->tuple, packet->ack, 0);
     }
     if (!(flow->flags & SAL_FLOW_SERVER)) {
         return drop(SAL_COUNT_OUT_NOT_BOUND);

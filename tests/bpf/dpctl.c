@@ -18,6 +18,8 @@
  *     uplink IFNAME WEIGHT [nat]      share of new flows; behind a NAT
  *     status, flows, counters         dumps, JSON
  *     hold                holds packets, until stdin ends
+ *     layout N            settings: pretends to be another version's
+ *     fill N              N idle flows
  *     remove              leaves nothing behind
  *
  * SALIENT_INGRESS=tc or xdp in the environment chooses how uplinks receive.
@@ -37,6 +39,7 @@
 #include "agents/datapath_held.h"
 #include "agents/holder.h"
 #include "timeval.h"
+#include "tests/bpf/fill_flows.h"
 #include "util.h"
 
 static void
@@ -294,6 +297,16 @@ run_command(struct datapath *dp, const char *command)
         arguments += nat;
         if (datapath_set_uplink(dp, if_nametoindex(name), weight, nat)) {
             fail("%s: not attached", name);
+        }
+    } else if (!strcmp(command, "layout")) {
+        struct sal_settings settings;
+        datapath_get_settings(dp, &settings);
+        settings.layout = atoi(next_argument());
+        datapath_put_settings(dp, &settings);
+    } else if (!strcmp(command, "fill")) {
+        int failed = fill_flows(dp, atoi(next_argument()));
+        if (failed) {
+            fail("fill: %s", ovs_strerror(-failed));
         }
     } else if (!strcmp(command, "status")) {
         dump(dp, datapath_format_status);

@@ -573,8 +573,17 @@ test_hostile_application(void)
     struct segment s = client_syn;
     s.flags = ACK;
     build_inner(&f, &s);
-    CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_SHOT);
+    s.ack = 0x12345678;
+    build_inner(&f, &s);
+    /* The connection ends: a RST where its stack expects the next octet. */
+    CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_REDIRECT);
     CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_NO_FLOW), 1);
+    CU_ASSERT_EQUAL(f.data[14 + 20 + 13], RST);
+    CU_ASSERT_EQUAL(get32(&f, 14 + 20 + 4), 0x12345678);
+    s.flags = RST | ACK; /* Nothing answers that. */
+    build_inner(&f, &s);
+    CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_SHOT);
+    s.flags = ACK;
     build_inner(&f, &client_syn);
     run_egress(&client, &f);
     build_inner(&f, &s);
