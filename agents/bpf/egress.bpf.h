@@ -12,6 +12,7 @@ struct egress {
     struct sal_tuple tuple;
     __be32 seq, ack;
     __u32 len; /* With the IP header. */
+    __u32 segment_len; /* The same, of each datagram of UDP_SEGMENT. */
     __u32 payload; /* Of TCP; a FIN counts. */
     __u8 tos; /* Or IPv6's traffic class. */
     __u8 tcp_flags;
@@ -225,7 +226,7 @@ static __always_inline int
 fits_handshake(const struct sal_settings *settings,
                const struct egress *packet, const struct sal_flow *flow)
 {
-    return packet->len + OUTER_LEN(flow_outer_v6(flow)) + SYN_HEADER_LEN
+    return packet->segment_len + OUTER_LEN(flow_outer_v6(flow)) + SYN_HEADER_LEN
            <= path_mtu(settings, flow)
            || packet->tuple.proto != IPPROTO_UDP;
 }
@@ -338,12 +339,12 @@ send_syn(struct __sk_buff *skb, struct sal_settings *settings,
     flow->last_out_ns = bpf_ktime_get_coarse_ns();
     count(SAL_COUNT_OUT_SYN);
     if (!fits_handshake(settings, packet, flow)) {
-        /* Only its headers travel now; it follows once the flow is bound. */
-        if (!hold(skb, scratch, &packet->tuple, SAL_HELD_BIND)) {
-            return TC_ACT_SHOT;
+        /* Only its headers travel now; it follows once the flow is bound.  If
+         * it cannot be held it is lost, as any datagram may be. */
+        if (hold(skb, scratch, &packet->tuple, SAL_HELD_BIND)) {
+            count(SAL_COUNT_OUT_HOLD);
+            flow->marks |= SAL_FLOW_MARK_HELD;
         }
-        count(SAL_COUNT_OUT_HOLD);
-        flow->marks |= SAL_FLOW_MARK_HELD;
         if (bpf_skb_change_tail(skb, ETH_HLEN + INNER_MIN(packet->v6), 0)) {
             return drop(SAL_COUNT_OUT_FAILED);
         }
@@ -656,6 +657,8 @@ egress_parse(struct __sk_buff *skb, struct egress *packet, const int v6)
     const struct tcphdr *tcp = data + ETH_HLEN + IP_LEN(v6);
     packet->tuple.lport = tcp->source;
     packet->tuple.rport = tcp->dest;
+    packet->segment_len = skb->gso_size ? INNER_MIN(v6) + skb->gso_size
+                                        : packet->len;
     if (packet->tuple.proto == IPPROTO_TCP) {
         if (data + want > end) {
             return SAL_COUNT_OUT_MALFORMED;
