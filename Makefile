@@ -40,6 +40,7 @@ PURE :=            # files that must not do I/O (checked)
 UNIT_TESTS :=      # programs below $(BUILD)/tests/
 PROGRAMS :=
 CHECKS :=          # targets that `make check` runs, in this order
+CHECKS_BESIDE :=   # of these, what only computes and may run beside others
 
 include ovs-patches/ovs.mk
 include ofp-ext/ofp-ext.mk

@@ -23,7 +23,7 @@ check-pure: ## pure files do no I/O and read no clock
 	@tests/check-pure.sh $(PURE)
 
 run-checks:
-	@tests/run-checks.sh $(CHECKS)
+	@tests/run-checks.sh $(CHECKS_BESIDE:%=--beside %) $(CHECKS)
 
 .PHONY: unit-programs check-unit check-pure run-checks
 

@@ -46,6 +46,7 @@ endef
 $(foreach target,$(FUZZ_TARGETS),$(eval $(call fuzz_program,$(target))))
 
 CHECKS += check-fuzz
+CHECKS_BESIDE += check-fuzz
 
 fuzz: $(FUZZ:%=$(FUZZ_DIR)/fuzz_%) ## feed parsers with mutations (FUZZ_SECONDS=60, FUZZ=name)
 	@tests/fuzz/run-fuzz.sh $(FUZZ_DIR) $(FUZZ_SECONDS) $(FUZZ)

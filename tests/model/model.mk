@@ -2,6 +2,7 @@
 # The migration protocol, verified with SPIN; see docs/migration.md.
 MODEL_SRCS := $(wildcard tests/model/*.pml) tests/model/runs.txt
 CHECKS += check-model
+CHECKS_BESIDE += check-model
 
 check-model: ## verify the migration protocol's model (SPIN), with mutants
 	@tests/model/run-model.sh $(BUILD)/model check
