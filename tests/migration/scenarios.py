@@ -17,6 +17,7 @@ from topologies.probes import socket_of
 from topologies.numbers import SAL_PORT
 from topologies.wait import until
 from migration import clients
+from migration.lab import SERVICES
 from migration.router import OUTSIDE, Router
 
 RESOLVER6 = "fd53:414c::/48"
@@ -181,6 +182,30 @@ def subnet_changed(run):
         run.wait_at(host, f"10.{number}.3.1")
         run.all_go_on()
     direct(run, host, router)
+
+
+def uneven_load(run):
+    """The client may use both uplinks alike: its agent moves running flows, so
+    that the two busiest are not on the same one."""
+    host = run.client
+    run.moved()
+    host.uplink_list = ("[{name: h1-eth0, priority: 1}, "
+                        "{name: h1-eth1, priority: 1}]")
+    host.options = "balance_interval: 1s"
+    host.reload()
+
+    def place(service):
+        _, port, _ = SERVICES[service]
+        return next((flow["own_locator"] for flow in host.flows()
+                     if flow["inner"]["remote_port"] == port), None)
+    until(lambda: {place("words"), place("http2")}
+          == {"10.0.0.1", "10.0.1.1"}, "the load is even", 20)
+    run.all_go_on()
+    host.uplink_list, host.options = None, ""
+    host.reload()
+    run.moved()
+    host.migrate(1, 0)
+    run.wait_at(host, "10.0.0.1")
 
 
 def new_connections(run):
@@ -430,5 +455,6 @@ SCENARIOS = [
     Scenario(peer_daemon_killed),
     Scenario(ipv4_to_ipv6),
     Scenario(behind_nat),
+    Scenario(uneven_load, mib=96),
     Scenario(foreign_data, mib=96),
 ]
