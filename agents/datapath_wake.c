@@ -209,7 +209,11 @@ wake(struct datapath *dp, const struct sal_flow *flow, uint64_t now, bool sure)
     if (flow_waits(flow)) {
         build_segment(flow, 0, &f);
         inject(dp, &f, 1);
-        unsigned int n = sure ? doublings(silent) : 0;
+        /* What came just now may be the peer's first packet after a long
+         * silence.  TCP ignores what there is nothing to take back for. */
+        unsigned int n = !sure                      ? 0
+                         : silent < FIRST_TIMER_NS ? MAX_DOUBLINGS
+                                                   : doublings(silent);
         if (n) {
             build_unreachable(flow, &f);
             inject(dp, &f, n);
