@@ -92,6 +92,22 @@ PINGPONG := $(BUILD)/tests/pingpong
 $(PINGPONG): $(BUILD)/obj/tests/bench/host/pingpong.o
 	$(call link)
 
+# The tables at size.
+BENCH_TABLES := $(BUILD)/tests/tables
+$(BUILD)/bpf/lookup.bpf.o: tests/bench/host/lookup.bpf.c $(BPF_HEADERS)
+	$(call say,CLANG,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+$(GEN)/tests/lookup.skel.h: $(BUILD)/bpf/lookup.bpf.o
+	$(call say,SKEL,$@)
+	@mkdir -p $(@D)
+	$(Q)bpftool gen skeleton $< name lookup_bpf > $@.tmp && mv $@.tmp $@
+$(BUILD)/obj/tests/bench/host/tables.o: $(BPF_SKELETON) $(GEN)/tests/lookup.skel.h
+$(BUILD)/obj/tests/bench/host/tables.o: CPPFLAGS += -I/usr/include/libnl3 \
+                                                    -I$(GEN)/tests
+$(BENCH_TABLES): $(BUILD)/obj/tests/bench/host/tables.o $(LIBAGENT) $(LIBSALIENT)
+	$(call link)
+
 .PHONY: bench-host
-bench-host: $(PINGPONG) $(DPCTL) ## speed of the host's data plane beside its rivals (ARGS="ROUNDS SECONDS")
+bench-host: $(PINGPONG) $(DPCTL) $(BENCH_TABLES) ## speed of the host's data plane beside its rivals (ARGS="ROUNDS SECONDS")
 	@/usr/bin/python3 tests/bench/host/bench_host.py $(BUILD) $(ARGS)
