@@ -161,18 +161,26 @@ link_set_u32(struct nl_sock *sock, int ifindex, int attribute, uint32_t value)
     return errno_from_nl(error);
 }
 
-/* No router solicitations and the like from sal0.  Fails harmlessly where
- * there is no IPv6 or /proc is read-only. */
 static void
-quiet_ipv6(const char *name)
+put_ipv6(const char *name, const char *setting, const char *value)
 {
-    char *path = xasprintf("/proc/sys/net/ipv6/conf/%s/addr_gen_mode", name);
+    char *path = xasprintf("/proc/sys/net/ipv6/conf/%s/%s", name, setting);
     FILE *file = fopen(path, "we");
     if (file) {
-        fputs("1", file);
+        fputs(value, file);
         fclose(file);
     }
     free(path);
+}
+
+/* No router solicitations and the like from sal0, but IPv6, whatever the
+ * default for new devices is.  Fails harmlessly where there is no IPv6 or
+ * /proc is read-only. */
+static void
+quiet_ipv6(const char *name)
+{
+    put_ipv6(name, "addr_gen_mode", "1");
+    put_ipv6(name, "disable_ipv6", "0");
 }
 
 static int

@@ -389,15 +389,39 @@ add_address(struct nl_sock *sock, int ifindex, const struct in6_addr *address)
     return error == -NLE_EXIST ? 0 : error;
 }
 
+static bool route_is_v6(const struct netdev_route *);
+
+/* A host may have IPv6 switched off, and a device whose MTU is below 1280 has
+ * none: then there is IPv4 only. */
+static void
+without_ipv6(struct netdev_desired *desired)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < desired->n_routes; i++) {
+        if (!route_is_v6(&desired->routes[i])) {
+            desired->routes[n++] = desired->routes[i];
+        }
+    }
+    desired->n_routes = n;
+    desired->address_v6 = in6addr_any;
+}
+
 static int
-add_addresses(struct nl_sock *sock, const struct netdev_desired *desired)
+add_addresses(struct nl_sock *sock, struct netdev_desired *desired)
 {
     struct in6_addr v4 = mapped(desired->address);
     int error = desired->address ? add_address(sock, desired->ifindex, &v4)
                                  : 0;
 
     if (!error && !IN6_IS_ADDR_UNSPECIFIED(&desired->address_v6)) {
-        error = add_address(sock, desired->ifindex, &desired->address_v6);
+        int no_v6 = add_address(sock, desired->ifindex, &desired->address_v6);
+        if (no_v6) {
+            static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(1, 1);
+            VLOG_WARN_RL(&rl, "no IPv6 inside: the kernel refuses the "
+                         "identity address: %s", nl_geterror(no_v6));
+            without_ipv6(desired);
+        }
     }
     return error;
 }
@@ -582,8 +606,9 @@ apply_route_localnet(const struct netdev_desired *desired)
 
 int
 host_netdev_apply(struct host_netdev *netdev,
-                  const struct netdev_desired *desired, char **ret_error)
+                  const struct netdev_desired *wanted, char **ret_error)
 {
+    struct netdev_desired possible = *wanted, *desired = &possible;
     struct nl_sock *sock = netdev->requests;
     int error;
 

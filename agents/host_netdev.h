@@ -63,7 +63,8 @@ size_t host_netdev_n_uplinks(const struct host_netdev *);
 const struct netdev_uplink *host_netdev_uplink(const struct host_netdev *,
                                                size_t i);
 
-/* Makes it so.  Idempotent; on failure what could be done is. */
+/* Makes it so.  Idempotent; on failure what could be done is.  Without IPv6
+ * if the kernel does not let the device have it. */
 int host_netdev_apply(struct host_netdev *, const struct netdev_desired *,
                       char **ret_error);
 

@@ -32,6 +32,7 @@ http {{
     scgi_temp_path {run}/nginx-scgi;
     server {{
         listen {port};
+        listen [::]:{port};
         root {run}/www;
         location = / {{ return 200 "{name}\\n"; }}
         location = /client {{ return 200 "$remote_addr\\n"; }}

@@ -113,6 +113,20 @@ def server_sees_the_identity_address(net):
     return address
 
 
+def ipv6_inside(net):
+    """curl -6: AAAA, then IPv6 in the SAL, over the network's IPv4."""
+    for _ in range(20):
+        result, _ = steps.timed(net, f"{URL}client", "-6")
+        expect(result["status"] == 0,
+               f"curl -6: {result['status']} {result['error']}")
+        address = result["body"]
+        expect(address.startswith("fd53:414c:1:"), f"it sees {address}")
+    result, took = steps.timed(net, URL.replace(".sal/", ".sal:81/"), "-6")
+    expect(result["status"] == REFUSED and took < 1000,
+           f"port 81: curl {result['status']} after {took:.0f} ms")
+    return address.strip()
+
+
 def names_resolve_to_one_address(net):
     answers = {dns(net, f"{SERVICE}.{SUFFIX}") for _ in range(20)}
     expect(len(answers) == 1, f"{answers}")
@@ -407,6 +421,7 @@ CHECKS = [
     every_request_is_answered_by_weight,
     capture_for_the_dissector,
     server_sees_the_identity_address,
+    ipv6_inside,
     names_resolve_to_one_address,
     unknown_name_is_nxdomain,
     unknown_port_is_refused,
