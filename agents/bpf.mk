@@ -42,7 +42,8 @@ $(DPCTL): $(BUILD)/obj/tests/bpf/dpctl.o $(LIBAGENT) $(LIBSALIENT)
 	$(call link)
 
 # Byte-exact tests of the programs, then real namespaces.
-BPF_TESTS := test_sal_bpf test_sal_hostile test_sal_actions test_sal_limits test_sal_v6
+BPF_TESTS := test_sal_bpf test_sal_hostile test_sal_actions test_sal_limits \
+             test_sal_v6 test_sal_retry
 BPF_TEST_PROGRAMS := $(BPF_TESTS:%=$(BUILD)/tests/%)
 $(BPF_TEST_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/bpf/%.o
 $(BPF_TEST_PROGRAMS): $(LIBAGENT) $(LIBSALIENT)
