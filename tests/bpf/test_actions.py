@@ -158,6 +158,68 @@ def refused_by_icmp(client, server):
     assert client.dump("counters")["in_icmp"] >= 1
 
 
+class Mute:
+    """Nothing that 'host' sends gets through."""
+
+    def __init__(self, host):
+        self.bridge = host.lab.bridge
+        self.table = f"mute_{host.name}"
+        self.bridge.run("nft", "add", "table", "netdev", self.table)
+        self.bridge.run("nft", "add", "chain", "netdev", self.table, "in",
+                        f"{{ type filter hook ingress device {host.name} "
+                        "priority 0 ; policy drop ; }")
+
+    def end(self):
+        self.bridge.run("nft", "delete", "table", "netdev", self.table)
+
+
+def late_server(client, server, other):
+    step("TCP: the SYN-ACK of a second server comes late: its socket goes away")
+    listeners = [host.listen(8080) for host in (server, other)]
+    before = server.dump("counters")["in_reset"]
+    mute = Mute(server)
+    s = client.socket()
+    s.setblocking(False)
+    s.connect_ex((WEB, 80))
+    wait_for(lambda: server.run("ss", "-Htn", "state", "syn-recv"), "SYN")
+    client.dpctl("resolver", other.locator)
+    there, peer = listeners[1].accept()
+    assert peer[0] == client.identity
+    mute.end()
+    wait_for(lambda: server.dump("counters")["in_reset"] > before, "RESET")
+    wait_for(lambda: not server.run("ss", "-Htn", "state", "syn-recv"), "RST")
+    assert not server.flows() and not server.flows("half-open")
+    s.setblocking(True)
+    s.sendall(b"still here")
+    assert there.recv(100) == b"still here"
+    client.dpctl("resolver", server.locator)
+    for one in s, there, *listeners:
+        one.close()
+
+    step("UDP: the same; the flow goes away")
+    sinks = [udp(host, 9953) for host in (server, other)]
+    before = server.dump("counters")["in_reset"]
+    mute = Mute(server)
+    s = udp(client)
+    s.sendto(b"1", (WEB, 53))
+    assert sinks[0].recv(10) == b"1"
+    client.dpctl("resolver", other.locator)
+
+    def second():
+        s.sendto(b"2", (WEB, 53))
+        return client.dump("counters")["out_syn_retry"] and bound(other)
+    wait_for(second, "another server")
+    mute.end()
+    peer = (client.identity, s.getsockname()[1])
+    sinks[0].sendto(b"late", peer)
+    wait_for(lambda: server.dump("counters")["in_reset"] > before, "RESET")
+    assert not [f for f in server.flows("half-open", 17) + bound(server)
+                if f["inner"]["remote_port"] == peer[1]]
+    client.dpctl("resolver", server.locator)
+    for one in s, *sinks:
+        one.close()
+
+
 def own_service(client):
     step("a host's own UDP service, any size")
     echo, s = udp(client, 9953), udp(client)
@@ -182,6 +244,7 @@ def all_steps(lab):
     one_way(client, server)
     large_first(client, server)
     refused_by_icmp(client, server)
+    late_server(client, server, other)
     own_service(client)
 
 
