@@ -27,6 +27,8 @@ trace_end_string(enum trace_end end)
                                "this host",
         [TRACE_NO_SERVICE] = "to the controller, which answers RESET: nobody "
                              "serves it",
+        [TRACE_NO_ROOM] = "to the controller, which resolves it: the switch "
+                          "has no room for all services",
         [TRACE_NO_SAL] = "dropped: no switch with SAL fields can be reached",
         [TRACE_NO_ROUTE] = "dropped: the switch knows no way there",
         [TRACE_NO_PORT] = "dropped: the port is down",
@@ -128,6 +130,27 @@ find_service(const struct tracer *t, const struct rule_table *table,
     }
 }
 
+/* By a route that is not in the switch? */
+static bool
+is_served(const struct tracer *t, uint64_t dpid)
+{
+    struct service_prefix prefix = {.id = t->question->id,
+                                    .len = SAL_SERVICE_ID_BITS};
+
+    for (;; prefix.len--) {
+        service_prefix_normalize(&prefix);
+        const struct service_routes *service
+            = routes_of(plan_routes(t->plan), &prefix);
+        if (service && route_at(service, dpid, t->question->protocol,
+                                t->v6)) {
+            return true;
+        }
+        if (!prefix.len) {
+            return false;
+        }
+    }
+}
+
 /* What the plan knows about why. */
 static void
 explain(struct tracer *t, const struct rule *rule, uint64_t dpid)
@@ -225,7 +248,8 @@ cross(struct tracer *t, struct trace_step *step)
         rule = find_service(t, table, step);
         if (!rule) {
             meet_kind(table, RULE_SERVICE_MISS, step);
-            return end(t, TRACE_NO_SERVICE);
+            return end(t, is_served(t, step->dpid) ? TRACE_NO_ROOM
+                                                   : TRACE_NO_SERVICE);
         }
         explain(t, rule, step->dpid);
         t->destination = rule->target;

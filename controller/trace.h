@@ -27,6 +27,7 @@ enum trace_end {
     TRACE_ASTRAY,       /* To a port where nobody is known to be. */
     TRACE_NOT_ADMITTED, /* The host's port does not take its packets. */
     TRACE_NO_SERVICE,   /* To the controller, which answers RESET. */
+    TRACE_NO_ROOM,      /* To the controller, which resolves it. */
     TRACE_NO_SAL,       /* A stock switch without a way to one with SAL. */
     TRACE_NO_ROUTE,     /* A switch does not know the way to the instance. */
     TRACE_NO_PORT,      /* All ports of a group, or the only one, are down. */
