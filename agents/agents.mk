@@ -74,7 +74,7 @@ FUZZ_SRCS_dns := agents/dns_answer.c agents/dns_reverse.c agents/dns_srv.c \
 
 # libsal, for programs: a shared and a static library, an example.
 LIBSAL_SRCS := agents/libsal/libsal.c agents/libsal/agent_client.c \
-               agents/libsal/moves.c \
+               agents/libsal/datagrams.c agents/libsal/moves.c \
                ofp-ext/service_id.c
 LIBSAL_SOVERSION := 0
 LIBSAL := $(BUILD)/lib/libsal.so.$(LIBSAL_SOVERSION)
@@ -106,6 +106,7 @@ $(BUILD)/bin/shardkv: $(BUILD)/obj/agents/libsal/shardkv.o $(LIBSAL)
 PROGRAMS += $(LIBSAL) $(BUILD)/bin/shardkv
 
 $(BUILD)/tests/test_libsal: $(BUILD)/obj/agents/libsal/libsal.o \
+    $(BUILD)/obj/agents/libsal/datagrams.o \
     $(BUILD)/obj/agents/libsal/agent_client.o \
     $(BUILD)/obj/agents/libsal/moves.o
 UNIT_TESTS += test_libsal

@@ -31,6 +31,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/types.h>
 #include "ofp-ext/service_id.h"
 
 #define SAL_TIMEOUT_MS 5000
@@ -67,6 +68,32 @@ int sal_resolve(const struct service_prefix *, uint16_t port,
  * and SOCK_NONBLOCK if wanted; in the latter case the connection may be under
  * way), or what connect() said. */
 int sal_connect(const struct service_prefix *, int type, uint16_t port);
+
+/* DATAGRAMs.
+ *
+ * Where the service's definition (or a route of the agent's) says so, each UDP
+ * datagram is resolved by itself: a request may reach another server than the
+ * one before, and its answer comes from whichever it was.  Nothing is bound,
+ * so there is nothing to wait for.  The service decides, not its callers: for
+ * another service the same calls make an ordinary UDP flow. */
+
+/* A socket for datagrams to the service, which are never fragmented. */
+int sal_datagram_open(const struct service_prefix *, uint16_t port);
+/* -EMSGSIZE if an earlier datagram was too large, or this one is:
+ * sal_datagram_max() knows how large they may be.  -ECONNREFUSED if an earlier
+ * one was refused. */
+int sal_datagram_send(int fd, const void *data, size_t len);
+/* The largest payload that fits, as far as is known: a service's own limit is
+ * known once a datagram was too large.  Or a negative errno. */
+int sal_datagram_max(int fd);
+/* At a client's socket, or at a server's (sal_listen() with IPPROTO_UDP): the
+ * length of the next datagram, and who is to be answered ('from', unless it is
+ * NULL).  -ETIMEDOUT if there is none; 'timeout_ms' -1: waits for ever. */
+ssize_t sal_datagram_receive(int fd, void *data, size_t size, int timeout_ms,
+                             struct sockaddr_in *from);
+/* Of a server. */
+int sal_datagram_answer(int fd, const struct sockaddr_in *to,
+                        const void *data, size_t len);
 
 /* Serving. */
 

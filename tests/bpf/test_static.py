@@ -30,6 +30,22 @@ def step(name):
     print(f"-- {name}", flush=True)
 
 
+LIBSAL_CLIENT = """
+import ctypes, sys
+sal = ctypes.CDLL(sys.argv[1])
+service = ctypes.create_string_buffer(64)
+assert sal.sal_id_from_name(b"web.shop.acme", service) == 0
+fd = sal.sal_datagram_open(service, 80)
+assert fd >= 0, fd
+answer = ctypes.create_string_buffer(100)
+for _ in range(30):
+    assert sal.sal_datagram_send(fd, b"?", 1) == 0
+    n = sal.sal_datagram_receive(fd, answer, 100, 5000, None)
+    assert n > 0, n
+    print(answer.raw[:n].decode())
+"""
+
+
 class Agent:
     """sald in the namespace of a Host of netlab's."""
 
@@ -253,6 +269,12 @@ def datagrams(client, agents, servers):
     s.sendto(bytes(DATAGRAM), (web, 80))
     assert s.recv(100)
     assert DATAGRAM in servers["server"].sizes + servers["other"].sizes
+
+    step("DATAGRAM: the same with libsal")
+    out = client.run("/usr/bin/python3", "-c", LIBSAL_CLIENT,
+                     f"{client.lab.build}/lib/libsal.so",
+                     env={"SALIENT_SOCKET": agent.socket})
+    assert set(out.split()) == {"server", "other"}, out
 
     step("DATAGRAM: too large a datagram is EMSGSIZE")
     s.connect((web, 80))

@@ -657,6 +657,122 @@ test_service_table(void)
     fake_destroy(&fake);
 }
 
+/* What a service's entry says besides its name becomes a route. */
+static void
+test_service_routes(void)
+{
+    struct fake fake;
+    struct service_prefix prefix;
+    Salient__V1__Prefix wire;
+    uint8_t v4[4] = {10, 0, 0, 2}, v6[16] = {0x20, 1, [15] = 7}, bad[5];
+    Salient__V1__Hop hops[3] = {SALIENT__V1__HOP__INIT, SALIENT__V1__HOP__INIT,
+                                SALIENT__V1__HOP__INIT};
+    Salient__V1__Hop *hop_pointers[] = {&hops[0], &hops[1], &hops[2]};
+    fake_init(&fake);
+    to_up(&fake);
+
+    Salient__V1__Service web
+        = make_service("web.shop.acme", &prefix, &wire, 1);
+    Salient__V1__Service *services[] = {&web};
+    Salient__V1__ServiceTable table = SALIENT__V1__SERVICE_TABLE__INIT;
+    table.n_services = 1;
+    table.services = services;
+    reply(&fake, 0, BODY(SERVICE_TABLE), &table);
+    CU_ASSERT_EQUAL(fake.routes.n, 0);
+
+    web.datagram = true;
+    web.path_class = 3;
+    hops[0].locator = (ProtobufCBinaryData) {sizeof v4, v4};
+    hops[0].weight = 1;
+    hops[1].locator = (ProtobufCBinaryData) {sizeof bad, bad};
+    hops[1].weight = 1;
+    hops[2].locator = (ProtobufCBinaryData) {sizeof v6, v6};
+    hops[2].weight = 5;
+    web.n_hops = 3;
+    web.hops = hop_pointers;
+    controller_session_take_events(fake.session);
+    reply(&fake, 0, BODY(SERVICE_TABLE), &table);
+    CU_ASSERT_EQUAL(controller_session_take_events(fake.session),
+                    SESSION_EVENT_NAMES);
+    const struct service_route *route
+        = service_routes_find(&fake.routes, &prefix);
+    CU_ASSERT_PTR_NOT_NULL_FATAL(route);
+    CU_ASSERT_TRUE(route->datagram);
+    CU_ASSERT_EQUAL(route->path_class, 3);
+    CU_ASSERT_EQUAL(route->n_hops, 2); /* Not the malformed one. */
+    CU_ASSERT_EQUAL(route->hops[1].weight, 5);
+    reply(&fake, 0, BODY(SERVICE_TABLE), &table);
+    CU_ASSERT_EQUAL(controller_session_take_events(fake.session), 0);
+
+    Salient__V1__Prefix *removed[] = {&wire};
+    table.n_services = 0;
+    table.n_removed = 1;
+    table.removed = removed;
+    reply(&fake, 0, BODY(SERVICE_TABLE), &table);
+    CU_ASSERT_EQUAL(fake.routes.n, 0);
+    fake_destroy(&fake);
+}
+
+/* A question, its answers: one that fits, one that does not, an error. */
+static void
+test_resolve(void)
+{
+    struct fake fake;
+    struct service_prefix prefix;
+    struct session_resolved resolved;
+    Salient__V1__Prefix wire;
+    fake_init(&fake);
+    service_prefix_from_name("web.shop.acme", &prefix);
+    CU_ASSERT_FALSE(controller_session_resolve(fake.session, &prefix.id,
+                                               fake.now));
+    to_up(&fake);
+    make_service("shop.acme", &prefix, &wire, 1);
+    struct service_prefix web;
+    service_prefix_from_name("web.shop.acme", &web);
+    for (int i = 0; i < 3; i++) {
+        CU_ASSERT_TRUE(controller_session_resolve(fake.session, &web.id,
+                                                  fake.now));
+        uint64_t id = take_id(&fake, BODY(RESOLVE));
+        CU_ASSERT_FALSE(controller_session_take_resolved(fake.session,
+                                                         &resolved));
+        Salient__V1__Resolved answer = SALIENT__V1__RESOLVED__INIT;
+        Salient__V1__Error error = SALIENT__V1__ERROR__INIT;
+        answer.prefix = &wire;
+        answer.ttl_ms = 500;
+        if (i == 1) {
+            wire.length = 192; /* Of "shop.acme" with zeros: not web's. */
+        }
+        controller_session_take_events(fake.session);
+        reply(&fake, id, i == 2 ? BODY(ERROR) : BODY(RESOLVED),
+              i == 2 ? (void *) &error : (void *) &answer);
+        CU_ASSERT_EQUAL(controller_session_take_events(fake.session),
+                        SESSION_EVENT_RESOLVED);
+        CU_ASSERT_TRUE(controller_session_take_resolved(fake.session,
+                                                        &resolved));
+        CU_ASSERT_EQUAL(resolved.found, i == 0);
+        CU_ASSERT_EQUAL(memcmp(&resolved.service_id, &web.id, sizeof web.id),
+                        0);
+        if (!i) {
+            CU_ASSERT_EQUAL(resolved.route.prefix.len, 128);
+            CU_ASSERT_EQUAL(resolved.route.expires_ms, fake.now + 500);
+        }
+        free(resolved.route.hops);
+    }
+
+    /* No more than so many at once; none after the connection has gone. */
+    int n = 0;
+    while (n < 1000 && controller_session_resolve(fake.session, &web.id,
+                                                  fake.now)) {
+        fake_drop_sent(&fake);
+        n++;
+    }
+    CU_ASSERT(n >= 16 && n < 1000);
+    controller_session_disconnected(fake.session, "test", fake.now);
+    CU_ASSERT_FALSE(controller_session_take_resolved(fake.session,
+                                                     &resolved));
+    fake_destroy(&fake);
+}
+
 /* The names of a controller that went away before it had told all stay. */
 static void
 test_service_table_cut(void)
@@ -811,6 +927,7 @@ test_random(void)
 }
 
 UNIT_MAIN("controller_session", UNIT_TEST(test_handshake),
+          UNIT_TEST(test_service_routes), UNIT_TEST(test_resolve),
           UNIT_TEST(test_bad_welcome), UNIT_TEST(test_out_of_turn),
           UNIT_TEST(test_backoff), UNIT_TEST(test_timeouts),
           UNIT_TEST(test_keepalive), UNIT_TEST(test_register),

@@ -231,6 +231,44 @@ test_serve_and_connect(void)
     CU_ASSERT_PTR_NOT_NULL(strstr(last, "/194:7000 --protocol tcp --wait"));
 }
 
+/* The fake agent's services are on the loopback device: no DATAGRAM, but the
+ * same calls. */
+static void
+test_datagrams(void)
+{
+    struct sal_service service = {.protocol = IPPROTO_UDP, .port = 53,
+                                  .weight = 1};
+    struct service_prefix id;
+    struct sockaddr_in from;
+    char buf[16];
+
+    service_prefix_from_string("0x1234/16", &id);
+    service.prefix = id;
+    int server_fd = sal_listen(&service, 0);
+    CU_ASSERT_FATAL(server_fd >= 0);
+    int fd = sal_datagram_open(&id, service.target_port);
+    CU_ASSERT_FATAL(fd >= 0);
+    CU_ASSERT_EQUAL(sal_datagram_receive(fd, buf, sizeof buf, 0, NULL),
+                    -ETIMEDOUT);
+    CU_ASSERT_EQUAL(sal_datagram_send(fd, "ping", 4), 0);
+    CU_ASSERT_EQUAL(sal_datagram_receive(server_fd, buf, sizeof buf, 5000,
+                                         &from), 4);
+    CU_ASSERT_EQUAL(memcmp(buf, "ping", 4), 0);
+    CU_ASSERT_EQUAL(sal_datagram_answer(server_fd, &from, "pong", 4), 0);
+    CU_ASSERT_EQUAL(sal_datagram_receive(fd, buf, sizeof buf, 5000, NULL), 4);
+    CU_ASSERT_EQUAL(memcmp(buf, "pong", 4), 0);
+    int max = sal_datagram_max(fd);
+    CU_ASSERT(max > 1000 && max < 65536 * 2);
+    static char large[70000];
+    CU_ASSERT_EQUAL(sal_datagram_send(fd, large, sizeof large), -EMSGSIZE);
+    close(server_fd);
+    CU_ASSERT_EQUAL(sal_datagram_send(fd, "gone", 4), 0);
+    CU_ASSERT_EQUAL(sal_datagram_receive(fd, buf, sizeof buf, 5000, NULL),
+                    -ECONNREFUSED);
+    close(fd);
+    CU_ASSERT_EQUAL(sal_datagram_max(-1), -EBADF);
+}
+
 static void
 teardown(void)
 {
@@ -272,5 +310,6 @@ test_moves(void)
 }
 
 UNIT_MAIN("libsal", UNIT_TEST(setup), UNIT_TEST(test_ids),
-          UNIT_TEST(test_resolve), UNIT_TEST(test_serve_and_connect), UNIT_TEST(test_moves),
+          UNIT_TEST(test_resolve), UNIT_TEST(test_serve_and_connect),
+          UNIT_TEST(test_datagrams), UNIT_TEST(test_moves),
           UNIT_TEST(teardown))
