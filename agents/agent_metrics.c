@@ -137,6 +137,13 @@ agent_show_metrics(struct agent *agent, struct ds *out)
     put_gauge(out, "apply_failed",
               "1 if the data plane is not as it should be; the log says why.",
               agent->apply_error != NULL);
+    if (agent_migrator(agent)) {
+        put_gauge(out, "migration_peers", "Endpoints with flows.",
+                  migrator_n_peers(agent_migrator(agent)));
+        put_gauge(out, "migration_groups",
+                  "Groups of flows that migrate together.",
+                  migrator_n_groups(agent_migrator(agent)));
+    }
     put_registrations(agent, out);
     put_uplinks(agent, out);
     put_member(out, status, "flows", "flows", "Flows of the data plane.");

@@ -207,11 +207,7 @@ take_event(void *dp_, void *data, size_t len)
     if (len >= sizeof *map) {
         struct datapath_flow_event event = {
             .id = ntohl(map->id),
-            .group = map->group,
-            .bound = map->type == SAL_FLOW_EVENT_BOUND,
-            .protocol = map->proto};
-        memcpy(event.peer_endpoint, map->peer_endpoint,
-               sizeof event.peer_endpoint);
+            .bound = map->type == SAL_FLOW_EVENT_BOUND};
         take->take(&event, take->aux);
     }
     /* A negative number ends the round, without this one being lost. */

@@ -61,10 +61,8 @@ void datapath_flows_wake(struct datapath *, const uint32_t ids[], size_t n,
 
 /* News: a flow was bound or has ended. */
 struct datapath_flow_event {
-    uint32_t id, group;
+    uint32_t id;
     bool bound; /* Else closed. */
-    uint8_t protocol;
-    uint8_t peer_endpoint[SAL_ENDPOINT_ID_LEN];
 };
 
 /* Readable when there are news; but who has seen some looks again 25 ms later,

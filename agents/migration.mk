@@ -4,7 +4,8 @@ include tests/model/model.mk
 
 MIGRATION_SRCS := agents/migration.c agents/migration_message.c \
                   agents/migration_peer.c
-MIGRATOR_SRCS := agents/migrator.c agents/migrator_drive.c \
+MIGRATOR_SRCS := agents/migrator.c agents/migrator_command.c \
+                 agents/migrator_drive.c \
                  agents/migrator_policy.c agents/migrator_show.c
 AGENT_SRCS += $(MIGRATOR_SRCS)
 PURE += $(MIGRATOR_SRCS)

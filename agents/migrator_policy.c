@@ -28,22 +28,24 @@ VLOG_DEFINE_THIS_MODULE(migrator_policy);
 /* Between probes of a path that proves to be good. */
 #define PROBE_MAX_MS 60000
 
+#define SUSPECT_AFTER_MS 1000
+
 /* Flows looked at in one go. */
 #define LOOK_FLOWS 256
 
 /* Places. */
 
-static void
-place_at(const struct migrator_uplink *uplink, int family,
-         struct migrator_place *place)
+void
+migrator_place_at(const struct migrator_uplink *uplink, int family,
+                  struct migrator_place *place)
 {
     place->ifindex = uplink->ifindex;
     place->nat = uplink->nat;
     place->locator = uplink->locators[family];
 }
 
-static bool
-has_place(const struct migrator_uplink *uplink, int family)
+bool
+migrator_has_place(const struct migrator_uplink *uplink, int family)
 {
     return uplink->ifindex && uplink->usable
            && !migration_locator_is_none(&uplink->locators[family]);
@@ -57,10 +59,10 @@ migrator_place_of_address(const struct migrator *m, int ifindex,
     for (size_t i = 0; i < m->n_uplinks; i++) {
         const struct migrator_uplink *uplink = &m->uplinks[i];
         for (int f = 0; f < MIGRATOR_N_FAMILIES; f++) {
-            if (has_place(uplink, f)
+            if (migrator_has_place(uplink, f)
                 && (!ifindex || uplink->ifindex == ifindex)
                 && migration_locator_equal(&uplink->locators[f], own)) {
-                place_at(uplink, f, ret_place);
+                migrator_place_at(uplink, f, ret_place);
                 return true;
             }
         }
@@ -83,12 +85,6 @@ is_bad(const struct migrator_group *group, int ifindex,
     return group->bad == ifindex && clock->ms < group->bad_until;
 }
 
-static int
-family_of(const struct migration_locator *locator)
-{
-    return migrator_is_v4(locator) ? MIGRATOR_V4 : MIGRATOR_V6;
-}
-
 struct candidate {
     bool found;
     size_t uplink;
@@ -106,7 +102,7 @@ find_in_family(const struct migrator_group *group, int not, int family,
 
     for (size_t i = 0; i < m->n_uplinks; i++) {
         const struct migrator_uplink *uplink = &m->uplinks[i];
-        if (!has_place(uplink, family) || uplink->ifindex == not
+        if (!migrator_has_place(uplink, family) || uplink->ifindex == not
             || is_bad(group, uplink->ifindex, clock)) {
             continue;
         }
@@ -118,14 +114,12 @@ find_in_family(const struct migrator_group *group, int not, int family,
     }
 }
 
-/* False if there is none.  The peer's IP version comes before the rank: the
- * other one takes a detour by the rendezvous. */
-static bool
-choose_place(const struct migrator_group *group, int not,
-             const struct migrator_clock *clock,
-             struct migrator_place *ret_place)
+bool
+migrator_choose_place(const struct migrator_group *group, int not,
+                      const struct migrator_clock *clock,
+                      struct migrator_place *ret_place)
 {
-    int family = family_of(&group->path.peer);
+    int family = migrator_family(&group->path.peer);
     struct candidate best = {.found = false};
 
     find_in_family(group, not, family, clock, &best);
@@ -133,7 +127,7 @@ choose_place(const struct migrator_group *group, int not,
         find_in_family(group, not, !family, clock, &best);
     }
     if (best.found) {
-        place_at(&group->migrator->uplinks[best.uplink], best.family,
+        migrator_place_at(&group->migrator->uplinks[best.uplink], best.family,
                  ret_place);
     }
     return best.found;
@@ -258,9 +252,9 @@ consider_better(struct migrator_group *group,
     struct migrator_place place;
 
     if (group->pinned || group->moving
-        || !choose_place(group, 0, clock, &place)
+        || !migrator_choose_place(group, 0, clock, &place)
         || rank_of(m, place.ifindex) >= rank_of(m, group->place.ifindex)
-        || family_of(&place.locator) != family_of(&group->place.locator)) {
+        || migrator_family(&place.locator) != migrator_family(&group->place.locator)) {
         return;
     }
     if (is_settled(m, place.ifindex, clock)) {
@@ -298,7 +292,7 @@ migrator_reconsider(struct migrator_group *group,
         return;
     }
     group->pinned = 0;
-    if (choose_place(group, 0, clock, &place)) {
+    if (migrator_choose_place(group, 0, clock, &place)) {
         migrator_begin(group, &place, MIGRATOR_LOST, clock);
     } else if (group->place.ifindex
                || group->machine.state != MIGRATION_NOADDRESS) {
@@ -388,7 +382,9 @@ migrator_suspect(struct migrator *m, const struct migrator_clock *clock)
     HMAP_FOR_EACH (peer, node, &m->peers) {
         struct migrator_group *group;
         LIST_FOR_EACH (group, node, &peer->groups) {
-            if (group->n_flows) {
+            /* One that has just moved was told by the same change. */
+            if (group->n_flows
+                && clock->ms >= group->started_at + SUSPECT_AFTER_MS) {
                 group->n_probes = 0;
                 group->probe_at = 0;
                 migrator_probe(group, clock);
@@ -456,7 +452,7 @@ give_up_place(struct migrator_group *group, const struct migrator_clock *clock)
     struct migrator_place place;
 
     group->give_up_at = clock->ms + TRY_AGAIN_MS;
-    if (!choose_place(group, group->place.ifindex, clock, &place)
+    if (!migrator_choose_place(group, group->place.ifindex, clock, &place)
         && !group->back.ifindex) {
         return;
     }
@@ -496,188 +492,4 @@ int64_t
 migrator_policy_deadline(const struct migrator_group *group)
 {
     return group->give_up_at;
-}
-
-/* Commands. */
-
-/* A new group of 'n' of the group's flows. */
-static struct migrator_group *
-split(struct migrator_group *group, const uint32_t *ids, size_t n,
-      const struct migrator_clock *clock)
-{
-    struct migrator *m = group->migrator;
-    struct migration_context context;
-    struct migrator_group *part;
-
-    migrator_context(m, clock, &context);
-    part = migrator_add_group(m, group->peer, (context.nonce >> 32) | 1);
-    if (!part) {
-        return NULL;
-    }
-    part->path = group->path;
-    part->held = group->held;
-    for (size_t i = 0; i < n; i++) {
-        migrator_put_flow(migrator_find_flow(m, ids[i]), part);
-    }
-    migrator_group_start(part, &group->place, &group->machine.peer, clock);
-    part->machine.flows_known = true;
-    part->list_wanted = true;
-    if (!group->n_flows) {
-        group->empty_since = clock->ms;
-    }
-    migrator_group_apply(part);
-    migrator_arm(group);
-    return part;
-}
-
-static bool
-target_place(const struct migrator_group *group, int to,
-             const struct migrator_clock *clock, struct migrator_place *place)
-{
-    const struct migrator *m = group->migrator;
-    int family = family_of(&group->path.peer);
-
-    if (!to) {
-        return choose_place(group, group->place.ifindex, clock, place);
-    }
-    for (size_t i = 0; i < m->n_uplinks; i++) {
-        if (m->uplinks[i].ifindex == to) {
-            family = has_place(&m->uplinks[i], family) ? family : !family;
-            if (has_place(&m->uplinks[i], family)) {
-                place_at(&m->uplinks[i], family, place);
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-static void
-command_group(struct migrator_group *group, int to,
-              const struct migrator_clock *clock, struct migrator_moves *ret)
-{
-    struct migrator_place place;
-
-    if (!target_place(group, to, clock, &place)) {
-        ret->error = "there is no other uplink that is up and has an address";
-        return;
-    }
-    group->pinned = place.ifindex;
-    if (place.ifindex == group->path.ifindex && !group->moving
-        && migration_locator_equal(&place.locator, &group->path.own)) {
-        ret->n_stay += group->n_flows;
-        return;
-    }
-    ret->n_groups++;
-    ret->n_flows += group->n_flows;
-    group->ticket = ret->ticket;
-    group->bad = 0;
-    migrator_begin(group, &place, MIGRATOR_COMMAND, clock);
-    migrator_arm(group);
-}
-
-static int
-compare_flows(const void *a_, const void *b_)
-{
-    const struct migrator_flow *a = *(struct migrator_flow *const *) a_;
-    const struct migrator_flow *b = *(struct migrator_flow *const *) b_;
-    return a->group < b->group ? -1 : a->group > b->group;
-}
-
-/* Flows of one group: all of it, or a part that becomes a group. */
-static void
-command_part(struct migrator_flow **flows, size_t n, int to,
-             const struct migrator_clock *clock, struct migrator_moves *ret)
-{
-    struct migrator_group *group = flows[0]->group;
-
-    if (n < group->n_flows) {
-        uint32_t *ids = xmalloc(n * sizeof *ids);
-        if (!group->peer->crypto.has_key) {
-            ret->error = "the peer's daemon has not answered yet";
-            free(ids);
-            return;
-        }
-        for (size_t i = 0; i < n; i++) {
-            ids[i] = flows[i]->id;
-        }
-        group = split(group, ids, n, clock);
-        free(ids);
-        if (!group) {
-            ret->error = "the peer has 64 groups already";
-            return;
-        }
-    }
-    command_group(group, to, clock, ret);
-}
-
-static void
-command_flows(struct migrator *m, const struct migrator_choice *choice,
-              const struct migrator_clock *clock, struct migrator_moves *ret)
-{
-    struct migrator_flow **flows
-        = xmalloc((choice->n_flows + 1) * sizeof *flows);
-    size_t n = 0;
-
-    for (size_t i = 0; i < choice->n_flows; i++) {
-        flows[n] = migrator_find_flow(m, choice->flows[i]);
-        n += flows[n] != NULL;
-    }
-    qsort(flows, n, sizeof *flows, compare_flows);
-    for (size_t i = 0, end; i < n; i = end) {
-        for (end = i + 1; end < n && flows[end]->group == flows[i]->group;
-             end++) {
-            continue;
-        }
-        command_part(flows + i, end - i, choice->to, clock, ret);
-    }
-    free(flows);
-}
-
-void
-migrator_move(struct migrator *m, const struct migrator_choice *choice,
-              const struct migrator_clock *clock, struct migrator_moves *ret)
-{
-    struct migrator_peer *peer;
-
-    *ret = (struct migrator_moves) {.ticket = ++m->last_ticket};
-    if (choice->flows) {
-        command_flows(m, choice, clock, ret);
-        return;
-    }
-    HMAP_FOR_EACH (peer, node, &m->peers) {
-        struct migrator_group *group;
-        if (choice->peer && memcmp(choice->peer, peer->crypto.id,
-                                   sizeof peer->crypto.id)) {
-            continue;
-        }
-        LIST_FOR_EACH (group, node, &peer->groups) {
-            if (group->n_flows
-                && (choice->peer || group->place.ifindex == choice->ifindex)) {
-                command_group(group, choice->to, clock, ret);
-            }
-        }
-    }
-}
-
-bool
-migrator_moves_check(const struct migrator *m, struct migrator_moves *moves)
-{
-    const struct migrator_peer *peer;
-    bool under_way = false;
-
-    moves->n_confirmed = 0;
-    moves->slowest_ms = 0;
-    HMAP_FOR_EACH (peer, node, &m->peers) {
-        const struct migrator_group *group;
-        LIST_FOR_EACH (group, node, &peer->groups) {
-            if (group->ticket == moves->ticket) {
-                under_way |= group->moving && group->n_flows;
-                moves->n_confirmed += !group->moving;
-                moves->slowest_ms = MAX(moves->slowest_ms,
-                                        group->moving ? 0 : group->took_ms);
-            }
-        }
-    }
-    return !under_way;
 }

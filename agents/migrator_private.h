@@ -4,6 +4,7 @@
  *     migrator.c        peers, groups, flows, timers
  *     migrator_drive.c  a group's machine: what goes in, what comes out
  *     migrator_policy.c when to move, and where to
+ *     migrator_command.c  moves that somebody asks for
  *     migrator_show.c   state for people and programs */
 #ifndef SALIENT_MIGRATOR_PRIVATE_H
 #define SALIENT_MIGRATOR_PRIVATE_H 1
@@ -137,6 +138,15 @@ void migrator_group_use(struct migrator_group *,
                         const struct migrator_clock *);
 
 /* migrator_policy.c */
+bool migrator_has_place(const struct migrator_uplink *, int family);
+void migrator_place_at(const struct migrator_uplink *, int family,
+                       struct migrator_place *);
+/* The best place for the group but on uplink 'not' (0 = any); false if there
+ * is none.  The peer's IP version comes before the rank: the other one takes a
+ * detour by the rendezvous. */
+bool migrator_choose_place(const struct migrator_group *, int not,
+                           const struct migrator_clock *,
+                           struct migrator_place *ret_place);
 bool migrator_place_of_path(const struct migrator *,
                             const struct datapath_path *,
                             struct migrator_place *ret_place);
@@ -163,6 +173,12 @@ migrator_is_v4(const struct migration_locator *locator)
 {
     uint32_t v4;
     return migration_locator_to_v4(locator, &v4);
+}
+
+static inline int
+migrator_family(const struct migration_locator *locator)
+{
+    return migrator_is_v4(locator) ? MIGRATOR_V4 : MIGRATOR_V6;
 }
 
 static inline bool

@@ -90,12 +90,7 @@ flow_notify_at(const struct sal_flow *flow, __u8 type, __u64 now)
     if (!flow || !notify || flow->flags & SAL_FLOW_LOCAL) {
         return 0;
     }
-    struct sal_flow_event event = {.id = flow->id,
-                                   .group = flow->group,
-                                   .type = type,
-                                   .proto = flow->local.proto};
-    __builtin_memcpy(event.peer_endpoint, flow->peer_endpoint,
-                     sizeof event.peer_endpoint);
+    struct sal_flow_event event = {.id = flow->id, .type = type};
     int wake = now - notify->woken_ns > NOTIFY_INTERVAL_NS;
     if (bpf_ringbuf_output(&sal_events, &event, sizeof event,
                            wake ? BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP)) {

@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 14
+#define SAL_MAPS_LAYOUT 15
 
 struct sal_addr {
     sal_u32 w[4];
@@ -108,12 +108,8 @@ enum sal_flow_event_type {
     SAL_FLOW_EVENT_CLOSED = 2,
 };
 struct sal_flow_event {
-    sal_u32 id; /* As in sal_flow. */
-    sal_u32 group;
-    sal_u8 type; /* enum sal_flow_event_type. */
-    sal_u8 proto;
-    sal_u8 pad[6];
-    sal_u8 peer_endpoint[SAL_ENDPOINT_ID_LEN];
+    sal_u32 id;   /* As in sal_flow. */
+    sal_u32 type; /* enum sal_flow_event_type. */
 };
 
 /* sal_held, a ring buffer: packets that the daemon holds, and news of what they
@@ -408,7 +404,7 @@ _Static_assert(sizeof(struct sal_addr) == 16, "sal_addr");
 _Static_assert(sizeof(struct sal_tuple) == 40, "sal_tuple");
 _Static_assert(sizeof(struct sal_flow) == 344, "sal_flow");
 _Static_assert(sizeof(struct sal_path) == 16, "sal_path");
-_Static_assert(sizeof(struct sal_flow_event) == 32, "sal_flow_event");
+_Static_assert(sizeof(struct sal_flow_event) == 8, "sal_flow_event");
 _Static_assert(sizeof(struct sal_held) == 80, "sal_held");
 _Static_assert(sizeof(struct sal_move) == 80 + 4 * SAL_MOVE_MAX, "sal_move");
 _Static_assert(sizeof(struct sal_sweep) == 16 + 4 * SAL_SWEEP_MAX,
