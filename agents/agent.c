@@ -212,6 +212,8 @@ take_welcome(struct agent *agent)
 {
     agent->state.welcome = *controller_session_welcome(agent->session);
     agent->state.have_welcome = true;
+    health_prober_set_identity(agent->health,
+                               agent->state.welcome.identity_v4);
     zone_from_welcome(agent);
 }
 
@@ -267,8 +269,9 @@ agent_update_services(struct agent *agent)
 
     local_services_merge(&agent->config->services, &agent->masked,
                          &agent->state.commands, &wanted);
-    health_prober_set(agent->health, &wanted,
-                      agent->state.welcome.identity_v4);
+    health_prober_set_identity(agent->health,
+                               agent->state.welcome.identity_v4);
+    health_prober_set(agent->health, &wanted);
     for (size_t i = 0; i < wanted.n; i++) {
         if (!health_is_good(health_prober_health(agent->health),
                             &wanted.items[i])) {

@@ -95,19 +95,26 @@ finish(struct probe *probe, bool ok)
     run(prober);
 }
 
+/* A server that has answered and does not hang up is well, too. */
 static void
 timed_out(uv_timer_t *timer)
 {
-    finish(timer->data, false);
+    struct probe *probe = timer->data;
+
+    finish(probe, health_http_is_good(probe->answer, probe->answer_len));
 }
 
+/* The beginning of the answer is kept; the rest is read as well, or the server
+ * would see a reset. */
 static void
 allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 {
+    static char rest[4096];
     struct probe *probe = handle->data;
+    size_t room = sizeof probe->answer - probe->answer_len;
 
-    *buf = uv_buf_init(probe->answer + probe->answer_len,
-                       sizeof probe->answer - probe->answer_len);
+    *buf = room ? uv_buf_init(probe->answer + probe->answer_len, room)
+                : uv_buf_init(rest, sizeof rest);
 }
 
 static void
@@ -115,10 +122,10 @@ received(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct probe *probe = stream->data;
 
-    if (n > 0) {
+    if (n > 0 && buf->base == probe->answer + probe->answer_len) {
         probe->answer_len += n;
     }
-    if (n < 0 || probe->answer_len >= 12) {
+    if (n < 0) {
         finish(probe, health_http_is_good(probe->answer, probe->answer_len));
     }
 }
@@ -243,11 +250,16 @@ health_prober_close(struct health_prober *prober)
 
 void
 health_prober_set(struct health_prober *prober,
-                  const struct local_services *services, uint32_t identity_v4)
+                  const struct local_services *services)
 {
-    prober->identity_v4 = identity_v4;
     health_set(&prober->health, services, uv_now(prober->loop));
     run(prober);
+}
+
+void
+health_prober_set_identity(struct health_prober *prober, uint32_t identity_v4)
+{
+    prober->identity_v4 = identity_v4;
 }
 
 const struct health *

@@ -20,10 +20,10 @@ struct health_prober *health_prober_create(uv_loop_t *,
                                            void *aux);
 void health_prober_close(struct health_prober *);
 
-/* Checks those of 'services' that ask for it; 'identity_v4' (host byte order)
- * stands for the target address 0. */
-void health_prober_set(struct health_prober *, const struct local_services *,
-                       uint32_t identity_v4);
+/* Checks those of 'services' that ask for it. */
+void health_prober_set(struct health_prober *, const struct local_services *);
+/* What the target address 0 stands for, host byte order; 0: nothing yet. */
+void health_prober_set_identity(struct health_prober *, uint32_t identity_v4);
 const struct health *health_prober_health(const struct health_prober *);
 
 #endif /* health_prober.h */

@@ -15,7 +15,11 @@ demo: deps ## run the main job in Mininet and show it working (KEEP=1: stay)
 check-quickstart: $(PROGRAMS) ## the quickstart topology as a regression test
 	@$(QUICKSTART) --test
 
-.PHONY: demo check-quickstart
-CHECKS += check-quickstart check-dissector
+check-services: $(PROGRAMS) ## health checks, and IPv6 by a path class, with real agents
+	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
+	    $(PYTHON) -B tests/integration/test_services.py
+
+.PHONY: demo check-quickstart check-services
+CHECKS += check-quickstart check-services check-dissector
 
 include topologies/topo.mk

@@ -169,7 +169,8 @@ test_connections(void)
     local_services_put(&set, &http);
     struct health_prober *prober
         = health_prober_create(&world.loop, changed, NULL);
-    health_prober_set(prober, &set, INADDR_LOOPBACK);
+    health_prober_set_identity(prober, INADDR_LOOPBACK);
+    health_prober_set(prober, &set);
     CU_ASSERT(wait_for(prober, &tcp, true));
     CU_ASSERT(wait_for(prober, &http, true));
     CU_ASSERT_EQUAL(world.changes, 2);
