@@ -31,6 +31,7 @@ openflow_server_create(uv_loop_t *loop,
 
     server->loop = loop;
     server->config = *config;
+    server->config.defer_tables = true;
     server->ops = ops;
     server->aux = aux;
     ovs_list_init(&server->connections);
@@ -163,6 +164,7 @@ openflow_server_configure(struct openflow_server *server,
     struct switch_connection *c;
 
     server->config = *config;
+    server->config.defer_tables = true;
     LIST_FOR_EACH (c, node, &server->connections) {
         struct switch_session_config *mine = &c->session.config;
 
@@ -182,11 +184,38 @@ openflow_server_configure(struct openflow_server *server,
     }
 }
 
+/* Switches of one machine are often one process, which forwards packets, too:
+ * asked for the table features of all of them at once, it would pause.  So a
+ * few at a time; one that does not answer soon is not waited for. */
+#define TABLES_AT_A_TIME 2
+#define TABLES_PATIENCE_MS 200
+
+static void
+ask_tables(struct openflow_server *server)
+{
+    long long now = uv_now(server->loop);
+    struct switch_connection *c;
+    int n = 0;
+
+    LIST_FOR_EACH (c, node, &server->connections) {
+        n += switch_session_waits_for_tables(&c->session)
+             && now - c->tables_at < TABLES_PATIENCE_MS;
+    }
+    LIST_FOR_EACH (c, node, &server->connections) {
+        if (n < TABLES_AT_A_TIME && c->session.tables_due) {
+            switch_session_ask_tables(&c->session);
+            c->tables_at = now;
+            n += switch_session_waits_for_tables(&c->session);
+        }
+    }
+}
+
 void
 openflow_server_flush(struct openflow_server *server)
 {
     struct switch_connection *c;
 
+    ask_tables(server);
     LIST_FOR_EACH (c, node, &server->connections) {
         switch_connection_flush(c);
     }

@@ -38,6 +38,7 @@ struct switch_connection {
     char *reason;   /* Why the session ended; owned. */
     bool reading, closing;
     uint64_t dropped;
+    long long tables_at; /* When its table features were asked for. */
     int n_handles;
 };
 

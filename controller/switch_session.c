@@ -314,13 +314,25 @@ ask_features(struct switch_session *s)
         = switch_session_send(s, openflow_group_features_request(v));
     s->asked.meters
         = switch_session_send(s, openflow_meter_features_request(v));
-    s->asked.tables
-        = switch_session_send(s, openflow_table_features_request(v));
+    s->tables_due = true;
+    if (!s->config.defer_tables) {
+        switch_session_ask_tables(s);
+    }
     if (s->config.role != OFPCR12_ROLE_EQUAL) {
         ask_role(s);
     }
     /* Last, so that no port status is older than the list. */
     s->asked.ports = switch_session_send(s, openflow_ports_request(v));
+}
+
+void
+switch_session_ask_tables(struct switch_session *s)
+{
+    if (s->tables_due && s->state == SWITCH_SESSION_FEATURES) {
+        s->tables_due = false;
+        s->asked.tables = switch_session_send(
+            s, openflow_table_features_request(s->version));
+    }
 }
 
 static void
@@ -348,6 +360,7 @@ static void
 check_up(struct switch_session *s, long long now)
 {
     if (s->state == SWITCH_SESSION_FEATURES && !s->asked.features
+        && !s->tables_due
         && !s->asked.ports && !s->asked.desc && !s->asked.tables
         && !s->asked.groups && !s->asked.meters && !s->asked.role) {
         s->state = SWITCH_SESSION_UP;

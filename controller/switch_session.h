@@ -70,6 +70,8 @@ struct switch_session_config {
     uint32_t max_rules;            /* Of ours, that it may claim to hold. */
     uint32_t max_malformed;        /* Messages, then it is disconnected. */
     uint32_t max_connections;      /* Of all switches. */
+    bool defer_tables;             /* The owner calls
+                                    * switch_session_ask_tables(). */
     enum ofp12_controller_role role; /* OFPCR12_ROLE_EQUAL: do not ask. */
     uint64_t generation_id;          /* Of PRIMARY and SECONDARY. */
     bool insist;                     /* Where a switch knows of a younger one:
@@ -115,6 +117,7 @@ struct switch_session {
     struct {
         uint32_t features, ports, desc, tables, groups, meters, role;
     } asked; /* xid of each question under way, 0 once answered. */
+    bool tables_due; /* The table features are not asked for yet. */
     bool stale; /* Our role was refused; its generation is asked for. */
     long long last_received;
     bool echo_sent;
@@ -125,6 +128,15 @@ void switch_session_init(struct switch_session *,
                          const struct switch_session_config *,
                          switch_event_cb *, void *aux, long long now);
 void switch_session_destroy(struct switch_session *);
+
+/* Asks for the table features, if that was deferred: the answer costs the
+ * switch milliseconds, and switches may be one process. */
+void switch_session_ask_tables(struct switch_session *);
+static inline bool
+switch_session_waits_for_tables(const struct switch_session *s)
+{
+    return s->state == SWITCH_SESSION_FEATURES && s->asked.tables;
+}
 
 /* Handles bytes from the switch. */
 void switch_session_receive(struct switch_session *, const void *, size_t,

@@ -25,6 +25,7 @@ from topologies.wait import TooLate, until
 
 SEED = int(os.environ.get("SEED", "20120425"))
 CONVERGENCE = 60   # Seconds.  The machine may be loaded; it is printed.
+RATE = 200         # Packets a second that must survive a restart.
 MANY_CALLS = 100   # More than these at a time are sampled while broken.
 
 
@@ -132,7 +133,7 @@ class Checker:
 
     def _restart(self):
         first, last = self.net.hosts[0], self.net.hosts[-1]
-        streams = [Stream(first, last), Stream(last, first)]
+        streams = [Stream(first, last, RATE), Stream(last, first, RATE)]
         callers = Callers(self.net)
         for _ in range(3):
             self.net.salient_controller.kill()
