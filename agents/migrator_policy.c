@@ -306,7 +306,6 @@ migrator_reconsider(struct migrator_group *group,
 static void
 plan_reconsidering(struct migrator *m, const struct migrator_clock *clock)
 {
-    m->reconsider_at = INT64_MAX;
     for (size_t i = 0; i < m->n_uplinks; i++) {
         int64_t at = m->usable_since[i] + m->config.hysteresis_ms;
         if (m->uplinks[i].usable && at > clock->ms) {
@@ -320,11 +319,16 @@ migrator_reconsider_all(struct migrator *m, const struct migrator_clock *clock)
 {
     struct migrator_peer *peer;
 
+    m->reconsider_at = INT64_MAX;
     HMAP_FOR_EACH (peer, node, &m->peers) {
         struct migrator_group *group;
         LIST_FOR_EACH (group, node, &peer->groups) {
             migrator_reconsider(group, clock);
             migrator_arm(group);
+            /* When one that did not answer is to be tried again. */
+            if (group->bad && group->bad_until > clock->ms) {
+                m->reconsider_at = MIN(m->reconsider_at, group->bad_until);
+            }
         }
     }
     plan_reconsidering(m, clock);

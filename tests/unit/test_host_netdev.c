@@ -247,6 +247,34 @@ test_events(void)
     "ip -s -o link show dev up1 | sed 's/.*RX: [^0-9]*[0-9]* //' "            \
     "| awk '{print $1}'"
 
+static size_t n_routes_changed;
+
+static void
+routes_changed(void *aux)
+{
+    n_routes_changed++;
+}
+
+/* Routes by uplinks are told; neighbors that do not answer are forgotten,
+ * others not. */
+static void
+test_routes_and_neighbors(void)
+{
+    host_netdev_watch_routes(netdev, routes_changed, NULL);
+    size_t before = n_routes_changed;
+    run("ip route add 10.78.0.0/24 dev up0");
+    UNTIL(n_routes_changed > before);
+    host_netdev_watch_routes(netdev, NULL, NULL);
+
+    run("ip neigh add 10.0.9.8 dev up0 nud failed");
+    run("ip neigh add 10.0.9.9 lladdr 02:00:00:00:00:09 dev up0");
+    host_netdev_forget_neighbors(netdev, if_nametoindex("up0"));
+    char *left = sh("ip neigh show dev up0");
+    CU_ASSERT_PTR_NULL(strstr(left, "10.0.9.8"));
+    CU_ASSERT_PTR_NOT_NULL(strstr(left, "10.0.9.9"));
+    free(left);
+}
+
 static char packets[100];
 
 static void
@@ -327,6 +355,7 @@ main(void)
     static const struct unit_test tests[] = {
         UNIT_TEST(setup), UNIT_TEST(test_apply), UNIT_TEST(test_apply_ipv6),
         UNIT_TEST(test_events), UNIT_TEST(test_uplink_ipv6),
+        UNIT_TEST(test_routes_and_neighbors),
         UNIT_TEST(test_probe_socket), UNIT_TEST(test_close)};
     static const struct unit_test skipped[] = {UNIT_TEST(test_needs_root)};
     return (is_root() ? unit_run("host_netdev", tests, ARRAY_SIZE(tests))

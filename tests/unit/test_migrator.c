@@ -455,6 +455,15 @@ test_silence(void)
     expect_at(0, v4(0, 1));
     CU_ASSERT_EQUAL(hosts[0].reason, MIGRATOR_SILENT);
     CU_ASSERT_TRUE(migrator_counters(hosts[0].migrator)->probes > 0);
+
+    /* In vain at first; then it works again. */
+    pass(15000);
+    expect_at(0, v4(0, 1));
+    CU_ASSERT_EQUAL(hosts[0].n_events[MIGRATOR_REVERTED], 1);
+    hosts[0].silent[0] = false;
+    uplinks_changed(0);
+    pass(30000);
+    expect_at(0, v4(0, 0));
 }
 
 /* Behind a NAT we are heard every 15 s, and nobody takes that for a move. */
