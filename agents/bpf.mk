@@ -60,9 +60,10 @@ check-bpf: $(BPF_TEST_PROGRAMS) $(DPCTL) $(BUILD)/tests/flood ## eBPF programs b
 	@tests/bpf/run-bpf.sh $(BUILD) $(BPF_TEST_PROGRAMS)
 
 .PHONY: check-ipv6
-check-ipv6: $(DPCTL) ## IPv6 inside and outside: each offload, XDP, old kernels' ways, path MTU (6 min)
+check-ipv6: $(DPCTL) ## IPv6 inside and outside: each offload, XDP, old kernels' ways, path MTU, links (8 min)
 	@/usr/bin/python3 tests/bpf/test_ipv6.py $(BUILD) thorough
 	@/usr/bin/python3 tests/bpf/test_path.py $(BUILD) thorough
+	@/usr/bin/python3 tests/bpf/test_links.py $(BUILD)
 
 # The daemon as systemd runs it: capabilities, notification, kill -9, reload.
 CHECKS += check-daemon
