@@ -20,7 +20,7 @@
 #include "proto/identity.h"
 
 #define LOAD_INSTANCES_MAX 4
-#define LOAD_METERS 4
+#define LOAD_METERS 8
 #define LOAD_OFS_TABLE 24 /* In an OpenFlow 1.5 flow_mod. */
 
 struct load_port {
