@@ -610,6 +610,7 @@ close_all(struct agent *agent)
     agent_waiters_fail_all(agent);
     agent_walks_fail_all(agent);
     agent_upkeep_stop(agent);
+    agent_lost_flows_stop(agent);
     if (agent->session) {
         controller_session_stop(agent->session);
     }
@@ -661,6 +662,7 @@ agent_start(uv_loop_t *loop, struct agent_config *config,
     agent_migration_start(agent);
     agent_balance_start(agent);
     agent_upkeep_start(agent);
+    agent_lost_flows_start(agent);
     agent_uplinks_changed(agent);
     restore_leases(agent);
     agent_update_services(agent);

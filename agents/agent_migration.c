@@ -355,6 +355,11 @@ agent_migration_received(const struct probe_path *path, const uint8_t *data,
                                      .other = path->other};
     struct migrator_clock clock;
 
+    if (len > SAL_OFS_TYPE && (data[SAL_OFS_TYPE] == SAL_TYPE_PROBE
+                               || data[SAL_OFS_TYPE] == SAL_TYPE_FIN)) {
+        agent_lost_flows_received(agent, path, data, len);
+        return;
+    }
     if (!agent->migration || len < SAL_CONTROL_HEADER_LEN
         || (data[SAL_OFS_TYPE] != SAL_TYPE_RSYN
             && data[SAL_OFS_TYPE] != SAL_TYPE_RSYN_ACK

@@ -78,6 +78,7 @@ struct agent {
 
     uv_timer_t session_timer, probe_timer, apply_timer, save_timer;
     uv_timer_t upkeep_timer;
+    struct agent_lost_flows *lost_flows;
     struct agent_sweep *sweep; /* Under way, or NULL; agent_upkeep.c. */
     int64_t swept_ms;
     int64_t key_rotated_ms;
@@ -211,6 +212,21 @@ void agent_upkeep_start(struct agent *);
 void agent_upkeep_reload(struct agent *);
 void agent_upkeep_stop(struct agent *);
 int agent_rotate_key(struct agent *);
+
+/* agent_lost_flows.c: flows that one end has lost. */
+struct lost_flow_counters {
+    uint64_t asked;      /* Of ours: the peer was told, */
+    uint64_t proved;     /* and that it is true. */
+    uint64_t challenged; /* Of peers': they were asked whether it is true, */
+    uint64_t closed;     /* and it was. */
+    uint64_t forged, refused, limited;
+};
+void agent_lost_flows_start(struct agent *);
+void agent_lost_flows_stop(struct agent *);
+void agent_lost_flows_received(struct agent *, const struct probe_path *,
+                               const uint8_t *, size_t len);
+const struct lost_flow_counters *
+agent_lost_flow_counters(const struct agent *);
 
 /* agent_show.c. */
 void agent_show_services(struct agent *, bool json, struct ds *);

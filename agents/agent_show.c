@@ -426,6 +426,7 @@ agent_counters_to_json(struct agent *agent)
     const struct dns_counters *dns
         = agent->dns ? dns_server_counters(agent->dns) : &no_dns;
     const struct holder_stats *held = &agent->holder.stats;
+    const struct lost_flow_counters *lost = agent_lost_flow_counters(agent);
     struct json *json = json_object_create();
 
     put_int(json, "dns_queries", dns->queries);
@@ -444,6 +445,13 @@ agent_counters_to_json(struct agent *agent)
             agent->probe_socket ? probe_socket_received(agent->probe_socket)
                                 : 0);
     put_int(json, "keys_rotated", agent->keys_rotated);
+    put_int(json, "lost_flows_asked", lost->asked);
+    put_int(json, "lost_flows_proved", lost->proved);
+    put_int(json, "lost_flows_challenged", lost->challenged);
+    put_int(json, "lost_flows_closed", lost->closed);
+    put_int(json, "lost_flows_forged", lost->forged);
+    put_int(json, "lost_flows_refused", lost->refused);
+    put_int(json, "lost_flows_limited", lost->limited);
     put_int(json, "controller_sessions",
             controller_session_welcomes(agent->session));
     if (agent_migrator(agent)) {

@@ -15,7 +15,9 @@ AGENT_SRCS := \
     agents/agent_migration_commands.c \
     agents/agent_routes.c \
     agents/agent_show.c \
+    agents/agent_lost_flows.c \
     agents/agent_state.c \
+    agents/lost_flow.c \
     agents/agent_upkeep.c \
     agents/agent_uplinks.c \
     agents/controller_session.c \
@@ -44,10 +46,11 @@ LIBAGENT := $(BUILD)/lib/libagent.a
 
 PURE += agents/health.c agents/controller_session.c agents/desired.c agents/dns_answer.c agents/dns_reverse.c \
         agents/dns_srv.c agents/flow_format.c agents/flow_top.c \
-        agents/leases.c agents/local_services.c agents/names.c agents/probe.c \
+        agents/leases.c agents/local_services.c agents/lost_flow.c \
+        agents/names.c agents/probe.c \
         agents/registrations.c agents/service_routes.c agents/uplink_policy.c
 
-AGENT_TESTS := test_health test_names test_probe test_local_services \
+AGENT_TESTS := test_health test_lost_flow test_names test_probe test_local_services \
                test_controller_session test_agent_config test_agent_state \
                test_dns_answer test_dns_server test_desired \
                test_flow_filter test_leases \
@@ -110,3 +113,6 @@ $(BUILD)/tests/test_libsal: $(BUILD)/obj/agents/libsal/libsal.o \
     $(BUILD)/obj/agents/libsal/agent_client.o \
     $(BUILD)/obj/agents/libsal/moves.o
 UNIT_TESTS += test_libsal
+
+FUZZ_TARGETS += lost_flow
+FUZZ_SRCS_lost_flow := agents/lost_flow.c proto/identity.c

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "agents/datapath_flows.h"
 #include "agents/datapath_private.h"
 #include "agents/sal.skel.h"
 #include "util.h"
@@ -153,4 +154,16 @@ datapath_sweep(struct datapath *dp, uint64_t idle_since_ns,
     }
     free(sweep);
     return total;
+}
+
+void
+datapath_flow_end(struct datapath *dp, uint32_t id)
+{
+    struct sal_sweep *sweep = xzalloc(sizeof *sweep);
+
+    sweep->any = 1;
+    sweep->n = 1;
+    sweep->ids[0] = htonl(id);
+    sweep_some(dp, sweep);
+    free(sweep);
 }

@@ -197,6 +197,27 @@ struct take {
     unsigned int n, max;
 };
 
+void
+datapath_on_unknown_flow(struct datapath *dp,
+                         void (*callback)(const struct datapath_unknown_flow *,
+                                          void *aux), void *aux)
+{
+    dp->unknown = callback;
+    dp->unknown_aux = aux;
+}
+
+static void
+take_unknown(struct datapath *dp, const struct sal_unknown_flow *map)
+{
+    struct datapath_unknown_flow unknown = {.id = ntohl(map->id),
+                                            .peer_id = ntohl(map->peer_id)};
+    locator_from_addr(&map->own, 0, &unknown.own);
+    locator_from_addr(&map->other, 0, &unknown.other);
+    if (dp->unknown) {
+        dp->unknown(&unknown, dp->unknown_aux);
+    }
+}
+
 static int
 take_event(void *dp_, void *data, size_t len)
 {
@@ -204,7 +225,10 @@ take_event(void *dp_, void *data, size_t len)
     struct take *take = dp->take;
     const struct sal_flow_event *map = data;
 
-    if (len >= sizeof *map) {
+    if (len >= sizeof(struct sal_unknown_flow)
+        && map->type == SAL_FLOW_EVENT_UNKNOWN) {
+        take_unknown(dp, data);
+    } else if (len >= sizeof *map) {
         struct datapath_flow_event event = {
             .id = ntohl(map->id),
             .bound = map->type == SAL_FLOW_EVENT_BOUND};

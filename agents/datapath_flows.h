@@ -59,6 +59,20 @@ int datapath_flows_move(struct datapath *, const struct datapath_move *,
 void datapath_flows_wake(struct datapath *, const uint32_t ids[], size_t n,
                          bool sure);
 
+/* Ends the flow: neither end can reach the other by it any more, and TCP here
+ * is told at its next segment. */
+void datapath_flow_end(struct datapath *, uint32_t id);
+
+/* DATA came for flow 'id', which is not here.  Told of by
+ * datapath_events_take(), at most every 10 ms. */
+struct datapath_unknown_flow {
+    uint32_t id, peer_id;
+    struct migration_locator own, other;
+};
+void datapath_on_unknown_flow(
+    struct datapath *, void (*)(const struct datapath_unknown_flow *,
+                                void *aux), void *aux);
+
 /* News: a flow was bound or has ended. */
 struct datapath_flow_event {
     uint32_t id;

@@ -26,6 +26,7 @@
 struct sal_bpf;
 struct ring_buffer;
 struct take;
+struct datapath_unknown_flow;
 struct bpf_program;
 
 #define DATAPATH_MAX_UPLINKS 16
@@ -54,6 +55,8 @@ struct datapath {
     size_t n_uplinks;
     struct ring_buffer *events; /* NULL until somebody wants them. */
     struct take *take;          /* Who does, during a call. */
+    void (*unknown)(const struct datapath_unknown_flow *, void *aux);
+    void *unknown_aux;
     uint64_t events_lost;       /* As of the last call. */
     struct ring_buffer *held;   /* NULL until somebody takes from it. */
     void (*held_take)(const struct sal_held *, void *frame, void *aux);

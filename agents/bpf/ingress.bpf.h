@@ -379,10 +379,32 @@ inner_is_of(const struct inner *inner, const struct sal_flow *flow)
                      : inner_matches(inner, flow, 0);
 }
 
+/* The daemon tells the peer that its flow is not here; not each time. */
+#define UNKNOWN_INTERVAL_NS 10000000ULL
+
+static __always_inline void
+tell_unknown_flow(__u32 dst_flow, __u32 src_flow, const struct outer *outer)
+{
+    __u32 key = 0;
+    struct sal_notify *notify = bpf_map_lookup_elem(&sal_notify, &key);
+    __u64 now = bpf_ktime_get_coarse_ns();
+    if (!notify || now - notify->unknown_ns < UNKNOWN_INTERVAL_NS) {
+        return;
+    }
+    notify->unknown_ns = now;
+    struct sal_unknown_flow unknown = {.id = dst_flow,
+                                       .peer_id = src_flow,
+                                       .type = SAL_FLOW_EVENT_UNKNOWN,
+                                       .own = outer->dst,
+                                       .other = outer->src};
+    bpf_ringbuf_output(&sal_events, &unknown, sizeof unknown,
+                       BPF_RB_FORCE_WAKEUP);
+}
+
 /* DATA that matches no bound flow: it may belong to a half-open one, whose
  * handshake it completes, or to one that is closing. */
 static __noinline struct sal_flow *
-data_other_flow(__u32 dst_flow, const struct outer *outer)
+data_other_flow(__u32 dst_flow, __u32 src_flow, const struct outer *outer)
 {
     if (!outer) {
         return NULL;
@@ -390,6 +412,7 @@ data_other_flow(__u32 dst_flow, const struct outer *outer)
     struct sal_flow *flow = half_flow_by_id(dst_flow);
     if (!flow) {
         count(SAL_COUNT_IN_UNKNOWN_FLOW);
+        tell_unknown_flow(dst_flow, src_flow, outer);
         return NULL;
     }
     return flow;
@@ -421,7 +444,7 @@ ingress_inner(struct __sk_buff *skb, struct sal_settings *settings,
         if (!is_for_us(outer)) {
             return PASS;
         }
-        flow = data_other_flow(sal->dst_flow, outer);
+        flow = data_other_flow(sal->dst_flow, sal->src_flow, outer);
         if (!flow) {
             return TC_ACT_SHOT;
         }

@@ -106,6 +106,7 @@ struct sal_path {
 enum sal_flow_event_type {
     SAL_FLOW_EVENT_BOUND = 1,
     SAL_FLOW_EVENT_CLOSED = 2,
+    SAL_FLOW_EVENT_UNKNOWN = 3, /* A struct sal_unknown_flow. */
 };
 struct sal_flow_event {
     sal_u32 id;   /* As in sal_flow. */
@@ -135,11 +136,20 @@ struct sal_held {
 #define SAL_MARK_ATTEMPTS 0x000000ff
 #define SAL_MARK_REFUSE 0x5a1e0000 /* Tell the application no. */
 
+/* DATA came for a flow that is not here; not each is told of. */
+struct sal_unknown_flow {
+    sal_u32 id, peer_id; /* As in sal_flow. */
+    sal_u8 type;         /* Where sal_flow_event has it. */
+    sal_u8 pad[7];
+    struct sal_addr own, other; /* Locators. */
+};
+
 /* sal_notify, an array of one. */
 struct sal_notify {
     sal_u64 woken_ns; /* The daemon, the last time. */
     sal_u64 lost;     /* Events that found no room: it must look at all flows.
                        */
+    sal_u64 unknown_ns; /* When it was last told of an unknown flow. */
 };
 
 /* sal_moves, an array of one: work for the program sal_move, which gives the
@@ -161,12 +171,14 @@ struct sal_move {
 };
 
 /* sal_sweeps, an array of one: work for the program sal_sweep, which forgets
- * those of the flows 'ids' that are UDP's and idle. */
+ * those of the flows 'ids' that are UDP's and idle, or any. */
 #define SAL_SWEEP_MAX 1024
 struct sal_sweep {
     sal_u64 idle_since_ns; /* Nothing went in or out since. */
     sal_u32 n;             /* In 'ids'. */
     sal_u32 n_swept;       /* The program's result. */
+    sal_u32 any;           /* If so, whatever they are. */
+    sal_u32 pad;
     sal_u32 ids[SAL_SWEEP_MAX];
 };
 
@@ -407,7 +419,8 @@ _Static_assert(sizeof(struct sal_path) == 16, "sal_path");
 _Static_assert(sizeof(struct sal_flow_event) == 8, "sal_flow_event");
 _Static_assert(sizeof(struct sal_held) == 80, "sal_held");
 _Static_assert(sizeof(struct sal_move) == 80 + 4 * SAL_MOVE_MAX, "sal_move");
-_Static_assert(sizeof(struct sal_sweep) == 16 + 4 * SAL_SWEEP_MAX,
+_Static_assert(sizeof(struct sal_unknown_flow) == 48, "sal_unknown_flow");
+_Static_assert(sizeof(struct sal_sweep) == 24 + 4 * SAL_SWEEP_MAX,
                "sal_sweep");
 _Static_assert(sizeof(struct sal_settings) == 176, "sal_settings");
 _Static_assert(sizeof(struct sal_uplink) == 40, "sal_uplink");

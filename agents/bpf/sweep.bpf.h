@@ -14,6 +14,18 @@ flow_sweep(__u32 i, struct sal_sweep **context)
         return 1;
     }
     struct sal_flow *flow = flow_by_id(sweep->ids[i]);
+    if (sweep->any) {
+        if (flow) {
+            flow_notify_at(flow, SAL_FLOW_EVENT_CLOSED, bpf_ktime_get_ns());
+            flow_forget(flow);
+            sweep->n_swept++;
+        } else if ((flow = half_flow_by_id(sweep->ids[i]))) {
+            flow_notify_at(flow, SAL_FLOW_EVENT_CLOSED, bpf_ktime_get_ns());
+            half_flow_delete(flow);
+            sweep->n_swept++;
+        }
+        return 0;
+    }
     if (!flow || flow->local.proto != IPPROTO_UDP
         || flow->created_ns >= sweep->idle_since_ns
         || flow->last_in_ns >= sweep->idle_since_ns

@@ -409,6 +409,34 @@ def another_layout(client, server, v4):
     listener.close()
 
 
+def the_other_end_is_told(client, server, v4):
+    step("a host that lost its flows proves itself, and the peer's ones end")
+    listener = server.host.listen(8080, "::")
+    s = client.host.connect(v4, 80)
+    s.settimeout(5)
+    accepted, _ = listener.accept()
+    server.kill()
+    server.host.dpctl("layout", "1")
+    server.start()
+    wait_for(lambda: server.ask("status")["controller"]["state"] == "up",
+             "the controller", 20)
+    try:
+        for _ in range(250):
+            s.send(b"anybody?")
+            time.sleep(0.02)
+        raise AssertionError("the connection goes on without its flow")
+    except ConnectionResetError:
+        pass
+    mine = client.ask("show", "counters")["agent"]
+    theirs = server.ask("show", "counters")["agent"]
+    assert mine["lost_flows_closed"] >= 1, mine
+    assert theirs["lost_flows_proved"] >= 1, theirs
+    s.close()
+    accepted.close()
+    wait_for(lambda: connects(client, v4), "new connections", 10)
+    listener.close()
+
+
 def connects(client, v4):
     try:
         client.host.connect(v4, 80, timeout=1).close()
@@ -459,6 +487,7 @@ def run(lab):
         assert questions.asked > 100
         reload(server, client, v4)
         another_layout(client, server, v4)
+        the_other_end_is_told(client, server, v4)
         stopped([client, server])
     except BaseException:
         for agent in client, server:
