@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What must not get through: every field hostile, forgeries, replays, noise.
  * Each refusal is counted under its own reason, and no flow changes. */
+#include <poll.h>
 #include "agents/datapath_flows.h"
 #include "tests/bpf/bpf_pair.h"
 
@@ -341,6 +342,44 @@ test_data_of_moved_peer(void)
     tear_down();
 }
 
+/* Without a way to the peer packets are refused, so that TCP keeps what is new;
+ * a little later they are let through to sal0, which drops them. */
+static void
+test_held(void)
+{
+    struct segment s = {.src = ID_C, .dst = WEB, .sport = 40000,
+                        .dport = 80, .seq = 1001, .ack = 5001,
+                        .flags = ACK};
+    struct datapath_flow flow;
+    struct frame f;
+    uint32_t id;
+    set_up();
+    connect_hosts(&ours, &theirs);
+    id = ntohl(ours.id);
+    CU_ASSERT_EQUAL_FATAL(datapath_flow_get(client.dp, id, &flow), 0);
+    struct datapath_move move = {.path = flow.path};
+    memcpy(move.peer_endpoint, flow.peer_endpoint, sizeof flow.peer_endpoint);
+    move.path.ifindex = 0;
+    CU_ASSERT_EQUAL(datapath_flows_move(client.dp, &move, &id, 1), 1);
+    build_inner(&f, &s);
+    CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_SHOT);
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_HELD), 1);
+    int verdict = TC_ACT_SHOT;
+    for (int i = 0; i < 100 && verdict == TC_ACT_SHOT; i++) {
+        poll(NULL, 0, 10);
+        /* Held again: that does not begin anew. */
+        datapath_flows_move(client.dp, &move, &id, 1);
+        build_inner(&f, &s);
+        verdict = run_egress(&client, &f);
+    }
+    CU_ASSERT_EQUAL(verdict, TC_ACT_UNSPEC);
+    move.path = flow.path;
+    CU_ASSERT_EQUAL(datapath_flows_move(client.dp, &move, &id, 1), 1);
+    build_inner(&f, &s);
+    CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_REDIRECT);
+    tear_down();
+}
+
 /* A RESET, whoever sends it, does not end a bound flow here: it goes to the
  * daemon, which asks for its MAC. */
 static void
@@ -667,7 +706,7 @@ test_syn_flood(void)
 UNIT_MAIN("sal_hostile", UNIT_TEST(test_data_mutations),
           UNIT_TEST(test_truncation), UNIT_TEST(test_syn_mutations),
           UNIT_TEST(test_forged_data),
-          UNIT_TEST(test_data_of_moved_peer),
+          UNIT_TEST(test_data_of_moved_peer), UNIT_TEST(test_held),
           UNIT_TEST(test_reset_of_bound_flow),
           UNIT_TEST(test_half_open_forgeries),
           UNIT_TEST(test_forged_syn_ack), UNIT_TEST(test_passed),

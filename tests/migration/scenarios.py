@@ -264,6 +264,22 @@ def hop(run):
     company(run, host)
 
 
+def silent_path(run):
+    """A switch forgets the client's first port: nothing passes any more, and
+    nobody tells the host.  Later it does again."""
+    host = run.client
+    port = host.cable(0).name
+    run.moved()
+    run.lab.ovs.vsctl("del-port", port)
+    run.wait_at(host, "10.0.1.1")
+    run.all_go_on()
+    run.moved()
+    run.lab.ovs.vsctl("add-port", "s1", port)
+    run.lab.wait_uplinks()
+    run.wait_at(host, "10.0.0.1")
+    run.all_go_on()
+
+
 def both_at_once(run):
     """Both hosts lose the interface that they use at the same moment."""
     run.moved()
@@ -447,6 +463,7 @@ SCENARIOS = [
     Scenario(address_changed),
     Scenario(subnet_changed),
     Scenario(hop),
+    Scenario(silent_path),
     Scenario(both_at_once, short=True, mib=96),
     Scenario(gentle_moves, short=True, mib=6, rate=1, lossless=True),
     Scenario(fifty_moves, mib=1024, rate=40),
