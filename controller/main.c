@@ -121,13 +121,13 @@ parse_options(int argc, char *argv[], struct program *program)
             fputs(usage, stdout);
             return EXIT_SUCCESS;
         default:
-            fputs(usage, stderr);
+            fputs("see salient-controller --help\n", stderr);
             return 2;
         }
     }
     if (optind < argc) {
-        fprintf(stderr, "salient-controller: '%s' is one argument too many\n",
-                argv[optind]);
+        fprintf(stderr, "salient-controller: unexpected argument \"%s\"; see "
+                "salient-controller --help\n", argv[optind]);
         return 2;
     }
     return -1;

@@ -83,6 +83,33 @@ config_string(struct config_node *mapping, const char *key, const char *def)
     return child ? child->value : def;
 }
 
+/* True if one letter more, less, other, or changed with the next makes 'a' of
+ * 'b'. */
+static bool
+is_misspelt(const char *a, const char *b)
+{
+    while (*a && *a == *b) {
+        a++;
+        b++;
+    }
+    return *a && *b && a[1] == b[0] && a[0] == b[1] ? !strcmp(a + 2, b + 2)
+           : (*a && !strcmp(a + 1, b)) || (*b && !strcmp(a, b + 1))
+             || (*a && *b && !strcmp(a + 1, b + 1));
+}
+
+/* The key that may have been meant for 'key', or NULL. */
+static struct config_node *
+find_misspelt(const struct config_node *mapping, const char *key)
+{
+    for (size_t i = 0; i < mapping->n; i++) {
+        struct config_node *child = mapping->children[i];
+        if (child->key && strlen(key) > 2 && is_misspelt(child->key, key)) {
+            return child;
+        }
+    }
+    return NULL;
+}
+
 const char *
 config_string_required(struct config_node *mapping, const char *key)
 {
@@ -90,8 +117,13 @@ config_string_required(struct config_node *mapping, const char *key)
 
     if (!value && mapping) {
         char *remedy = xasprintf("write \"%s: ...\"", key);
-        config_node_error(mapping, xasprintf("\"%s\" is missing", key),
-                          remedy);
+        struct config_node *misspelt = find_misspelt(mapping, key);
+        if (misspelt) {
+            config_node_error(misspelt, xstrdup("unknown key"), remedy);
+        } else {
+            config_node_error(mapping, xasprintf("\"%s\" is missing", key),
+                              remedy);
+        }
         free(remedy);
     }
     return value ? value : "";

@@ -227,6 +227,23 @@ test_other_errors(void)
                                                   "b"), "");
     check_finish(file, "agent.yaml:1: \"b\" is missing; write \"b: ...\"");
 
+    /* What may have been meant. */
+    static const char *const misspelt[] = {"nmae", "nam", "names", "mame",
+                                           "ame", "nname"};
+    for (size_t i = 0; i < sizeof misspelt / sizeof misspelt[0]; i++) {
+        char text[64], want[128];
+        snprintf(text, sizeof text, "a: 1\n%s: x\n", misspelt[i]);
+        snprintf(want, sizeof want, "agent.yaml:2: %s: unknown key; write "
+                 "\"name: ...\"", misspelt[i]);
+        file = parse(text);
+        config_string_required(config_file_root(file), "name");
+        check_finish(file, want);
+    }
+    file = parse("nemo: x\n");
+    config_string_required(config_file_root(file), "name");
+    check_finish(file, "agent.yaml:1: \"name\" is missing; write "
+                       "\"name: ...\"");
+
     file = parse("a: 1\n");
     CU_ASSERT_PTR_NULL(config_sequence(config_file_root(file), "a"));
     check_finish(file, "agent.yaml:1: a: is a single value, not a list; "
