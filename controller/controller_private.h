@@ -33,6 +33,8 @@ struct managed_switch {
     long long keep_at;        /* Its links are next to be kept alive. */
     long long forget_at;      /* While gone. */
     int room_tries;           /* Rounds that lacked room, see controller_room.c */
+    long long grow_at;        /* It may have more room by now: when to see, */
+    uint32_t grow_after;      /* and how long after the last time. */
     uint32_t counters_xid;    /* Of the last question for counters. */
 };
 

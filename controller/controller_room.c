@@ -12,6 +12,8 @@ VLOG_DEFINE_THIS_MODULE(controller_room);
  * fills the table. */
 #define TRIES_SOON 5
 #define SOON_MS 200
+/* More room is tried for after one interval, two, four, ... */
+#define GROW_AFTER_MAX 64
 
 static size_t
 count_service_rules(const struct rule_table *table)
@@ -21,6 +23,33 @@ count_service_rules(const struct rule_table *table)
         n += rule_has_target(rule);
     }
     return n;
+}
+
+/* Takes what the switch holds now as its limit, but for room to put new rules in
+ * before old ones are taken out.  A round that only lacks that room says
+ * nothing about the limit. */
+static void
+shrink(struct controller *c, struct managed_switch *sw, long long now)
+{
+    size_t held = count_service_rules(sw->put->installed);
+    size_t before = plan_limit(c->plan, sw->dpid);
+
+    if (before != SIZE_MAX && (sw->room_tries < 2 || before <= held)) {
+        return;
+    }
+    plan_set_limit(c->plan, sw->dpid, held - held / 8);
+    sw->grow_after = MIN(MAX(1, 2 * sw->grow_after), GROW_AFTER_MAX);
+    sw->grow_at = now + (long long) sw->grow_after
+                        * c->config->usage_interval_ms;
+    if (before == SIZE_MAX) {
+        controller_event(c, "switch %016" PRIx64 " is full: %" PRIuSIZE
+                         " service rules, the controller resolves the rest",
+                         sw->dpid, held);
+        VLOG_WARN("%016" PRIx64 ": the service table is full at %" PRIuSIZE
+                  " rules; what does not fit is resolved by the controller, "
+                  "%u packets a second at most", sw->dpid, held,
+                  c->config->rules.service_miss_pps);
+    }
 }
 
 /* A round has ended in which the switch refused rules for lack of room. */
@@ -38,25 +67,30 @@ controller_make_room(struct controller *c, struct managed_switch *sw,
     }
     /* Of a bundle nothing went in: how much fits shows without one. */
     if (put->service_table_full && !put->in_bundle) {
-        if (plan_limit(c->plan, sw->dpid) == SIZE_MAX) {
-            /* Room to put new rules in before old ones are taken out. */
-            size_t held = count_service_rules(put->installed);
-            size_t limit = held - held / 8;
-            plan_set_limit(c->plan, sw->dpid, limit);
-            controller_event(c, "switch %016" PRIx64 " is full: %" PRIuSIZE
-                             " service rules at most, the controller "
-                             "resolves the rest", sw->dpid, limit);
-            VLOG_WARN("%016" PRIx64 ": the service table is full at %"
-                      PRIuSIZE " rules; what does not fit is resolved by the "
-                      "controller, %u packets a second at most", sw->dpid,
-                      held, c->config->rules.service_miss_pps);
-        }
+        shrink(c, sw, now);
         if (sw->room_tries++ < TRIES_SOON) {
             put->retry_at = MIN(put->retry_at, now + SOON_MS);
         }
         put->service_table_full = false;
     }
     put->groups_full = false;
+}
+
+/* Is there more room than there was?  A limit that somebody configured is left
+ * alone. */
+static void
+grow(struct controller *c, struct managed_switch *sw, long long now)
+{
+    size_t limit = plan_limit(c->plan, sw->dpid);
+
+    if (c->config->rules.service_rules || now < sw->grow_at) {
+        return;
+    }
+    plan_set_limit(c->plan, sw->dpid,
+                   plan_is_cut(c->plan, sw->dpid)
+                   ? limit + MAX(limit / 4, 64) : SIZE_MAX);
+    sw->room_tries = 0;
+    sw->grow_at = now + c->config->usage_interval_ms;
 }
 
 /* Counters. */
@@ -116,6 +150,7 @@ controller_count_usage(struct controller *c, long long now)
         if (is_limited(c, sw) && sw->put->state == PUT_READY) {
             struct switch_session *s
                 = switch_connection_session(sw->connection);
+            grow(c, sw, now);
             sw->counters_xid = switch_session_send(
                 s, openflow_flows_request(s->version, SAL_COOKIE_BASE,
                                           SAL_COOKIE_MASK));

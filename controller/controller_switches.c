@@ -87,6 +87,7 @@ switch_up(struct switch_connection *connection, void *c_)
     controller_note_generation(c, s);
     sw->connection = connection;
     sw->room_tries = 0;
+    sw->grow_after = 0;
     sw->ready = false;
     sw->dirty = true;
     *switch_connection_user(connection) = sw;

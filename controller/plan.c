@@ -19,6 +19,7 @@ struct plan_switch {
     bool touched_all;           /* Too many to list them. */
     bool changed;               /* Not popped yet. */
     size_t limit;               /* Of service rules; SIZE_MAX: any number. */
+    bool cut;                   /* Not everything fits. */
     bool no_groups;
     bool apart;                 /* One of the two: computed as a whole. */
     bool stale;                 /* To be computed though nothing changed. */
@@ -630,8 +631,8 @@ add_item(const struct plan *plan, struct overflow_item *item,
     }
 }
 
-/* Those service rules that go into the limit. */
-static void
+/* Those service rules that go into the limit.  True if that is all of them. */
+static bool
 compute_limited(const struct plan *plan, const struct rules_config *config,
                 const struct paths *paths, const struct routes *routes,
                 const struct plan_switch *sw, struct rule_table *table)
@@ -661,8 +662,10 @@ compute_limited(const struct plan *plan, const struct rules_config *config,
         compute_candidate(config, paths, &candidates[i], sw->dpid, scratch);
         items[i].n_rules = rule_table_count(scratch);
     }
+    bool all = true;
     overflow_choose(items, n, sw->limit);
     for (size_t i = 0; i < n; i++) {
+        all &= items[i].fits;
         if (items[i].fits) {
             compute_candidate(config, paths, items[i].aux, sw->dpid, table);
         }
@@ -670,12 +673,14 @@ compute_limited(const struct plan *plan, const struct rules_config *config,
     rule_table_destroy(scratch);
     free(items);
     free(candidates);
+    return all;
 }
 
-/* Everything of one switch. */
+/* Everything of one switch, or as much as goes in. */
 static struct rule_table *
 compute_switch(const struct plan *plan, const struct paths *paths,
-               const struct routes *routes, const struct plan_switch *sw)
+               const struct routes *routes, const struct plan_switch *sw,
+               bool *ret_cut)
 {
     struct rules_config config = plan->rules_config;
     struct rule_table *table = rule_table_create();
@@ -683,8 +688,9 @@ compute_switch(const struct plan *plan, const struct paths *paths,
 
     config.groups &= !sw->no_groups;
     rules_compute_forwarding(&config, plan->topology, paths, sw->dpid, table);
+    *ret_cut = false;
     if (sw->limit != SIZE_MAX) {
-        compute_limited(plan, &config, paths, routes, sw, table);
+        *ret_cut = !compute_limited(plan, &config, paths, routes, sw, table);
         return table;
     }
     compute_endpoints(plan, &config, paths, sw->dpid, table);
@@ -714,7 +720,7 @@ update_switch(struct plan *plan, uint64_t dpid)
         hmap_insert(&plan->switches, &sw->node, hash_uint64(dpid));
     }
     struct rule_table *desired = compute_switch(plan, plan->paths,
-                                                plan->routes, sw);
+                                                plan->routes, sw, &sw->cut);
     struct rule_changes changes = RULE_CHANGES_INITIALIZER;
     rule_diff(desired, sw->desired, &changes);
     for (size_t i = 0; i < changes.n; i++) {
@@ -755,6 +761,13 @@ plan_limit(const struct plan *plan, uint64_t dpid)
 {
     const struct plan_switch *sw = find_switch(plan, dpid);
     return sw ? sw->limit : SIZE_MAX;
+}
+
+bool
+plan_is_cut(const struct plan *plan, uint64_t dpid)
+{
+    const struct plan_switch *sw = find_switch(plan, dpid);
+    return sw && sw->cut;
 }
 
 void
@@ -1051,7 +1064,9 @@ plan_check(const struct plan *plan, struct ds *why)
             same = false;
             continue;
         }
-        struct rule_table *fresh = compute_switch(plan, paths, routes, sw);
+        bool cut;
+        struct rule_table *fresh = compute_switch(plan, paths, routes, sw,
+                                                  &cut);
         same &= check_switch(fresh, sw, why);
         rule_table_destroy(fresh);
     }

@@ -47,6 +47,8 @@ void plan_configure(struct plan *, const struct rules_config *,
  * (overflow.h); who misses is for resolve.h.  Forgotten with the switch. */
 void plan_set_limit(struct plan *, uint64_t dpid, size_t limit);
 size_t plan_limit(const struct plan *, uint64_t dpid);
+/* True if not everything has gone into the limit. */
+bool plan_is_cut(const struct plan *, uint64_t dpid);
 /* The switch has no room for our groups: its rules name ports. */
 void plan_set_no_groups(struct plan *, uint64_t dpid);
 bool plan_has_no_groups(const struct plan *, uint64_t dpid);

@@ -337,7 +337,7 @@ def a_full_table(net):
     """s1 takes 40 service rules, and there are more: no SYN is refused, and
     what is used goes in."""
     net.daemon.stop()
-    net.start_controller(CONFIG + "usage_interval: 2s\n")
+    net.start_controller(CONFIG)
     net.wait_in_sync(4, timeout=30, links=4)
     net.ovs.vsctl("--", "--id=@t", "create", "flow_table", "flow_limit=40",
                   "--", "set", "bridge", "s1", "flow_tables:10=@t")
@@ -372,7 +372,11 @@ def a_full_table(net):
     until(use, "what is used most gets in", 20)
     net.wait_in_sync(4, timeout=20)
     expect(syn(net, out[0], next(ports)) == "w1", "not reached")
+    # Once there is room, all go in.
     net.ovs.vsctl("clear", "bridge", "s1", "flow_tables")
+    until(lambda: not any(not rules_of(name) for name in names),
+          "all services are in the switch", 30)
+    check_recompute(net)
     return f"{held} rules, {forwarded} of 60 SYNs by the controller"
 
 

@@ -26,6 +26,7 @@ api:
 control: {CONTROL}
 link_probe_interval: 500ms
 link_timeout: 4s
+usage_interval: 2s
 """ + os.environ.get("EXTRA", "").replace(";", "\n")  # "a: b;c: d;"
 
 
