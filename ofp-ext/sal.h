@@ -66,8 +66,11 @@ enum sal_type {
 };
 
 /* High four bits of byte 12. */
-#define SAL_FLAG_RETRY 0x80    /* A SYN sent again: resolve afresh. */
-#define SAL_FLAG_HOP_MASK 0x60 /* Times this SYN was resolved on by a host. */
+#define SAL_FLAG_RETRY 0x80    /* A SYN sent again: resolve afresh.  RESET: not
+                                * served here, another host may do so. */
+#define SAL_FLAG_HOP_MASK 0x60 /* SYN, DATAGRAM: times it was resolved on, by a
+                                * service router or by the client after such a
+                                * RESET, which repeats them; at most 3. */
 #define SAL_FLAG_NAT 0x10      /* SYN: the sender is behind a NAT; it hears what
                                 * is sent to the UDP port this came from. */
 #define SAL_FLAGS_MASK 0xf0

@@ -9,7 +9,8 @@ import socket
 import struct
 import sys
 
-EGRESS, INGRESS, XDP, SOCKET, MEND, NONLINEAR, NO_IDENTITY = 0, 1, 2, 3, 4, 8, 16
+EGRESS, INGRESS, XDP, SOCKET, MEND, NONLINEAR = 0, 1, 2, 3, 4, 8
+NO_IDENTITY, ROUTER = 16, 32
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 TYPES = {"data": 1, "ack": 2, "fin": 3, "reset": 4, "rsyn_ack": 5,
          "rsyn_done": 6, "syn": 0x11, "syn_ack": 0x12, "rsyn": 0x13,
@@ -72,7 +73,7 @@ def ethernet(to, packet):
 def sal(kind, proto, src_flow, dst_flow, inner=b"", nonce=0, service=None,
         source=PEER, to=OWN, flags=0, tos=0):
     """IDs and nonce are a byte that is repeated."""
-    has_service = TYPES[kind] & 0x10
+    has_service = TYPES[kind] & 0x10 or service
     length = 16 if kind == "data" else 84 if has_service else 32
     form = 59 if not inner else 41 if inner[0] >> 4 == 6 else 4
     head = struct.pack("!BBBB4s4sBBH", 0x10, length // 4, TYPES[kind], proto,
@@ -86,6 +87,13 @@ def sal(kind, proto, src_flow, dst_flow, inner=b"", nonce=0, service=None,
     return ethernet(OWN_MAC, ip(source, to, 17, struct.pack(
         "!HHHH", 50000, 6090, 8 + len(head) + len(inner), 0) + head + inner,
         tos))
+
+
+def icmp(source, about, kind=3, code=3, rest=0):
+    """An error about packet 'about', to its sender."""
+    body = struct.pack("!BBHI", kind, code, 0, rest) + about[:28]
+    body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+    return ip(source, socket.inet_ntoa(about[12:16]), 1, body)
 
 
 def step(action, frame):
@@ -234,6 +242,30 @@ def seeds():
         yield f"in_{kind}", step(INGRESS, sal(kind, 6, 0x11, 0x10, nonce=0x12))
     yield "in_datagram", step(INGRESS, sal("datagram", 17, 0xa1, 0, udp(
         CLIENT, SERVED, 45001, 53), nonce=0xa3))
+    delayed, hops = "198.18.0.5", "198.18.0.6"
+    yield "out_delay", out(tcp(ID, delayed, 45000, 80, SYN)) + out(
+        udp(ID, delayed, 45000, 53))
+    yield "out_hops", out(tcp(ID, hops, 45000, 80, SYN)) * 3
+    yield "out_datagram", out(udp(ID, hops, 45000, 53)) * 3
+    yield "out_datagram_too_big", out(udp(ID, hops, 45000, 53, b"x" * 1400))
+    yield "out_hold", out(udp(ID, WEB, 45000, 53, b"x" * 1400)) * 2
+    yield "out_icmp", out(icmp(ID, tcp(CLIENT, ID, 40001, 8080, ACK)))
+    yield "out_icmp_echo", out(icmp(ID, tcp(CLIENT, ID, 40001, 8080, ACK), 8))
+    yield "in_icmp_inner", step(INGRESS, sal("data", 6, 0x11, 0x10, icmp(
+        WEB, tcp(ID, WEB, 40000, 80, ACK))))
+    yield "in_icmp_other", step(INGRESS, sal("data", 6, 0x11, 0x10, icmp(
+        WEB, tcp(ID, WEB, 40009, 80, ACK))))
+    yield "in_reset_retry", step(INGRESS, sal("reset", 6, 0, 0x30, tcp(
+        ID, WEB, 40002, 80, SYN, seq=0), nonce=0x32, service=1, flags=0x80))
+    yield "in_reset_last", step(INGRESS, sal("reset", 6, 0, 0x30, tcp(
+        ID, WEB, 40002, 80, SYN, seq=0), nonce=0x32, service=1, flags=0xe0))
+    for flags in 0, 0x60:
+        yield f"in_routed_{flags}", step(INGRESS | ROUTER, syn(tcp(
+            CLIENT, hops, 45000, 80, SYN), service=6, flags=flags))
+    yield "in_routed_resolver", step(INGRESS | ROUTER, syn(tcp(
+        CLIENT, hops, 45000, 80, SYN), service=6, to="10.255.0.1"))
+    yield "in_syn_quoted", step(INGRESS, syn(udp(
+        CLIENT, SERVED, 45001, 53, b"x" * 1400)[:28], 17))
     yield "in_arp", step(INGRESS, b"\xff" * 6 + OWN_MAC + b"\x08\x06" + b"\0" * 28)
     yield "in_udp_plain", step(INGRESS, ethernet(OWN_MAC, udp(PEER, OWN, 5, 53)))
     yield from seeds6()

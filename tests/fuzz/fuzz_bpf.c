@@ -30,6 +30,7 @@ enum action {
     ACTION_MEND = 4,     /* Checksums and lengths are made right first. */
     ACTION_NONLINEAR = 8, /* Only the first 60 bytes lie in one piece. */
     ACTION_NO_IDENTITY = 16,
+    ACTION_ROUTER = 32, /* The host is a service router. */
 };
 
 enum { SAL_IFINDEX = 77, UPLINK_IFINDEX = 1, FRAME_MAX = 16384 };
@@ -69,7 +70,7 @@ v6(uint16_t net, uint16_t host)
 }
 
 static void
-put_settings(bool identity)
+put_settings(bool identity, bool router)
 {
     struct sal_settings settings = {
         .layout = SAL_MAPS_LAYOUT,
@@ -91,6 +92,9 @@ put_settings(bool identity)
         settings.identity_v4 = v4(ID4);
         settings.identity_v6 = v6(NET_IDENTITY6, 1);
     }
+    if (router) {
+        settings.flags |= SAL_SETTINGS_ROUTER;
+    }
     memcpy(settings.sal_mac, sal_mac, sizeof sal_mac);
     bpf_map_update_elem(&sal_settings, &key, &settings, BPF_ANY);
 }
@@ -108,6 +112,24 @@ put_service(uint8_t byte, uint32_t address, uint32_t action)
     bpf_map_update_elem(&sal_addresses, &addr, &value, BPF_ANY);
     bpf_map_update_elem(&sal_addresses, &addr6, &value, BPF_ANY);
     memset(key.service_id, byte, 24);
+    bpf_map_update_elem(&sal_rules, &key, &rule, BPF_ANY);
+}
+
+/* A service with hops of both IP versions, whose datagrams are DATAGRAMs. */
+static void
+put_hops(uint8_t byte, uint32_t address)
+{
+    struct sal_rule_key key = {.prefixlen = 192};
+    struct sal_rule rule = {.action = SAL_RULE_FORWARD, .prefixlen = 192,
+                            .flags = SAL_RULE_HOPS | SAL_RULE_DATAGRAM,
+                            .path_class = 3};
+    struct sal_hops hops = {.n = 2};
+
+    put_service(byte, address, SAL_RULE_FORWARD);
+    memset(key.service_id, byte, 24);
+    hops.hops[0] = (struct sal_hop) {v4(PEER4), 3};
+    hops.hops[1] = (struct sal_hop) {v6(NET_LOCATOR6, 2), 4};
+    bpf_map_update_elem(&sal_hops, &key, &hops, BPF_ANY);
     bpf_map_update_elem(&sal_rules, &key, &rule, BPF_ANY);
 }
 
@@ -214,7 +236,7 @@ set_up(void)
     struct sal_rule forward = {.action = SAL_RULE_FORWARD};
 
     shim_now_ns = 1000000000;
-    put_settings(true);
+    put_settings(true, false);
     bpf_map_update_elem(&sal_locators, &own, &ifindex, BPF_ANY);
     bpf_map_update_elem(&sal_locators, &own6, &ifindex, BPF_ANY);
     bpf_map_update_elem(&sal_rules, &root, &forward, BPF_ANY);
@@ -222,6 +244,8 @@ set_up(void)
     put_service(0x02, 0xc6120002, SAL_RULE_REJECT);
     put_service(0x03, OWN_SERVICE4, SAL_RULE_DEMUX);
     put_service(0x04, 0xc6120004, SAL_RULE_DROP);
+    put_service(0x05, 0xc6120005, SAL_RULE_DELAY);
+    put_hops(0x06, 0xc6120006);
     put_target(0x03, IPPROTO_TCP, 80, 8080);
     put_target(0x03, IPPROTO_UDP, 53, 9953);
     for (size_t i = 0; i < N_SPECS; i++) {
@@ -421,7 +445,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         memcpy(frame, data, len);
         data += len;
         size -= len;
-        put_settings(!(action & ACTION_NO_IDENTITY));
+        put_settings(!(action & ACTION_NO_IDENTITY), action & ACTION_ROUTER);
         if ((action & ACTION_MASK) == ACTION_SOCKET) {
             socket_event(frame, len);
         } else if (len >= 14) {
