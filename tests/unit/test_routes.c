@@ -412,7 +412,36 @@ test_local_first(void)
     stop();
 }
 
-UNIT_MAIN("routes", UNIT_TEST(test_local_first), UNIT_TEST(test_spread), UNIT_TEST(test_protocols),
+/* Nearest by cost is another one than nearest by latency. */
+static void
+test_nearest_latency(void)
+{
+    const struct path_classes classes = {.latency = true};
+    struct service_definition definition = {.policy = ROUTE_NEAREST};
+    start(ROUTE_SPREAD);
+    session(1);
+    session(3);
+    attach(1, 1);
+    attach(3, 3);
+    serve(1, "web", 6, 80, 1);
+    serve(3, "web", 6, 80, 1);
+    struct topology_end slow = {2, 1}, fast = {2, 2};
+    topology_link_set_latency(topology, &slow, 20000);
+    topology_link_set_latency(topology, &fast, 500);
+    topology_link_set_cost(topology, &fast, 5);
+    paths_destroy(paths);
+    paths = paths_compute(topology, &classes);
+    registry_define(registry, "web", &definition);
+    CU_ASSERT(update("web"));
+    CU_ASSERT_EQUAL(share(at(2, "web", 6), 1), TILES_MAX);
+    definition.policy = ROUTE_NEAREST_LATENCY;
+    registry_define(registry, "web", &definition);
+    CU_ASSERT(update("web"));
+    CU_ASSERT_EQUAL(share(at(2, "web", 6), 3), TILES_MAX);
+    stop();
+}
+
+UNIT_MAIN("routes", UNIT_TEST(test_nearest_latency), UNIT_TEST(test_local_first), UNIT_TEST(test_spread), UNIT_TEST(test_protocols),
           UNIT_TEST(test_nearest), UNIT_TEST(test_partition),
           UNIT_TEST(test_memory), UNIT_TEST(test_show),
           UNIT_TEST(test_random))
