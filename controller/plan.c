@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controller/plan.h"
+#include "controller/plan_private.h"
 
 #include <stdlib.h>
-#include "controller/overflow.h"
 #include "controller/paths.h"
 #include "controller/zones.h"
 #include "openvswitch/dynamic-string.h"
@@ -10,20 +10,6 @@
 #include "hash.h"
 #include "packets.h"
 #include "util.h"
-
-struct plan_switch {
-    struct hmap_node node;
-    uint64_t dpid;
-    struct rule_table *desired;
-    struct rule_changes touched; /* Keys that changed since plan_diff(). */
-    bool touched_all;           /* Too many to list them. */
-    bool changed;               /* Not popped yet. */
-    size_t limit;               /* Of service rules; SIZE_MAX: any number. */
-    bool cut;                   /* Not everything fits. */
-    bool no_groups;
-    bool apart;                 /* One of the two: computed as a whole. */
-    bool stale;                 /* To be computed though nothing changed. */
-};
 
 /* Where a host was when its rules were computed: what admits it names its port
  * and MAC address. */
@@ -48,39 +34,6 @@ struct gone_host {
     uint64_t generation;
 };
 #define GONE_HOSTS_MAX 4096
-
-/* Tilings refer to instances by key, rules by locator.  What was remembered is
- * translated once the hosts are known. */
-struct memory {
-    uint64_t dpid;
-    struct rule rule;
-};
-
-struct plan {
-    struct rules_config rules_config;
-    struct routes_config routes_config;
-    const struct path_classes *classes;
-    struct registry *registry;
-    struct topology *topology;
-    struct paths *paths;
-    struct zones *zones;
-    struct routes *routes;
-    uint32_t (*use)(const struct service_prefix *, const void *aux);
-    const void *use_aux;
-    uint64_t zones_generation; /* Of the registry, that 'zones' is of. */
-    struct hmap switches;      /* struct plan_switch. */
-    struct hmap hosts;         /* struct plan_host, by locator. */
-    struct hmap gone;          /* struct gone_host, by locator; and others, */
-    uint64_t gone_generation;  /* not later than this. */
-    uint64_t ways_generation;
-    struct hmap endpoints;     /* struct plan_endpoint. */
-    struct rule_table *before; /* Scratch. */
-    struct rule_table *after;  /* Scratch. */
-    struct memory *memories;
-    size_t n_memories, allocated_memories;
-    uint64_t generation;
-    bool started;
-};
 
 struct plan *
 plan_create(const struct rules_config *rules_config,
@@ -183,8 +136,8 @@ plan_destroy(struct plan *plan)
     free(plan);
 }
 
-static struct plan_switch *
-find_switch(const struct plan *plan, uint64_t dpid)
+struct plan_switch *
+plan_find_switch(const struct plan *plan, uint64_t dpid)
 {
     struct plan_switch *sw;
     HMAP_FOR_EACH_WITH_HASH (sw, node, hash_uint64(dpid), &plan->switches) {
@@ -198,7 +151,7 @@ find_switch(const struct plan *plan, uint64_t dpid)
 const struct rule_table *
 plan_desired(const struct plan *plan, uint64_t dpid)
 {
-    const struct plan_switch *sw = find_switch(plan, dpid);
+    const struct plan_switch *sw = plan_find_switch(plan, dpid);
     return sw ? sw->desired : NULL;
 }
 
@@ -242,7 +195,7 @@ plan_diff(struct plan *plan, uint64_t dpid,
           const struct rule_table *installed, bool full,
           struct rule_changes *changes)
 {
-    struct plan_switch *sw = find_switch(plan, dpid);
+    struct plan_switch *sw = plan_find_switch(plan, dpid);
 
     changes->n = 0;
     if (!sw) {
@@ -281,7 +234,7 @@ void
 plan_touch_again(struct plan *plan, uint64_t dpid,
                  const struct rule_changes *changes)
 {
-    struct plan_switch *sw = find_switch(plan, dpid);
+    struct plan_switch *sw = plan_find_switch(plan, dpid);
 
     if (sw && changes->n) {
         bool changed = sw->changed;
@@ -596,86 +549,6 @@ update_services_by_zone(struct plan *plan)
     }
 }
 
-/* What a limited switch might hold. */
-struct candidate {
-    const struct service_routes *service; /* This */
-    const struct topology_attachment *host; /* or this, as an endpoint. */
-};
-
-static void
-compute_candidate(const struct rules_config *config,
-                  const struct paths *paths, const struct candidate *candidate,
-                  uint64_t dpid, struct rule_table *table)
-{
-    if (candidate->service) {
-        rules_compute_service(config, paths, candidate->service, dpid, table);
-    } else {
-        rules_compute_endpoint(config, paths, candidate->host, dpid, table);
-    }
-}
-
-static void
-add_item(const struct plan *plan, struct overflow_item *item,
-         struct candidate *candidate)
-{
-    memset(item, 0, sizeof *item);
-    item->aux = candidate;
-    if (candidate->service) {
-        item->prefix = candidate->service->prefix;
-    } else {
-        service_prefix_of_endpoint(candidate->host->endpoint.bytes,
-                                   &item->prefix);
-    }
-    if (plan->use) {
-        item->use = plan->use(&item->prefix, plan->use_aux);
-    }
-}
-
-/* Those service rules that go into the limit.  True if that is all of them. */
-static bool
-compute_limited(const struct plan *plan, const struct rules_config *config,
-                const struct paths *paths, const struct routes *routes,
-                const struct plan_switch *sw, struct rule_table *table)
-{
-    size_t max = hmap_count(routes_services(routes))
-                 + hmap_count(topology_attachments(plan->topology));
-    struct candidate *candidates = xcalloc(max + 1, sizeof *candidates);
-    struct overflow_item *items = xcalloc(max + 1, sizeof *items);
-    struct rule_table *scratch = rule_table_create();
-    const struct service_routes *service;
-    const struct topology_attachment *host;
-    size_t n = 0;
-
-    ROUTES_FOR_EACH_SERVICE (service, routes) {
-        candidates[n++].service = service;
-    }
-    TOPOLOGY_FOR_EACH_ATTACHMENT (host, plan->topology) {
-        if (host == topology_attachment_by(
-                        plan->topology, &host->endpoint,
-                        !IN6_IS_ADDR_V4MAPPED(&host->locator))) {
-            candidates[n++].host = host;
-        }
-    }
-    for (size_t i = 0; i < n; i++) {
-        add_item(plan, &items[i], &candidates[i]);
-        rule_table_clear(scratch);
-        compute_candidate(config, paths, &candidates[i], sw->dpid, scratch);
-        items[i].n_rules = rule_table_count(scratch);
-    }
-    bool all = true;
-    overflow_choose(items, n, sw->limit);
-    for (size_t i = 0; i < n; i++) {
-        all &= items[i].fits;
-        if (items[i].fits) {
-            compute_candidate(config, paths, items[i].aux, sw->dpid, table);
-        }
-    }
-    rule_table_destroy(scratch);
-    free(items);
-    free(candidates);
-    return all;
-}
-
 /* Everything of one switch, or as much as goes in. */
 static struct rule_table *
 compute_switch(const struct plan *plan, const struct paths *paths,
@@ -690,7 +563,8 @@ compute_switch(const struct plan *plan, const struct paths *paths,
     rules_compute_forwarding(&config, plan->topology, paths, sw->dpid, table);
     *ret_cut = false;
     if (sw->limit != SIZE_MAX) {
-        *ret_cut = !compute_limited(plan, &config, paths, routes, sw, table);
+        *ret_cut = !plan_compute_limited(plan, &config, paths, routes, sw,
+                                         table);
         return table;
     }
     compute_endpoints(plan, &config, paths, sw->dpid, table);
@@ -710,7 +584,7 @@ default_limit(const struct plan *plan)
 static void
 update_switch(struct plan *plan, uint64_t dpid)
 {
-    struct plan_switch *sw = find_switch(plan, dpid);
+    struct plan_switch *sw = plan_find_switch(plan, dpid);
     if (!sw) {
         sw = xzalloc(sizeof *sw);
         sw->dpid = dpid;
@@ -742,60 +616,6 @@ update_apart(struct plan *plan, bool changed)
         if (sw->stale || (sw->apart && changed)) {
             update_switch(plan, sw->dpid);
         }
-    }
-}
-
-void
-plan_set_limit(struct plan *plan, uint64_t dpid, size_t limit)
-{
-    struct plan_switch *sw = find_switch(plan, dpid);
-    if (sw && sw->limit != limit) {
-        sw->limit = limit;
-        sw->apart = sw->no_groups || limit != SIZE_MAX;
-        sw->stale = true;
-    }
-}
-
-size_t
-plan_limit(const struct plan *plan, uint64_t dpid)
-{
-    const struct plan_switch *sw = find_switch(plan, dpid);
-    return sw ? sw->limit : SIZE_MAX;
-}
-
-bool
-plan_is_cut(const struct plan *plan, uint64_t dpid)
-{
-    const struct plan_switch *sw = find_switch(plan, dpid);
-    return sw && sw->cut;
-}
-
-void
-plan_set_no_groups(struct plan *plan, uint64_t dpid)
-{
-    struct plan_switch *sw = find_switch(plan, dpid);
-    if (sw && !sw->no_groups) {
-        sw->no_groups = sw->apart = sw->stale = true;
-    }
-}
-
-bool
-plan_has_no_groups(const struct plan *plan, uint64_t dpid)
-{
-    const struct plan_switch *sw = find_switch(plan, dpid);
-    return sw && sw->no_groups;
-}
-
-void
-plan_set_usage(struct plan *plan,
-               uint32_t (*use)(const struct service_prefix *,
-                               const void *aux), const void *aux)
-{
-    struct plan_switch *sw;
-    plan->use = use;
-    plan->use_aux = aux;
-    HMAP_FOR_EACH (sw, node, &plan->switches) {
-        sw->stale |= sw->limit != SIZE_MAX;
     }
 }
 
@@ -1058,7 +878,7 @@ plan_check(const struct plan *plan, struct ds *why)
     bool same = true;
 
     TOPOLOGY_FOR_EACH_SWITCH (known, plan->topology) {
-        const struct plan_switch *sw = find_switch(plan, known->dpid);
+        const struct plan_switch *sw = plan_find_switch(plan, known->dpid);
         if (!sw) {
             ds_put_format(why, "%016"PRIx64" is missing\n", known->dpid);
             same = false;

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What plan.c (everything that is planned) and plan_room.c (switches that have
+ * no room for it) share.  For nobody else. */
+#ifndef CONTROLLER_PLAN_PRIVATE_H
+#define CONTROLLER_PLAN_PRIVATE_H 1
+
+#include "controller/plan.h"
+
+struct plan_switch {
+    struct hmap_node node;
+    uint64_t dpid;
+    struct rule_table *desired;
+    struct rule_changes touched; /* Keys that changed since plan_diff(). */
+    bool touched_all;           /* Too many to list them. */
+    bool changed;               /* Not popped yet. */
+    size_t limit;               /* Of service rules; SIZE_MAX: any number. */
+    bool cut;                   /* Not everything fits. */
+    bool no_groups;
+    bool apart;                 /* One of the two: computed as a whole. */
+    bool stale;                 /* To be computed though nothing changed. */
+};
+
+/* Tilings refer to instances by key, rules by locator.  What was remembered is
+ * translated once the hosts are known. */
+struct memory {
+    uint64_t dpid;
+    struct rule rule;
+};
+
+struct plan {
+    struct rules_config rules_config;
+    struct routes_config routes_config;
+    const struct path_classes *classes;
+    struct registry *registry;
+    struct topology *topology;
+    struct paths *paths;
+    struct zones *zones;
+    struct routes *routes;
+    uint32_t (*use)(const struct service_prefix *, const void *aux);
+    const void *use_aux;
+    uint64_t zones_generation; /* Of the registry, that 'zones' is of. */
+    struct hmap switches;      /* struct plan_switch. */
+    struct hmap hosts;         /* struct plan_host, by locator. */
+    struct hmap gone;          /* struct gone_host, by locator; and others, */
+    uint64_t gone_generation;  /* not later than this. */
+    uint64_t ways_generation;
+    struct hmap endpoints;     /* struct plan_endpoint. */
+    struct rule_table *before; /* Scratch. */
+    struct rule_table *after;  /* Scratch. */
+    struct memory *memories;
+    size_t n_memories, allocated_memories;
+    uint64_t generation;
+    bool started;
+};
+
+struct plan_switch *plan_find_switch(const struct plan *, uint64_t dpid);
+
+/* Adds the service rules, of services and of endpoints, that go into the limit
+ * of 'sw'.  True if that is all of them. */
+bool plan_compute_limited(const struct plan *, const struct rules_config *,
+                          const struct paths *, const struct routes *,
+                          const struct plan_switch *, struct rule_table *);
+
+#endif /* plan_private.h */
