@@ -46,7 +46,17 @@ def try_one(report, lab, scenario):
                     else "; ".join(filter(None, wrong))):
         for client in run.clients:
             note(f"{client.name}: {client.figures()}")
+    else:
+        for host in lab.hosts:
+            note(f"{host.name}: {aborts(host)}")
     return not wrong
+
+
+def aborts(host):
+    """Why TCP gave up connections, if it did."""
+    return [" ".join(line.split()[:2])
+            for line in host.do("nstat", "-az").splitlines()
+            if "Abort" in line or "Rst" in line or "Resets" in line]
 
 
 def run_all(report, scenarios):
