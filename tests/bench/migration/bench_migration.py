@@ -5,7 +5,8 @@
                                                    +---- s3 ---- web1-eth0
     h1-eth1 ==== relay, 10 ms each way ==== s2 ----+
 
-bench_migration.py [PART...], parts: failover, planned, flows, forged, balance.
+bench_migration.py [PART...], parts: failover, mptcp, planned, flows, forged,
+balance.
 Prints "bench NAME VALUE UNIT" lines and writes build/bench/migration.json.
 """
 
@@ -115,7 +116,7 @@ def failover(lab):
     words.kill()
     if wrong:
         raise RuntimeError(wrong)
-    note(f"first byte out, ms: {spread(first_out)} " + " ".join(f"{x:.0f}" for x in first_out))
+    note(f"first byte out, ms: {spread(first_out)}")
     note(f"first byte in, ms:  {spread(first_in)}")
     note(f"gap of TCP, ms:     {spread(tcp)}")
     note(f"gap of UDP, ms:     {spread(udp)}")
@@ -125,6 +126,12 @@ def failover(lab):
     median("migration.udp_gap_ms", udp)
     bench("migration.udp_lost.failover", voice.lost / (ROUNDS * 2),
           "datagrams a move")
+
+
+def first_subflow_by_first_uplink(lab):
+    """A route goes when its interface goes down."""
+    lab.client.do("ip", "route", "replace", lab.server.address(0), "dev",
+                  lab.client.uplinks[0], "src", lab.client.address(0))
 
 
 def mptcp(lab, backup):
@@ -148,6 +155,7 @@ def mptcp(lab, backup):
         def command(self, address, port, mib=1024, rate=60):
             return [f"{BUILD}/tests/words", "fetch", server.address(0),
                     "7200", str(mib), f"rate={rate}", "mptcp"]
+    first_subflow_by_first_uplink(lab)
     words = Plain(lab, 4096, MIB_PER_S)
     try:
         words.goes_on()
@@ -167,6 +175,7 @@ def mptcp(lab, backup):
             client.do("ip", "mptcp", "endpoint", "add", client.address(1),
                       "dev", client.uplinks[1], "subflow",
                       *(["backup"] if backup else []))
+            first_subflow_by_first_uplink(lab)
             words = Plain(lab, 4096, MIB_PER_S)
             words.goes_on()
         return gaps
@@ -176,6 +185,7 @@ def mptcp(lab, backup):
         serving.wait()
         client.do("ip", "mptcp", "endpoint", "flush")
         client.attempt("ip", "rule", "del", "table", "101")
+        client.attempt("ip", "route", "del", server.address(0))
 
 
 def beside_mptcp(lab):
@@ -243,8 +253,11 @@ def flows(lab):
         note(f"{n} flows, ms: {spread(took)}")
         median({1: "migration.flows_1_ms", 1000: "migration.flows_1k_ms",
                 10000: "migration.flows_10k_ms"}[n], took)
-        # A RST may get lost, and the server be left with its end.
-        until(lambda: not lab.client.flows(), "the flows end", 60)
+        # A RST may get lost, and the server be left with its end.  UDP has no
+        # end.
+        until(lambda: not any(flow["inner"]["protocol"] == 6
+                              for flow in lab.client.flows()),
+              "the flows end", 60)
     lab.delay(DELAY_MS)
 
 
@@ -366,8 +379,10 @@ def balance(lab):
                               "{name: h1-eth1, priority: 1}]")
     lab.client.options = "balance_interval: 1s"
     lab.client.reload()
+    # Downloads are not equally fast: it is the load that is evened, not their
+    # number.
     until(lambda: sum(flow["own_locator"] == lab.client.address(1)
-                      for flow in lab.client.flows()) >= N_DOWNLOADS // 2 - 1,
+                      for flow in lab.client.flows()) >= N_DOWNLOADS // 4,
           "the load is even", 30)
     both = measure()
     wrong = [client for client in everybody if not client.running()]
