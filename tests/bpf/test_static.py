@@ -201,7 +201,7 @@ def routed(client, agents):
         assert s.recv(100) == b"other"
     s.close()
     assert router.counter("in_routed") <= before + 2
-    flows = [f for f in client.dump("flows") if f["role"] == "client"]
+    flows = agent.json("flows", "role=client")
     assert any(f["peer_locator"] == "10.0.0.3" for f in flows), flows
     assert ask_udp(client, db, bytes(FULL)) == "other"
 
