@@ -73,7 +73,9 @@ walk_step(uv_timer_t *timer)
             walk->visit(walk, &flows[i]);
         }
     } while (uv_hrtime() < end);
-    uv_timer_start(timer, walk_step, 0, 0);
+    /* Not 0: libuv runs timers until none is due, before it looks at
+     * anything else. */
+    uv_timer_start(timer, walk_step, 1, 0);
 }
 
 static void

@@ -48,11 +48,12 @@ static void
 say(struct agent *agent, const struct probe_path *path,
     const struct lost_flow *flow, const uint8_t *peer_key)
 {
+    struct probe_socket *sock = agent_socket(agent);
     uint8_t packet[LOST_FLOW_FIN_LEN];
     int len = lost_flow_build(&agent->identity, flow, peer_key, packet);
 
-    if (len > 0 && agent->probe_socket) {
-        probe_socket_send(agent->probe_socket, path, packet, len);
+    if (len > 0 && sock) {
+        probe_socket_send(sock, path, packet, len);
     }
 }
 

@@ -111,5 +111,5 @@ $(BENCH_TABLES): $(BUILD)/obj/tests/bench/host/tables.o $(LIBAGENT) $(LIBSALIENT
 	$(call link)
 
 .PHONY: bench-host
-bench-host: $(PINGPONG) $(DPCTL) $(BENCH_TABLES) ## speed of the host's data plane beside its rivals (ARGS="ROUNDS SECONDS")
+bench-host: $(PINGPONG) $(DPCTL) $(BENCH_TABLES) $(BUILD)/bin/sald $(BUILD)/bin/salctl ## speed of the host's data plane beside its rivals (ARGS="ROUNDS SECONDS")
 	@/usr/bin/python3 tests/bench/host/bench_host.py $(BUILD) $(ARGS)

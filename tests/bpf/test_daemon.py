@@ -59,10 +59,11 @@ class Agent:
         self.process = None
         self.services = []
         self.extra = ""
+        self.max_flows = 4096
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify.bind(f"{self.dir}/notify")
         self.notify.settimeout(0.1)
-        self.told = []
+        self.told, self.closed = [], False
         self.listener = threading.Thread(target=self.listen, daemon=True)
         self.listener.start()
 
@@ -74,7 +75,7 @@ uplinks: [eth0]
 state_dir: {self.dir}/state
 control_socket: {self.socket}
 pin_path: {self.host.pins}
-max_flows: 4096
+max_flows: {self.max_flows}
 stop_timeout: 500ms
 dns: {{listen: "127.0.0.55:53"}}
 {self.extra}
@@ -87,7 +88,7 @@ services: {json.dumps(self.services)}
         env = {**os.environ, "NOTIFY_SOCKET": f"{self.dir}/notify",
                "WATCHDOG_USEC": "600000"}
         env.pop("WATCHDOG_PID", None)
-        self.told = []
+        self.told.clear()
         with open(self.log, "a", encoding="utf8") as log:
             self.process = self.host.popen(
                 "setpriv", f"--bounding-set={only}", f"--inh-caps=-all",
@@ -98,16 +99,17 @@ services: {json.dumps(self.services)}
 
     def listen(self):
         """As systemd does: who is not listened to would wait."""
-        while self.told is not None:
+        while not self.closed:
             try:
-                self.told += self.notify.recv(4096).decode().split("\n")
+                said = self.notify.recv(4096).decode().split("\n")
+                self.told.extend(said)
             except TimeoutError:
                 pass
         self.notify.close()
 
     def close(self):
         self.stop()
-        self.told = None
+        self.closed = True
         self.listener.join()
 
     def wait_notified(self, what):
@@ -421,10 +423,12 @@ def the_other_end_is_told(client, server, v4):
     wait_for(lambda: server.ask("status")["controller"]["state"] == "up",
              "the controller", 20)
     try:
-        for _ in range(250):
+        for _ in range(500):
             s.send(b"anybody?")
             time.sleep(0.02)
-        raise AssertionError("the connection goes on without its flow")
+        raise AssertionError("the connection goes on without its flow: "
+                             f"{client.ask('show', 'counters')} "
+                             f"{server.ask('show', 'counters')}")
     except ConnectionResetError:
         pass
     mine = client.ask("show", "counters")["agent"]

@@ -295,6 +295,9 @@ def main():
             process.wait()
         lab.close()
     subprocess.run([f"{lab.build}/tests/tables"], check=True)
+    subprocess.run([sys.executable, f"{HERE}/million.py", lab.build],
+                   check=True, env={k: v for k, v in os.environ.items()
+                                    if k != "SALIENT_LAB"})
 
 
 if __name__ == "__main__":
