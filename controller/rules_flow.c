@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rules as OpenFlow: matches, actions, meters, and the way back. */
+/* Rules as OpenFlow: matches, actions, meters.  The way back is in
+ * rules_read.c. */
 #include "controller/rules.h"
+#include "controller/rules_private.h"
 
 #include <errno.h>
 #include <netinet/icmp6.h>
@@ -19,26 +21,21 @@
 #include "util.h"
 
 /* The SAL fields, by name: a libopenvswitch without our patches lacks them. */
-static struct {
-    const struct mf_field *type;
-    const struct mf_field *flags;
-    const struct mf_field *proto;
-    const struct mf_field *service;
-} sal_fields;
+struct sal_fields rules_sal_fields;
 
 bool
 rules_sal_supported(void)
 {
     static struct ovsthread_once once = OVSTHREAD_ONCE_INITIALIZER;
     if (ovsthread_once_start(&once)) {
-        sal_fields.type = mf_from_name("sal_type");
-        sal_fields.flags = mf_from_name("sal_flags");
-        sal_fields.proto = mf_from_name("sal_proto");
-        sal_fields.service = mf_from_name("sal_service");
+        rules_sal_fields.type = mf_from_name("sal_type");
+        rules_sal_fields.flags = mf_from_name("sal_flags");
+        rules_sal_fields.proto = mf_from_name("sal_proto");
+        rules_sal_fields.service = mf_from_name("sal_service");
         ovsthread_once_done(&once);
     }
-    return sal_fields.type && sal_fields.flags && sal_fields.proto
-           && sal_fields.service;
+    return rules_sal_fields.type && rules_sal_fields.flags
+           && rules_sal_fields.proto && rules_sal_fields.service;
 }
 
 /* Matches. */
@@ -74,7 +71,7 @@ match_sal_service(struct match *match, const struct rule *rule)
     service_prefix_normalize(&mask);
     memcpy(&v, rule->service.bytes, SAL_SERVICE_ID_LEN);
     memcpy(&m, mask.id.bytes, SAL_SERVICE_ID_LEN);
-    mf_set(sal_fields.service, &v, &m, match, NULL);
+    mf_set(rules_sal_fields.service, &v, &m, match, NULL);
 }
 
 static void
@@ -139,7 +136,7 @@ match_sal(struct match *match, const struct rules_config *config,
                                                : ETH_TYPE_IP));
     match_set_nw_proto(match, IPPROTO_UDP);
     match_set_tp_dst(match, htons(config->sal_port));
-    match_sal_u8(match, sal_fields.type, type, type_mask);
+    match_sal_u8(match, rules_sal_fields.type, type, type_mask);
 }
 
 struct eth_addr
@@ -159,7 +156,8 @@ match_path_class(struct match *match, const struct rules_config *config,
     if (class) {
         match_set_nw_proto(match, IPPROTO_UDP);
         match_set_tp_dst(match, htons(config->sal_port));
-        match_sal_u8(match, sal_fields.flags, class, SAL_PATH_CLASS_MASK);
+        match_sal_u8(match, rules_sal_fields.flags, class,
+                     SAL_PATH_CLASS_MASK);
     }
     if (rule->path_class & RULE_MARKED_CLASS) {
         match_set_dl_src(match, rule_waypoint_mac(class));
@@ -175,7 +173,7 @@ match_service(struct match *match, const struct rules_config *config,
     match_sal(match, config, rule, SAL_TYPE_SERVICE_BIT,
               SAL_TYPE_SERVICE_BIT);
     if (rule->protocol) {
-        match_sal_u8(match, sal_fields.proto, rule->protocol, UINT8_MAX);
+        match_sal_u8(match, rules_sal_fields.proto, rule->protocol, UINT8_MAX);
     }
     if (rule->prefix_len) {
         match_sal_service(match, rule);
@@ -194,10 +192,9 @@ needs_sal(const struct rule *rule)
            || rule_has_target(rule) || rule->path_class;
 }
 
-/* 'match' is a catch-all to begin with. */
-static int
-build_match(const struct rule *rule, const struct rules_config *config,
-            struct match *match)
+int
+rules_build_match(const struct rule *rule, const struct rules_config *config,
+                  struct match *match)
 {
     if (needs_sal(rule) && !rules_sal_supported()) {
         return -ENOTSUP;
@@ -467,9 +464,10 @@ deliver(struct ofpbuf *ofpacts, const struct rule *rule)
     output_rule(ofpacts, rule);
 }
 
-static void
-build_actions(const struct rule *rule, const struct rule_dialect *dialect,
-              struct ofpbuf *ofpacts)
+void
+rules_build_actions(const struct rule *rule,
+                    const struct rule_dialect *dialect,
+                    struct ofpbuf *ofpacts)
 {
     switch ((enum rule_kind) rule->kind) {
     case RULE_LINK_PROBE:
@@ -558,7 +556,7 @@ rule_to_flow_mod(const struct rule *rule, const struct rule_dialect *dialect,
     bool is_delete = command == OFPFC_DELETE_STRICT;
 
     if (rule->kind != RULE_FOREIGN) {
-        int error = build_match(rule, dialect->config, &match);
+        int error = rules_build_match(rule, dialect->config, &match);
         if (error) {
             return error;
         }
@@ -566,7 +564,7 @@ rule_to_flow_mod(const struct rule *rule, const struct rule_dialect *dialect,
         return -EINVAL;
     }
     if (!is_delete) {
-        build_actions(rule, dialect, ofpacts);
+        rules_build_actions(rule, dialect, ofpacts);
     }
 
     memset(ret_fm, 0, sizeof *ret_fm);
@@ -594,245 +592,6 @@ rule_to_flow_mod(const struct rule *rule, const struct rule_dialect *dialect,
     } else {
         ret_fm->new_cookie = htonll(rule_cookie(rule));
     }
-    return 0;
-}
-
-/* The way back. */
-
-/* Two sets of actions are the same if they print the same; the binary form
- * differs in what does not matter (ofpact->raw).  Compared member by member,
- * as printing is slow and switches have many flows. */
-static bool
-same_action(const struct ofpact *a, const struct ofpact *b)
-{
-    if (a->type != b->type) {
-        return false;
-    }
-    switch (a->type) {
-    case OFPACT_OUTPUT:
-        return ofpact_get_OUTPUT(a)->port == ofpact_get_OUTPUT(b)->port
-               && (ofpact_get_OUTPUT(a)->max_len
-                       == ofpact_get_OUTPUT(b)->max_len
-                   || ofpact_get_OUTPUT(a)->port != OFPP_CONTROLLER);
-    case OFPACT_SET_FIELD: {
-        const struct ofpact_set_field *x = ofpact_get_SET_FIELD(a);
-        const struct ofpact_set_field *y = ofpact_get_SET_FIELD(b);
-        return x->field == y->field
-               && !memcmp(x->value, y->value, x->field->n_bytes)
-               && !memcmp(ofpact_set_field_mask(x), ofpact_set_field_mask(y),
-                          x->field->n_bytes);
-    }
-    case OFPACT_REG_MOVE: {
-        const struct ofpact_reg_move *x = ofpact_get_REG_MOVE(a);
-        const struct ofpact_reg_move *y = ofpact_get_REG_MOVE(b);
-        return x->src.field == y->src.field && x->src.ofs == y->src.ofs
-               && x->src.n_bits == y->src.n_bits
-               && x->dst.field == y->dst.field && x->dst.ofs == y->dst.ofs;
-    }
-    case OFPACT_GROUP:
-        return ofpact_get_GROUP(a)->group_id == ofpact_get_GROUP(b)->group_id;
-    case OFPACT_METER:
-        return ofpact_get_METER(a)->meter_id == ofpact_get_METER(b)->meter_id;
-    case OFPACT_GOTO_TABLE:
-        return ofpact_get_GOTO_TABLE(a)->table_id
-               == ofpact_get_GOTO_TABLE(b)->table_id;
-    default:
-        return false;
-    }
-}
-
-static bool
-same_actions(const struct ofpact *a, size_t a_len, const struct ofpact *b,
-             size_t b_len)
-{
-    const struct ofpact *a_end = ofpact_end(a, a_len);
-    const struct ofpact *b_end = ofpact_end(b, b_len);
-
-    while (a < a_end && b < b_end) {
-        if (!same_action(a, b)) {
-            return false;
-        }
-        a = ofpact_next(a);
-        b = ofpact_next(b);
-    }
-    return a >= a_end && b >= b_end;
-}
-
-static bool
-read_prefix_len(const uint8_t mask[SAL_SERVICE_ID_LEN], uint16_t *ret_len)
-{
-    struct service_prefix prefix = {.len = 0};
-    while (prefix.len < SAL_SERVICE_ID_BITS
-           && mask[prefix.len / 8] & 0x80 >> prefix.len % 8) {
-        prefix.len++;
-    }
-    memset(prefix.id.bytes, 0xff, sizeof prefix.id.bytes);
-    service_prefix_normalize(&prefix);
-    *ret_len = prefix.len;
-    return !memcmp(prefix.id.bytes, mask, SAL_SERVICE_ID_LEN);
-}
-
-static void
-read_path_class(const struct match *match, struct rule *rule)
-{
-    union mf_value value, mask;
-
-    if (!rules_sal_supported()) {
-        return;
-    }
-    mf_get(sal_fields.flags, match, &value, &mask);
-    rule->path_class = value.u8 & SAL_PATH_CLASS_MASK;
-    if (rule->path_class && !eth_addr_is_zero(match->wc.masks.dl_src)) {
-        rule->path_class |= RULE_MARKED_CLASS;
-    }
-}
-
-/* Reads what a kind's match leaves open.  Whether the rest of the match is as
- * it should be is found out by building it again. */
-static void
-read_key(const struct match *match, struct rule *rule)
-{
-    switch (rule->kind) {
-    case RULE_ARP:
-        rule->address = in6_addr_mapped_ipv4(match->flow.nw_dst);
-        break;
-    case RULE_HOST:
-        rule->address = in6_addr_mapped_ipv4(match->flow.nw_dst);
-        read_path_class(match, rule);
-        break;
-    case RULE_ND:
-    case RULE_ND_ANSWER:
-        rule->address = match->flow.nd_target;
-        break;
-    case RULE_HOST6:
-        rule->address = match->flow.ipv6_dst;
-        read_path_class(match, rule);
-        break;
-    case RULE_ADMIT_ARP:
-    case RULE_ADMIT_HOST:
-        rule->address = in6_addr_mapped_ipv4(match->flow.nw_src);
-        rule->source = match->flow.dl_src;
-        rule->in_port = ofp_to_u16(match->flow.in_port.ofp_port);
-        break;
-    case RULE_ADMIT_HOST6:
-        rule->address = match->flow.ipv6_src;
-        rule->source = match->flow.dl_src;
-        /* Fall through. */
-    case RULE_ADMIT_LINK:
-        rule->in_port = ofp_to_u16(match->flow.in_port.ofp_port);
-        break;
-    case RULE_SERVICE:
-    case RULE_SERVICE6:
-    case RULE_ENDPOINT:
-    case RULE_ENDPOINT6: {
-        union mf_value value, mask;
-        if (!rules_sal_supported()) {
-            break;
-        }
-        mf_get(sal_fields.proto, match, &value, &mask);
-        rule->protocol = value.u8;
-        mf_get(sal_fields.service, match, &value, &mask);
-        memcpy(rule->service.bytes, &value, SAL_SERVICE_ID_LEN);
-        read_prefix_len((const uint8_t *) &mask, &rule->prefix_len);
-        rule->tile_value = ntohs(match->flow.tp_src);
-        rule->tile_bits = count_1bits(ntohs(match->wc.masks.tp_src));
-        break;
-    }
-    default:
-        break;
-    }
-}
-
-static bool
-may_mark(const struct rule *rule)
-{
-    return rule->kind == RULE_HOST || rule->kind == RULE_HOST6
-           || rule_has_target(rule);
-}
-
-static void
-read_actions(const struct ofpact *ofpacts, size_t len, struct rule *rule)
-{
-    enum mf_field_id mac_field
-        = rule_has_target(rule) ? MFF_ETH_DST
-          : rule->kind == RULE_ND_ANSWER ? MFF_ND_TLL : MFF_ETH_SRC;
-    const struct ofpact *a;
-
-    if (rule_has_target(rule)) {
-        rule->flags |= RULE_ONWARD;
-    }
-    OFPACT_FOR_EACH (a, ofpacts, len) {
-        if (a->type == OFPACT_OUTPUT) {
-            ofp_port_t port = ofpact_get_OUTPUT(a)->port;
-            if (ofp_to_u16(port) < ofp_to_u16(OFPP_MAX)) {
-                rule->port = ofp_to_u16(port);
-            }
-        } else if (a->type == OFPACT_GROUP && rule->kind == RULE_FLOOD) {
-            rule->port++;
-        } else if (a->type == OFPACT_GROUP) {
-            rule->port = ofpact_get_GROUP(a)->group_id;
-            rule->flags |= RULE_VIA_GROUP;
-        } else if (a->type == OFPACT_SET_FIELD) {
-            const struct ofpact_set_field *set = ofpact_get_SET_FIELD(a);
-            if (set->field->id == MFF_ETH_SRC && may_mark(rule)) {
-                rule->flags |= RULE_MARK | set->value->mac.ea[5]
-                                           << RULE_MARK_CLASS_SHIFT;
-            } else if (set->field->id == mac_field) {
-                rule->mac = set->value->mac;
-            } else if (set->field->id == MFF_IPV4_DST
-                       && rule_has_target(rule)) {
-                rule->target = in6_addr_mapped_ipv4(set->value->be32);
-                rule->flags &= ~RULE_ONWARD;
-            } else if (set->field->id == MFF_IPV6_DST
-                       && rule_has_target(rule)) {
-                rule->target = set->value->ipv6;
-                rule->flags &= ~RULE_ONWARD;
-            }
-        }
-    }
-}
-
-int
-rule_from_flow(const struct ofputil_flow_stats *fs,
-               const struct rule_dialect *dialect, struct rule *ret_rule)
-{
-    uint64_t cookie = ntohll(fs->cookie);
-    if ((cookie & SAL_COOKIE_MASK) != SAL_COOKIE_BASE) {
-        return -ENOENT;
-    }
-
-    uint32_t kind = cookie;
-    if (kind <= RULE_NONE || kind >= RULE_N_KINDS) {
-        return -EBADMSG;
-    }
-    struct rule rule = RULE_INIT(kind);
-    read_key(&fs->match, &rule);
-    read_actions(fs->ofpacts, fs->ofpacts_len, &rule);
-
-    struct match match = MATCH_CATCHALL_INITIALIZER;
-    if (fs->table_id != rule_table_id(&rule)
-        || fs->priority != rule_priority(&rule)
-        || build_match(&rule, dialect->config, &match)) {
-        return -EBADMSG;
-    }
-    /* Reading a flow makes "any Ethernet packet" explicit. */
-    if (match_has_default_packet_type(&fs->match)) {
-        match_set_default_packet_type(&match);
-    }
-    if (!match_equal(&match, &fs->match)) {
-        return -EBADMSG;
-    }
-
-    uint64_t stub[1024 / 8];
-    struct ofpbuf ofpacts = OFPBUF_STUB_INITIALIZER(stub);
-    build_actions(&rule, dialect, &ofpacts);
-    if (cookie != rule_cookie(&rule) || fs->idle_timeout || fs->hard_timeout
-        || !same_actions(fs->ofpacts, fs->ofpacts_len, ofpacts.data,
-                         ofpacts.size)) {
-        rule.flags |= RULE_STALE;
-    }
-    ofpbuf_uninit(&ofpacts);
-    *ret_rule = rule;
     return 0;
 }
 
