@@ -35,7 +35,9 @@
 #define FIRST_TIMER_NS 200000000ULL
 #define MAX_DOUBLINGS 12 /* Linux: at most 2 minutes. */
 
+/* IP begins at a multiple of 4. */
 struct frame {
+    _Alignas(4) uint8_t pad[2];
     uint8_t data[ETH_HLEN + 128];
     size_t len;
 };
@@ -156,7 +158,7 @@ build_unreachable(const struct sal_flow *flow, struct frame *f)
     struct iphdr shape = {.protocol = protocol, .tot_len = htons(len)};
     struct iphdr quoted = {.protocol = IPPROTO_TCP,
                            .tot_len = htons(sizeof(struct tcphdr))};
-    struct frame inner = {.len = 0};
+    struct frame inner = {.len = sizeof inner.pad};
 
     begin(f, flow);
     uint8_t *icmp = put_ip(f, &flow->local.remote, &flow->local.local, v6,
@@ -168,7 +170,7 @@ build_unreachable(const struct sal_flow *flow, struct frame *f)
     tcp->source = flow->local.lport;
     tcp->dest = flow->local.rport;
     tcp->seq = flow->ack_in;
-    memcpy(icmp + 8, inner.data, ip_len + 8);
+    memcpy(icmp + 8, inner.data + sizeof inner.pad, ip_len + 8);
     ovs_be16 check = checksum_of(
         sum_of(icmp, len, v6 ? pseudo_sum(flow, protocol, len) : 0));
     memcpy(icmp + 2, &check, sizeof check);

@@ -238,7 +238,7 @@ parse_peer(const char *output, struct sal_peer *peer)
 
     memset(peer, 0, sizeof *peer);
     if (sscanf(output, "identity %45s locator %45s role %7s state %15s "
-               "service %71s endpoint %32s", peer->identity, peer->locator,
+               "service %70s endpoint %32s", peer->identity, peer->locator,
                role, peer->state, service, endpoint) != 6
         || service_prefix_from_string(service, &peer->service)
         || !parse_endpoint(endpoint, peer->endpoint)) {
