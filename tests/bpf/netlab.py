@@ -122,13 +122,13 @@ class Host(Namespace):
         """Loads the data plane and routes the pools to it."""
         self.identity = identity
         self.identity6 = identity6
-        self.dpctl("attach", "eth0", "identity", identity, *args)
+        self.dpctl("attach", "eth0", "identity", identity,
+                   *(["identity", identity6] if identity6 else []), *args)
         self.run("ip", "addr", "add", f"{identity}/32", "dev", "sal0")
         for pool in "198.18.0.0/15", "100.64.0.0/10":
             self.run("ip", "route", "add", pool, "dev", "sal0", "src",
                      identity)
         if identity6:
-            self.dpctl("identity", identity6)
             self.run("ip", "addr", "add", f"{identity6}/128", "dev", "sal0",
                      "nodad")
             for pool in "fd5a::/48", "fd64::/48":
