@@ -39,6 +39,7 @@ apply_tables(struct agent *agent, char **ret_error)
         .leases = &agent->leases,
         .prefer_v6 = agent->config->prefer_ipv6,
         .default_action = agent->config->default_action,
+        .answers = &agent->resolved,
         .router = agent->config->service_router,
     };
     struct host_tables desired;

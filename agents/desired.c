@@ -173,21 +173,34 @@ put_route(struct host_tables *tables, const struct service_route *route)
     }
 }
 
-/* Each prefix's route of the last set that has one. */
+/* True if 'other', if there is one, says more of a prefix than 'route', which
+ * is in an earlier set. */
+static bool
+overrules(const struct service_route *other, bool route_is_answer)
+{
+    return other && !(route_is_answer && other->action == SERVICE_DELAY);
+}
+
+/* Each prefix's route of the last set that has one; where that is DELAY, the
+ * answer, once there is one. */
 static void
 put_routes(struct host_tables *tables, const struct desired_input *input)
 {
     for (size_t i = 0; i < input->n_routes; i++) {
         const struct service_routes *routes = input->routes[i];
         for (size_t j = 0; j < routes->n; j++) {
-            const struct service_prefix *prefix = &routes->items[j].prefix;
-            bool overruled = false;
+            const struct service_route *route = &routes->items[j];
+            bool overruled = input->answers && routes != input->answers
+                             && route->action == SERVICE_DELAY
+                             && service_routes_find(input->answers,
+                                                    &route->prefix);
             for (size_t k = i + 1; k < input->n_routes; k++) {
-                overruled |= service_routes_find(input->routes[k], prefix)
-                             != NULL;
+                overruled |= overrules(service_routes_find(input->routes[k],
+                                                           &route->prefix),
+                                       routes == input->answers);
             }
             if (!overruled) {
-                put_route(tables, &routes->items[j]);
+                put_route(tables, route);
             }
         }
     }

@@ -117,6 +117,29 @@ def ipv6_by_a_class(net):
     return ""
 
 
+def asked_first(net):
+    """DELAY: the SYN is held until the controller has said where to."""
+    host, name = net.get("h1"), "h3.topo.acme"
+
+    def count(name):
+        return host.salctl("show", "counters")["agent"][name]
+    server = serve(net.get("h3"))
+    host.must_salctl("route", "add", name, "--action", "delay")
+    try:
+        for _ in range(3):
+            status, _ = curl(host, name, "-4")
+            if status != 0:
+                return f"curl: {status}"
+        held = (count("held_questions"), count("held_sent"),
+                count("held_refused"))
+        if held != (1, 1, 0):
+            return f"questions, sent, refused: {held}"
+    finally:
+        end(server)
+        host.must_salctl("route", "del", name)
+    return ""
+
+
 def run(report):
     from topologies import host as hosts, topo
     hosts.AGENT_YAML += "zone: east\n"
@@ -134,7 +157,7 @@ def run(report):
                 hosts.SERVICE_YAML = plain
         net.wait_in_sync(60)
         report.check(True, "the network starts", "")
-        for step in (health, ipv6_by_a_class):
+        for step in (asked_first, health, ipv6_by_a_class):
             wrong = step(net)
             report.check(not wrong, step.__name__.replace("_", " "), wrong)
     except (TooLate, RuntimeError, OSError) as error:

@@ -313,13 +313,17 @@ test_routes(void)
     service_routes_put(&first, &route);
     service_prefix_from_name("own.shop.acme", &route.prefix);
     service_routes_put(&first, &route);
+    service_prefix_from_name("asked.shop.acme", &route.prefix);
+    service_routes_put(&first, &route);
     route.n_hops = 0;
+    route.action = SERVICE_DELAY;
+    service_routes_put(&second, &route);
     route.action = SERVICE_REJECT;
     service_prefix_from_name("web.shop.acme", &route.prefix);
     service_routes_put(&second, &route);
     want(&registrations, "own.shop.acme", 80, 8080);
 
-    const struct desired_input input = {
+    struct desired_input input = {
         .welcome = &welcome,
         .endpoint_id = endpoint_id,
         .names = &names,
@@ -335,12 +339,20 @@ test_routes(void)
     CU_ASSERT_EQUAL(action_of(&tables, "web.shop.acme"), SERVICE_REJECT);
     CU_ASSERT_EQUAL(action_of(&tables, "own.shop.acme"), SERVICE_DEMUX);
     CU_ASSERT_EQUAL(action_of(&tables, "who.knows"), SERVICE_DELAY);
+    CU_ASSERT_EQUAL(action_of(&tables, "asked.shop.acme"), SERVICE_DELAY);
     service_prefix_from_name("db.shop.acme", &route.prefix);
     size_t n = 0;
     for (size_t i = 0; i < tables.n_hops; i++) {
         n += service_prefix_equal(&tables.hops[i].prefix, &route.prefix);
     }
     CU_ASSERT_EQUAL(n, 2);
+    host_tables_destroy(&tables);
+
+    /* Answers overrule DELAY, and nothing else. */
+    input.answers = &first;
+    desired_compute(&input, &tables);
+    CU_ASSERT_EQUAL(action_of(&tables, "asked.shop.acme"), SERVICE_FORWARD);
+    CU_ASSERT_EQUAL(action_of(&tables, "web.shop.acme"), SERVICE_REJECT);
     host_tables_destroy(&tables);
     service_routes_destroy(&first);
     service_routes_destroy(&second);
