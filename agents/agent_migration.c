@@ -232,6 +232,7 @@ static const struct migrator_ops migrator_ops = {
     .move = move_flows,
     .wake = wake_flows,
     .event = note_event,
+    .ask = agent_rendezvous_ask,
 };
 
 /* Time. */

@@ -116,7 +116,8 @@ size_t agent_routes(const struct agent *,
 void agent_routes_changed(struct agent *);
 /* What the controller would say, of a host that has none. */
 void agent_static_welcome(struct agent *);
-/* Takes the controller's answers to what was asked for held packets. */
+/* Takes the controller's answers to what was asked for held packets, and for
+ * peers that move. */
 void agent_take_resolved(struct agent *);
 void agent_show_routes(struct agent *, bool json, struct ds *out);
 void agent_route_add(struct control_call *, int argc,
@@ -177,6 +178,14 @@ void agent_migration_clock(const struct agent *, struct migrator_clock *);
  * as the configuration says; to be called again when that has changed. */
 void agent_balance_start(struct agent *);
 void agent_balance_stop(struct agent *);
+
+/* agent_rendezvous.c: peers that no switch finds. */
+bool agent_rendezvous_ask(const uint8_t peer[SAL_ENDPOINT_ID_LEN],
+                          void *agent);
+struct session_resolved;
+/* False if the answer is not about such a peer. */
+bool agent_rendezvous_answered(struct agent *,
+                               const struct session_resolved *);
 
 /* agent_migration_commands.c. */
 struct agent_events;

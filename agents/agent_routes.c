@@ -164,6 +164,10 @@ agent_take_resolved(struct agent *agent)
     struct session_resolved answer;
 
     while (controller_session_take_resolved(agent->session, &answer)) {
+        if (agent_rendezvous_answered(agent, &answer)) {
+            free(answer.route.hops);
+            continue;
+        }
         struct service_prefix asked = {.id = answer.service_id,
                                        .len = SAL_SERVICE_ID_BITS};
         bool found = answer.found && install(agent, &answer.route);

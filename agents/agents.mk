@@ -13,6 +13,7 @@ AGENT_SRCS := \
     agents/agent_metrics.c \
     agents/agent_migration.c \
     agents/agent_migration_commands.c \
+    agents/agent_rendezvous.c \
     agents/agent_routes.c \
     agents/agent_show.c \
     agents/agent_lost_flows.c \

@@ -100,6 +100,9 @@ struct migrator_ops {
      * DATA from the new path by now. */
     void (*wake)(const uint32_t ids[], size_t n, bool sure, void *aux);
     void (*event)(const struct migrator_event *, void *aux);
+    /* Asks where the endpoint is, for migrator_peer_at().  False: there is
+     * nobody to ask now. */
+    bool (*ask)(const uint8_t peer[SAL_ENDPOINT_ID_LEN], void *aux);
 };
 
 /* Refused messages have a counter each. */
@@ -116,6 +119,7 @@ struct migrator_ops {
     X(moves)    /* Of ours, confirmed. */                                     \
     X(peer_moves)                                                             \
     X(flows_moved)                                                            \
+    X(asked)    /* Where the peer is: the rendezvous did not answer. */       \
     X(probes)   /* Of paths that do not answer. */                            \
     X(untracked) /* Flows of more peers than can be kept. */
 
@@ -150,6 +154,13 @@ void migrator_suspect(struct migrator *, const struct migrator_clock *);
 
 /* A packet from the SAL port: any bytes. */
 void migrator_receive(struct migrator *, const struct migrator_packet *,
+                      const struct migrator_clock *);
+
+/* An answer: the peer may be at the 'n' locators, or nobody knows ('n' 0).
+ * Our moves are announced there as well.  False if it was not asked for. */
+bool migrator_peer_at(struct migrator *,
+                      const uint8_t peer[SAL_ENDPOINT_ID_LEN],
+                      const struct migration_locator locators[], size_t n,
                       const struct migrator_clock *);
 
 /* Does what is due; when it is to be called again, INT64_MAX = not. */

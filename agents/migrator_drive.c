@@ -14,6 +14,10 @@ VLOG_DEFINE_THIS_MODULE(migrator_drive);
  * peer's data plane is faster than its daemon, and would drop it. */
 #define USE_DELAY_MS 2
 
+/* Where a peer is, is asked at most so often of each, and of all together. */
+#define ASK_INTERVAL_MS 50
+#define ASK_MAX 16
+
 static const struct migration_locator nowhere;
 
 /* Nonces need only be unpredictable and unique. */
@@ -46,6 +50,28 @@ struct step {
 
 /* Sending. */
 
+/* Nobody has answered: perhaps the network does not know endpoint service IDs,
+ * and the peer is not where it was. */
+static void
+ask_for_peer(struct migrator_group *group, const struct migrator_clock *clock)
+{
+    struct migrator *m = group->migrator;
+    struct migrator_peer *peer = group->peer;
+
+    if (clock->ms >= m->asking_at + ASK_INTERVAL_MS) {
+        m->asking_at = clock->ms;
+        m->n_asked = 0;
+    }
+    if (m->n_asked < ASK_MAX
+        && !(peer->asked && clock->ms < peer->asked_at + ASK_INTERVAL_MS)
+        && m->ops->ask(peer->crypto.id, m->aux)) {
+        m->n_asked++;
+        m->counters.asked++;
+        peer->asked = true;
+        peer->asked_at = clock->ms;
+    }
+}
+
 static void
 transmit(struct step *step, const struct migration_action *action,
          const void *data, size_t len)
@@ -68,6 +94,9 @@ transmit(struct step *step, const struct migration_action *action,
     }
     if (action->signal.kind == MIGRATION_RSYN) {
         out.again = group->machine.attempts > 1;
+        if (out.again && action->resolve) {
+            ask_for_peer(group, step->clock);
+        }
     } else if (action->signal.kind == MIGRATION_CHALLENGE) {
         out.again = group->challenged == action->signal.nonce;
         group->challenged = action->signal.nonce;
@@ -151,6 +180,51 @@ act_send(struct step *step, const struct migration_action *action)
         step->rsyn_len = len;
     }
     transmit(step, action, packet, len);
+}
+
+/* The RSYN of our move to some more places. */
+static void
+announce_at(struct migrator_group *group,
+            const struct migration_locator locators[], size_t n,
+            const struct migrator_clock *clock)
+{
+    const struct migration *machine = &group->machine;
+    struct step step = {.group = group, .clock = clock};
+    struct migration_action action = {
+        .type = MIGRATION_SEND,
+        .signal = {.kind = MIGRATION_RSYN, .nat = machine->behind_nat,
+                   .mac = machine->key_known, .nonce = machine->nonce,
+                   .locator = machine->local}};
+
+    for (size_t i = 0; i < n; i++) {
+        if (!migration_locator_is_none(&locators[i])
+            && !migration_locator_equal(&locators[i], &machine->peer)
+            && !migration_locator_equal(&locators[i], &machine->candidate)) {
+            action.to = locators[i];
+            act_send(&step, &action);
+        }
+    }
+}
+
+bool
+migrator_peer_at(struct migrator *m, const uint8_t id[SAL_ENDPOINT_ID_LEN],
+                 const struct migration_locator locators[], size_t n,
+                 const struct migrator_clock *clock)
+{
+    struct migrator_peer *peer = migrator_find_peer(m, id);
+    struct migrator_group *group;
+
+    if (!peer || !peer->asked) {
+        return false;
+    }
+    peer->asked = false;
+    LIST_FOR_EACH (group, node, &peer->groups) {
+        if (group->place.ifindex
+            && migration_own_outstanding(&group->machine)) {
+            announce_at(group, locators, n, clock);
+        }
+    }
+    return true;
 }
 
 /* The data plane. */

@@ -19,6 +19,8 @@ struct migrator_peer {
     struct ovs_list groups;  /* Of struct migrator_group; not empty. */
     size_t n_groups;
     struct migration_peer crypto;
+    bool asked;              /* Somebody is to tell where it is, */
+    int64_t asked_at;        /* since then. */
 };
 
 /* Where a group is, or wants to be. */
@@ -99,6 +101,8 @@ struct migrator {
     struct hmap_position cursor; /* Of the look at flows. */
     int64_t look_at;             /* Next; */
     int64_t reconsider_at;       /* INT64_MAX = nothing is in wait. */
+    int64_t asking_at;           /* Peers that were asked for since then. */
+    unsigned int n_asked;
     struct migrator_counters counters;
 };
 

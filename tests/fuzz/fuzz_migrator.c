@@ -77,9 +77,15 @@ op_event(const struct migrator_event *event, void *world)
 {
 }
 
+static bool
+op_ask(const uint8_t peer[SAL_ENDPOINT_ID_LEN], void *world)
+{
+    return true;
+}
+
 static const struct migrator_ops ops = {
     .send = op_send, .look = op_look, .move = op_move, .wake = op_wake,
-    .event = op_event};
+    .event = op_event, .ask = op_ask};
 
 /* The same at each start. */
 static void
@@ -215,6 +221,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             clock.ms += data[1] * 20;
             clock.unix_ms += data[1] * 20;
             migrator_run(world.migrator, &clock);
+        } else if (data[0] < 72) {
+            struct migration_locator places[2] = {{.port = 0}};
+            migration_locator_from_v4(0x0a010001 + (data[1] & 7), &places[0]);
+            places[1].address[0] = data[2];
+            migrator_peer_at(world.migrator, peers[data[3] & 1].endpoint_id,
+                             places, data[4] % 3, &clock);
         } else {
             say(&world, data, &self, &peers[0], &clock);
         }

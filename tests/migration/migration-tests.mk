@@ -15,8 +15,13 @@ check-migration-all: $(PROGRAMS) $(MIGRATION_CLIENTS) ## the same, every scenari
 	@$(if $(SCENARIO),,$(PYTHON) -B tests/migration/check_plain.py $(BUILD))
 	@$(CHECK_MIGRATION) $(SCENARIO)
 
-.PHONY: check-migration check-migration-all
-CHECKS += check-migration
+check-migration-stock: $(PROGRAMS) $(MIGRATION_CLIENTS) ## both ends move at once between switches that resolve nothing
+	@BUILD=$(abspath $(BUILD)) \
+	    OVS_PREFIX=$(abspath $(BUILD))/ovs-pristine/ovs \
+	    $(PYTHON) -B tests/migration/check_migration.py both_at_once
+
+.PHONY: check-migration check-migration-all check-migration-stock
+CHECKS += check-migration check-migration-stock
 
 demo-migration: $(PROGRAMS) $(MIGRATION_CLIENTS) ## a download, a session and a call go on while their hosts move
 	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \

@@ -283,8 +283,10 @@ def silent_path(run):
 def both_at_once(run):
     """Both hosts lose the interface that they use at the same moment."""
     run.moved()
-    run.client.set_uplink(0, "down")
-    run.server.set_uplink(0, "down")
+    # Before either could tell the other.
+    for change in [host.start(["ip", "link", "set", host.uplinks[0], "down"])
+                   for host in (run.client, run.server)]:
+        change.wait()
     run.wait_at(run.client, "10.0.1.1")
     run.wait_at(run.server, "10.0.1.2")
     run.all_go_on()

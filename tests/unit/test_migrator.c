@@ -30,6 +30,7 @@ struct host {
     struct datapath_flow flows[MAX_FLOWS];
     struct migration_locator previous[MAX_FLOWS];
     struct migration_locator registered; /* What the rendezvous knows. */
+    bool asked; /* Where its peer is. */
     int n_wakes, n_events[5];
     enum migrator_reason reason; /* Of the last event. */
 };
@@ -39,6 +40,8 @@ static int n_flows;
 static struct wire_packet queue[MAX_PACKETS];
 static int n_queued, n_sent, n_lost;
 static int loss_percent;
+static bool rendezvous_lost; /* Nobody resolves endpoint service IDs; */
+static bool can_ask;         /* but there is somebody to ask. */
 static struct migrator_clock now;
 
 static int
@@ -115,6 +118,7 @@ op_send(const struct migrator_packet *packet, void *host_)
     CU_ASSERT_EQUAL(packet->ifindex,
                     IFINDEX + uplink_with(host, &packet->own));
     if (n_queued >= MAX_PACKETS
+        || (rendezvous_lost && migration_locator_is_none(&packet->other))
         || (int) unit_random_below(100) < loss_percent) {
         n_lost++;
         return 0;
@@ -186,9 +190,20 @@ op_event(const struct migrator_event *event, void *host_)
     host->reason = event->reason;
 }
 
+static bool
+op_ask(const uint8_t peer[SAL_ENDPOINT_ID_LEN], void *host_)
+{
+    struct host *host = host_;
+
+    CU_ASSERT_EQUAL(memcmp(peer, hosts[!host_of(host)].identity.endpoint_id,
+                           SAL_ENDPOINT_ID_LEN), 0);
+    host->asked |= can_ask;
+    return can_ask;
+}
+
 static const struct migrator_ops ops = {
     .send = op_send, .look = op_look, .move = op_move, .wake = op_wake,
-    .event = op_event};
+    .event = op_event, .ask = op_ask};
 
 /* The world. */
 
@@ -222,6 +237,20 @@ drain(void)
 }
 
 static void
+answer_questions(void)
+{
+    for (int host = 0; host < 2; host++) {
+        const struct host *peer = &hosts[!host];
+        if (hosts[host].asked) {
+            hosts[host].asked = false;
+            migrator_peer_at(hosts[host].migrator,
+                             peer->identity.endpoint_id, &peer->registered,
+                             1, &now);
+        }
+    }
+}
+
+static void
 pass(int64_t ms)
 {
     int64_t end = now.ms + ms;
@@ -239,6 +268,7 @@ pass(int64_t ms)
         }
         migrator_run(hosts[0].migrator, &now);
         migrator_run(hosts[1].migrator, &now);
+        answer_questions();
         drain();
     }
     now.unix_ms += end - now.ms;
@@ -280,6 +310,8 @@ set_up_flows(int n)
     now.ms = 1000000;
     now.unix_ms = 1800000000000;
     n_queued = n_sent = n_lost = loss_percent = 0;
+    rendezvous_lost = false;
+    can_ask = true;
     n_flows = n;
     for (int host = 0; host < 2; host++) {
         struct host *h = &hosts[host];
@@ -424,6 +456,73 @@ test_both_at_once(void)
     pass(300);
     expect_at(0, v4(0, 1));
     expect_at(1, v4(1, 1));
+}
+
+/* The network does not resolve: only an answer tells where the other is. */
+static void
+test_both_without_rendezvous(void)
+{
+    for (int answered = 0; answered < 2; answered++) {
+        set_up();
+        rendezvous_lost = true;
+        can_ask = answered;
+        for (int host = 0; host < 2; host++) {
+            hosts[host].uplinks[0].usable = false;
+            uplinks_changed(host);
+            hosts[host].registered = v4(host, 1);
+        }
+        pass(90);
+        CU_ASSERT_FALSE(works(0));
+        pass(30);
+        if (answered) {
+            expect_at(0, v4(0, 1));
+            expect_at(1, v4(1, 1));
+            CU_ASSERT_EQUAL(migrator_counters(hosts[0].migrator)->asked, 1);
+        } else {
+            pass(30000);
+            CU_ASSERT_FALSE(works(0));
+        }
+    }
+}
+
+/* Nobody knows where it is, or says what was not asked. */
+static void
+test_answers(void)
+{
+    struct migration_locator places[] = {v4(1, 1), v6(1, 1), {.port = 0},
+                                         v4(1, 0)};
+    const uint8_t *peer;
+
+    set_up();
+    peer = hosts[1].identity.endpoint_id;
+    n_sent = 0;
+    CU_ASSERT_FALSE(migrator_peer_at(hosts[0].migrator, peer, places, 4,
+                                     &now));
+    CU_ASSERT_FALSE(migrator_peer_at(hosts[0].migrator,
+                                     hosts[0].identity.endpoint_id, places, 4,
+                                     &now));
+    CU_ASSERT_EQUAL(n_sent, 0);
+
+    rendezvous_lost = hosts[1].deaf = true;
+    hosts[0].uplinks[0].usable = false;
+    uplinks_changed(0);
+    now.ms += 110;
+    migrator_run(hosts[0].migrator, &now);
+    CU_ASSERT_TRUE(hosts[0].asked);
+    /* Of these, one is known, one none and one not to be reached. */
+    n_sent = 0;
+    CU_ASSERT_TRUE(migrator_peer_at(hosts[0].migrator, peer, places, 4, &now));
+    CU_ASSERT_EQUAL(n_sent, 1);
+    CU_ASSERT_FALSE(migrator_peer_at(hosts[0].migrator, peer, places, 4,
+                                     &now));
+    /* It is asked again with each RSYN that is. */
+    hosts[0].asked = false;
+    now.ms += 210;
+    migrator_run(hosts[0].migrator, &now);
+    CU_ASSERT_TRUE(hosts[0].asked);
+    n_sent = 0;
+    CU_ASSERT_TRUE(migrator_peer_at(hosts[0].migrator, peer, NULL, 0, &now));
+    CU_ASSERT_EQUAL(n_sent, 0);
 }
 
 static void
@@ -741,6 +840,7 @@ test_random(void)
     for (int run = 0; run < 60; run++) {
         set_up();
         loss_percent = unit_random_below(30);
+        rendezvous_lost = unit_random_below(2);
         for (int step = 0; step < 60; step++) {
             random_step();
         }
@@ -772,7 +872,9 @@ tear_down(void)
 
 UNIT_MAIN("migrator", UNIT_TEST(test_introduction),
           UNIT_TEST(test_uplink_lost), UNIT_TEST(test_soft),
-          UNIT_TEST(test_both_at_once), UNIT_TEST(test_nowhere),
+          UNIT_TEST(test_both_at_once),
+          UNIT_TEST(test_both_without_rendezvous), UNIT_TEST(test_answers),
+          UNIT_TEST(test_nowhere),
           UNIT_TEST(test_silence), UNIT_TEST(test_nat),
           UNIT_TEST(test_reverted),
           UNIT_TEST(test_peer_without_daemon),
