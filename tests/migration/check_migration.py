@@ -29,7 +29,7 @@ def try_one(report, lab, scenario):
     start = time.monotonic()
     run, wrong = None, []
     try:
-        run = Run(lab, scenario.mib, scenario.rate)
+        run = Run(lab, scenario.mib, scenario.rate, scenario.http2)
         scenario.run(run)
         wrong = run.finish()
         if scenario.lossless and not wrong and run.voice.lost:

@@ -150,8 +150,9 @@ class Http2(Client):
 
     name, steps = "http2", "mib"
 
-    def command(self, address, port):
-        return [sys.executable, "-B", HTTP2, address, str(port), self.stream]
+    def command(self, address, port, *options):
+        return [sys.executable, "-B", HTTP2, address, str(port), self.stream,
+                *options]
 
     def complaint(self):
         return None if not self.result["error"] else f"http2: {self.result}"

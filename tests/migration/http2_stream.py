@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""http2_stream.py ADDRESS PORT FILE: nghttp fetches /stream, which the server
-reads from FILE, over one HTTP/2 connection; it is read here at a steady pace
-and compared with FILE until SIGTERM or its end.  Prints JSON lines."""
+"""http2_stream.py ADDRESS PORT FILE [OPTION...]: nghttp, with the options,
+fetches /stream, which the server reads from FILE, over one HTTP/2 connection;
+it is read here at a steady pace and compared with FILE until SIGTERM or its
+end.  Prints JSON lines."""
 
 import hashlib
 import json
@@ -20,11 +21,11 @@ def say(**line):
     print(json.dumps(line), flush=True)
 
 
-def main(address, port, path):
+def main(address, port, path, options):
     stopping = []
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
     nghttp = subprocess.Popen(
-        ["nghttp", "--no-dep", "--timeout=120",
+        ["nghttp", "--no-dep", "--timeout=120", *options,
          f"http://{address}:{port}/stream"], stdout=subprocess.PIPE,
         stderr=subprocess.PIPE)
     pipe = nghttp.stdout.fileno()
@@ -67,4 +68,4 @@ def main(address, port, path):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3], sys.argv[4:]))
