@@ -28,6 +28,11 @@ struct rule_table {
     size_t n_bundled;             /* Rules in them. */
     struct rule_builder builder;
     struct rule *shown;           /* What find and next point to. */
+
+    /* A switch tells its flows in an order of its own, in which the tiles of a
+     * service are far apart.  They wait here for settle(). */
+    struct rule *loose;
+    size_t n_loose, allocated_loose;
 };
 
 #define SLOTS_MIN 16
@@ -90,6 +95,9 @@ clear_slots(struct rule_table *table)
 static void
 clear_bundles(struct rule_table *table)
 {
+    free(table->loose);
+    table->loose = NULL;
+    table->n_loose = table->allocated_loose = 0;
     rule_builder_clear(&table->builder);
     if (!table->n_bundles) {
         return;
@@ -313,6 +321,56 @@ closed_bundle(const struct rule_table *table, const struct rule *key)
     return table->n_bundles ? *find_bundle(table, key) : NULL;
 }
 
+/* Service rules that have been read. */
+
+static void
+loosely_put(struct rule_table *table, const struct rule *rule)
+{
+    if (table->n_loose >= table->allocated_loose) {
+        table->loose = x2nrealloc(table->loose, &table->allocated_loose,
+                                  sizeof *table->loose);
+    }
+    table->loose[table->n_loose++] = *rule;
+}
+
+static int
+compare_places(const void *a_, const void *b_)
+{
+    const uint64_t *a = a_, *b = b_;
+    return *a < *b ? -1 : *a > *b;
+}
+
+/* Bundles what has been read, service by service; of two rules with one key
+ * the later stays. */
+static void
+bundle_loose(struct rule_table *table)
+{
+    struct rule *loose = table->loose;
+    size_t n = table->n_loose;
+    uint64_t *places = xmalloc(n * sizeof *places);
+
+    for (size_t i = 0; i < n; i++) {
+        places[i] = (uint64_t) rule_bundle_hash(&loose[i]) << 32 | i;
+    }
+    qsort(places, n, sizeof *places, compare_places);
+    table->loose = NULL;
+    table->n_loose = table->allocated_loose = 0;
+    for (size_t i = 0; i < n; i++) {
+        rule_table_put(table, &loose[places[i] & UINT32_MAX]);
+    }
+    free(places);
+    free(loose);
+}
+
+/* Nothing that a caller sees changes by this, hence the const. */
+static void
+settle(const struct rule_table *table)
+{
+    if (table->n_loose) {
+        bundle_loose(CONST_CAST(struct rule_table *, table));
+    }
+}
+
 /* Both. */
 
 bool
@@ -321,6 +379,7 @@ rule_table_put(struct rule_table *table, const struct rule *rule)
     if (!rule_is_bundled(rule)) {
         return slot_put(table, rule);
     }
+    settle(table);
     open_builder(table, rule);
     return rule_builder_put(&table->builder, rule);
 }
@@ -345,6 +404,7 @@ rule_table_find(const struct rule_table *table, const struct rule *key)
         const struct rule *slot = find_slot(table, key);
         return slot->kind == RULE_NONE ? NULL : slot;
     }
+    settle(table);
     struct rule *found = &table->shown[SHOWN_FIND];
     if (table->builder.n && rule_builder_is_for(&table->builder, key)) {
         return rule_builder_find(&table->builder, key, found) ? found : NULL;
@@ -356,7 +416,7 @@ rule_table_find(const struct rule_table *table, const struct rule *key)
 size_t
 rule_table_count(const struct rule_table *table)
 {
-    return table->n + table->n_bundled + table->builder.n;
+    return table->n + table->n_bundled + table->builder.n + table->n_loose;
 }
 
 /* A position: in the low half which rule, in the high half of which bundle;
@@ -389,6 +449,7 @@ next_bundled(const struct rule_table *table, size_t *position)
 const struct rule *
 rule_table_next(const struct rule_table *table, size_t *position)
 {
+    settle(table);
     while (*position <= table->mask) {
         const struct rule *rule = &table->slots[(*position)++];
         if (rule->kind != RULE_NONE) {
@@ -405,6 +466,7 @@ struct rule_table *
 rule_table_clone(const struct rule_table *table)
 {
     struct rule_table *clone = rule_table_create();
+    settle(table);
     for (size_t i = 0; i <= table->mask; i++) {
         const struct rule *r = &table->slots[i];
         struct rule copy = *r;
@@ -456,6 +518,8 @@ next_that_differs(const struct rule_table *table,
 bool
 rule_table_equal(const struct rule_table *a, const struct rule_table *b)
 {
+    settle(a);
+    settle(b);
     if (rule_table_count(a) != rule_table_count(b)) {
         return false;
     }
@@ -487,7 +551,11 @@ rule_table_read_flow(struct rule_table *table,
         rule.foreign.priority = fs->priority;
         rule.foreign.table = fs->table_id;
     }
-    rule_table_put(table, &rule);
+    if (rule_is_bundled(&rule)) {
+        loosely_put(table, &rule);
+    } else {
+        rule_table_put(table, &rule);
+    }
     return true;
 }
 
@@ -612,6 +680,8 @@ rule_diff(const struct rule_table *desired, const struct rule_table *installed,
 {
     size_t i = 0;
 
+    settle(desired);
+    settle(installed);
     changes->n = 0;
     for (const struct rule *want;
          (want = next_that_differs(desired, installed, &i));) {

@@ -32,6 +32,7 @@ bool rule_table_remove(struct rule_table *, const struct rule *);
  * looked for in it. */
 const struct rule *rule_table_find(const struct rule_table *,
                                    const struct rule *key);
+/* While flows are being read, one that came twice counts twice. */
 size_t rule_table_count(const struct rule_table *);
 bool rule_table_equal(const struct rule_table *, const struct rule_table *);
 
