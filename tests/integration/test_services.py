@@ -124,8 +124,9 @@ def asked_first(net):
     def count(name):
         return host.salctl("show", "counters")["agent"][name]
     server = serve(net.get("h3"))
-    host.must_salctl("route", "add", name, "--action", "delay")
     try:
+        until(lambda: curl(host, name, "-4")[0] == 0, "the server listens")
+        host.must_salctl("route", "add", name, "--action", "delay")
         for _ in range(3):
             status, _ = curl(host, name, "-4")
             if status != 0:
