@@ -21,7 +21,7 @@ AGENT_SRCS := \
     agents/lost_flow.c \
     agents/agent_upkeep.c \
     agents/agent_uplinks.c \
-    agents/controller_session.c \
+    agents/controller_session.c agents/session_news.c \
     agents/desired.c \
     agents/dns_answer.c \
     agents/dns_forward.c \
@@ -45,7 +45,7 @@ AGENT_SRCS := \
     agents/uplink_policy.c
 LIBAGENT := $(BUILD)/lib/libagent.a
 
-PURE += agents/health.c agents/controller_session.c agents/desired.c agents/dns_answer.c agents/dns_reverse.c \
+PURE += agents/health.c agents/controller_session.c agents/session_news.c agents/desired.c agents/dns_answer.c agents/dns_reverse.c \
         agents/dns_srv.c agents/flow_format.c agents/flow_top.c \
         agents/leases.c agents/local_services.c agents/lost_flow.c \
         agents/names.c agents/probe.c \

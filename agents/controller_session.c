@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agents/controller_session.h"
+#include "agents/session_private.h"
 
 #include <sodium.h>
 #include <stdlib.h>
@@ -18,52 +18,6 @@ VLOG_DEFINE_THIS_MODULE(session);
 
 /* Keepalives that may stay unanswered. */
 #define KEEPALIVES_MISSED_MAX 3
-
-#define MAX_ATTACHMENTS 16 /* Locators of one endpoint. */
-
-/* A large ServiceTable comes in several messages, of which the first is the
- * "complete" one: what it lacks is forgotten only if it does not follow. */
-#define STALE_NAMES_MS 1000
-
-/* What was asked of the controller by Resolve. */
-#define MAX_QUESTIONS 64
-#define RESOLVE_DEFAULT_TTL_MS 30000
-struct question {
-    uint64_t request_id;
-    bool answered;
-    struct session_resolved answer;
-};
-
-struct controller_session {
-    struct session_config config; /* Strings are owned. */
-    const struct session_ops *ops;
-    void *aux;
-
-    enum session_state state;
-    size_t endpoint;         /* In use, or next. */
-    int64_t deadline_ms;     /* Of BACKOFF, CONNECTING, HELLO, PROOF. */
-    unsigned int backoff_ms; /* Next one, before jitter. */
-    uint32_t random;         /* Of the jitter. */
-    unsigned int welcomes;
-    char *error;             /* Why the last attempt or session ended. */
-
-    uint64_t handshake_id;   /* request_id of Hello or Proof. */
-    uint8_t key[IDENTITY_SESSION_KEY_LEN];
-    uint32_t identity_v4;    /* Remembered. */
-    bool have_welcome;
-    struct session_welcome welcome;
-    int64_t last_received_ms, next_keepalive_ms;
-
-    bool names_complete;
-    struct names stale;      /* Not in the last complete ServiceTable, */
-    int64_t stale_ms;        /* to be forgotten then. */
-    struct in6_addr attached[MAX_ATTACHMENTS]; /* Locators. */
-    size_t n_attached;
-    struct registrations registrations;
-    struct question questions[MAX_QUESTIONS];
-    size_t n_questions;
-    unsigned int events;
-};
 
 const char *
 session_state_name(enum session_state state)
@@ -103,22 +57,12 @@ controller_session_create(const struct session_config *config,
     return s;
 }
 
-/* Who asked gives up by itself. */
-static void
-forget_questions(struct controller_session *s)
-{
-    for (size_t i = 0; i < s->n_questions; i++) {
-        free(s->questions[i].answer.route.hops);
-    }
-    s->n_questions = 0;
-}
-
 void
 controller_session_destroy(struct controller_session *s)
 {
     if (s) {
         sodium_memzero(s->key, sizeof s->key);
-        forget_questions(s);
+        session_forget_questions(s);
         registrations_destroy(&s->registrations);
         names_destroy(&s->stale);
         free(CONST_CAST(char *, s->config.name));
@@ -158,7 +102,7 @@ enter_backoff(struct controller_session *s, const char *reason, int64_t now)
         = s->backoff_ms / 2 + next_random(s) % (s->backoff_ms / 2 + 1);
 
     set_error(s, reason);
-    forget_questions(s);
+    session_forget_questions(s);
     if (was_up) {
         VLOG_WARN("controller lost: %s", reason);
     } else {
@@ -206,8 +150,8 @@ controller_session_stop(struct controller_session *s)
     registrations_reset(&s->registrations);
 }
 
-static void
-send_to_controller(const Salient__V1__Envelope *envelope, void *s_)
+void
+session_send(const Salient__V1__Envelope *envelope, void *s_)
 {
     struct controller_session *s = s_;
     s->ops->send(envelope, s->aux);
@@ -239,7 +183,7 @@ controller_session_connected(struct controller_session *s, int64_t now)
     s->handshake_id = envelope.request_id;
     s->state = SESSION_HELLO;
     s->deadline_ms = now + HANDSHAKE_TIMEOUT_MS;
-    send_to_controller(&envelope, s);
+    session_send(&envelope, s);
 }
 
 static void
@@ -268,7 +212,7 @@ receive_challenge(struct controller_session *s,
     s->handshake_id = envelope.request_id;
     s->state = SESSION_PROOF;
     s->deadline_ms = now + HANDSHAKE_TIMEOUT_MS;
-    send_to_controller(&envelope, s);
+    session_send(&envelope, s);
 }
 
 static bool
@@ -283,8 +227,8 @@ parse_pool(const Salient__V1__Ipv4Prefix *pool, uint32_t *address,
     return true;
 }
 
-static bool
-parse_v6(const ProtobufCBinaryData *in, struct in6_addr *out)
+bool
+session_parse_v6(const ProtobufCBinaryData *in, struct in6_addr *out)
 {
     memset(out, 0, sizeof *out);
     if (in->len == sizeof *out) {
@@ -319,9 +263,9 @@ parse_welcome(const struct controller_session *s,
         || !in->probe_interval_ms) {
         return "the controller's Welcome has a zero interval";
     }
-    if (!parse_v6(&in->resolver_v6, &out->resolver_v6)
-        || !parse_v6(&in->identity_prefix_v6, &out->identity_prefix_v6)
-        || !parse_v6(&in->service_prefix_v6, &out->service_prefix_v6)) {
+    if (!session_parse_v6(&in->resolver_v6, &out->resolver_v6)
+        || !session_parse_v6(&in->identity_prefix_v6, &out->identity_prefix_v6)
+        || !session_parse_v6(&in->service_prefix_v6, &out->service_prefix_v6)) {
         return "the controller's Welcome has a bad IPv6 address";
     }
     out->identity_v4 = in->identity_v4;
@@ -357,280 +301,7 @@ receive_welcome(struct controller_session *s, const Salient__V1__Welcome *body,
     s->events |= SESSION_EVENT_STATE | SESSION_EVENT_WELCOME;
     VLOG_INFO("controller up, identity address "IP_FMT,
               IP_ARGS(htonl(welcome.identity_v4)));
-    registrations_send(&s->registrations, now, send_to_controller, s);
-}
-
-/* Pushes. */
-
-static bool
-parse_prefix(const Salient__V1__Prefix *in, struct service_prefix *out)
-{
-    if (!in || in->id.len != SAL_SERVICE_ID_LEN
-        || in->length > SAL_SERVICE_ID_BITS) {
-        return false;
-    }
-    memcpy(out->id.bytes, in->id.data, SAL_SERVICE_ID_LEN);
-    out->len = in->length;
-    service_prefix_normalize(out);
-    return true;
-}
-
-static bool
-take_ports(struct names *names, const struct service_prefix *prefix,
-           const Salient__V1__Service *service)
-{
-    struct names_port ports[NAMES_MAX_PORTS];
-    size_t n = 0;
-
-    for (size_t i = 0; i < service->n_ports && n < NAMES_MAX_PORTS; i++) {
-        const Salient__V1__ServicePort *port = service->ports[i];
-        if (port->port && port->port <= UINT16_MAX
-            && port->protocol <= UINT8_MAX) {
-            ports[n++] = (struct names_port) {.protocol = port->protocol,
-                                              .port = port->port};
-        }
-    }
-    return names_set_ports(names, prefix, ports, n);
-}
-
-/* A service whose name does not mean its prefix would send clients of one
- * service to another. */
-static bool
-parse_service(const Salient__V1__Service *in, struct service_prefix *prefix)
-{
-    struct service_prefix of_name;
-
-    return (parse_prefix(in->prefix, prefix)
-            && (!in->name[0]
-                || (!service_prefix_from_name(in->name, &of_name)
-                    && service_prefix_equal(&of_name, prefix))));
-}
-
-/* A malformed hop is skipped. */
-static struct route_hop *
-parse_hops(Salient__V1__Hop *const hops[], size_t n, size_t *ret_n)
-{
-    struct route_hop *parsed = xcalloc(MIN(n, HOST_TABLES_MAX_HOPS) + 1,
-                                       sizeof *parsed);
-
-    *ret_n = 0;
-    for (size_t i = 0; i < n && *ret_n < HOST_TABLES_MAX_HOPS; i++) {
-        if (route_hop_from_bytes(hops[i]->locator.data, hops[i]->locator.len,
-                                 hops[i]->weight, &parsed[*ret_n])) {
-            ++*ret_n;
-        }
-    }
-    return parsed;
-}
-
-/* True if that changed anything. */
-static bool
-take_route(struct controller_session *s, const Salient__V1__Service *service,
-           const struct service_prefix *prefix)
-{
-    struct service_route route = {
-        .name = service->name,
-        .prefix = *prefix,
-        .action = SERVICE_FORWARD,
-        .path_class = service->path_class & SAL_PATH_CLASS_MASK,
-        .datagram = service->datagram,
-        .expires_ms = INT64_MAX,
-    };
-    if (!route.path_class && !route.datagram && !service->n_hops) {
-        return service_routes_remove(s->config.routes, prefix);
-    }
-    route.hops = parse_hops(service->hops, service->n_hops, &route.n_hops);
-    bool changed = service_routes_put(s->config.routes, &route);
-    free(route.hops);
-    return changed;
-}
-
-/* Everything is stale until it is heard of again. */
-static void
-mark_stale(struct controller_session *s, int64_t now)
-{
-    const struct names_entry *entry;
-
-    names_clear(&s->stale);
-    HMAP_FOR_EACH (entry, prefix_node, &s->config.names->by_prefix) {
-        names_put(&s->stale, NULL, &entry->prefix, 0);
-    }
-    s->stale_ms = now + STALE_NAMES_MS;
-}
-
-static void
-forget_stale(struct controller_session *s)
-{
-    const struct names_entry *entry;
-
-    HMAP_FOR_EACH (entry, prefix_node, &s->stale.by_prefix) {
-        service_routes_remove(s->config.routes, &entry->prefix);
-        if (names_remove(s->config.names, &entry->prefix)) {
-            s->events |= SESSION_EVENT_NAMES;
-        }
-    }
-    names_clear(&s->stale);
-}
-
-static void
-receive_service_table(struct controller_session *s,
-                      const Salient__V1__ServiceTable *table, int64_t now)
-{
-    struct names *names = s->config.names;
-    struct service_prefix prefix;
-    bool changed = !s->names_complete && table->complete;
-
-    if (table->complete) {
-        mark_stale(s, now);
-        s->names_complete = true;
-    }
-    for (size_t i = 0; i < table->n_removed; i++) {
-        if (parse_prefix(table->removed[i], &prefix)) {
-            changed |= names_remove(names, &prefix);
-            changed |= service_routes_remove(s->config.routes, &prefix);
-        }
-    }
-    for (size_t i = 0; i < table->n_services; i++) {
-        const Salient__V1__Service *service = table->services[i];
-        if (!parse_service(service, &prefix)) {
-            static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(6, 3);
-            VLOG_WARN_RL(&rl, "ignored a malformed service \"%s\" from the "
-                         "controller", service->name);
-            continue;
-        }
-        changed |= names_put(names, service->name, &prefix,
-                             service->service_v4);
-        changed |= take_ports(names, &prefix, service);
-        changed |= take_route(s, service, &prefix);
-        names_remove(&s->stale, &prefix);
-    }
-    if (changed) {
-        s->events |= SESSION_EVENT_NAMES;
-    }
-}
-
-static void
-receive_attachment(struct controller_session *s,
-                   const Salient__V1__Attachment *attachment)
-{
-    struct in6_addr locator;
-    char text[INET6_ADDRSTRLEN];
-    size_t i;
-
-    if (!parse_v6(&attachment->locator_v6, &locator)) {
-        return;
-    }
-    if (attachment->locator_v4) {
-        in6_addr_set_mapped_ipv4(&locator, htonl(attachment->locator_v4));
-    }
-    ipv6_string_mapped(text, &locator);
-    for (i = 0; i < s->n_attached
-                && !ipv6_addr_equals(&s->attached[i], &locator); i++) {
-        continue;
-    }
-    if (attachment->attached) {
-        if (i == s->n_attached && i < MAX_ATTACHMENTS) {
-            s->attached[s->n_attached++] = locator;
-            VLOG_INFO("attached at %s, switch %016"PRIx64" port %"PRIu32,
-                      text, attachment->datapath, attachment->port);
-        }
-    } else {
-        if (i < s->n_attached) {
-            s->attached[i] = s->attached[--s->n_attached];
-            VLOG_INFO("no longer attached at %s", text);
-        }
-        s->events |= SESSION_EVENT_PROBE;
-    }
-    s->events |= SESSION_EVENT_ATTACHMENT;
-}
-
-/* Questions. */
-
-bool
-controller_session_resolve(struct controller_session *s,
-                           const struct service_id *id, int64_t now)
-{
-    Salient__V1__Envelope envelope = SALIENT__V1__ENVELOPE__INIT;
-    Salient__V1__Resolve resolve = SALIENT__V1__RESOLVE__INIT;
-    struct service_id copy = *id;
-
-    if (s->state != SESSION_UP || s->n_questions >= MAX_QUESTIONS) {
-        return false;
-    }
-    resolve.service_id.data = copy.bytes;
-    resolve.service_id.len = sizeof copy.bytes;
-    envelope.request_id = s->registrations.next_request_id++;
-    envelope.body_case = SALIENT__V1__ENVELOPE__BODY_RESOLVE;
-    envelope.resolve = &resolve;
-    s->questions[s->n_questions++] = (struct question) {
-        .request_id = envelope.request_id,
-        .answer = {.service_id = *id}};
-    send_to_controller(&envelope, s);
-    return true;
-}
-
-static void
-remove_question(struct controller_session *s, size_t i)
-{
-    memmove(&s->questions[i], &s->questions[i + 1],
-            (--s->n_questions - i) * sizeof s->questions[0]);
-}
-
-bool
-controller_session_take_resolved(struct controller_session *s,
-                                 struct session_resolved *resolved)
-{
-    for (size_t i = 0; i < s->n_questions; i++) {
-        if (s->questions[i].answered) {
-            *resolved = s->questions[i].answer;
-            remove_question(s, i);
-            return true;
-        }
-    }
-    return false;
-}
-
-static void
-take_answer(struct session_resolved *answer,
-            const Salient__V1__Resolved *resolved, int64_t now)
-{
-    struct service_route *route = &answer->route;
-    uint32_t ttl = resolved->ttl_ms ? resolved->ttl_ms
-                                    : RESOLVE_DEFAULT_TTL_MS;
-
-    /* An answer about something else is none. */
-    if (!parse_prefix(resolved->prefix, &route->prefix)
-        || !service_prefix_contains_id(&route->prefix, &answer->service_id)) {
-        return;
-    }
-    answer->found = true;
-    route->name = "";
-    route->action = SERVICE_FORWARD;
-    route->path_class = resolved->path_class & SAL_PATH_CLASS_MASK;
-    route->expires_ms = now + ttl;
-    route->hops = parse_hops(resolved->hops, resolved->n_hops,
-                             &route->n_hops);
-}
-
-/* True if 'envelope' answers a question. */
-static bool
-receive_answer(struct controller_session *s,
-               const Salient__V1__Envelope *envelope, int64_t now)
-{
-    for (size_t i = 0; i < s->n_questions; i++) {
-        struct question *question = &s->questions[i];
-        if (question->request_id == envelope->request_id
-            && !question->answered) {
-            question->answered = true;
-            if (envelope->body_case
-                == SALIENT__V1__ENVELOPE__BODY_RESOLVED) {
-                take_answer(&question->answer, envelope->resolved, now);
-            }
-            s->events |= SESSION_EVENT_RESOLVED;
-            return true;
-        }
-    }
-    return false;
+    registrations_send(&s->registrations, now, session_send, s);
 }
 
 static void
@@ -639,7 +310,7 @@ receive_reply(struct controller_session *s,
 {
     const struct registration *reg;
 
-    if (receive_answer(s, envelope, now)) {
+    if (session_receive_answer(s, envelope, now)) {
         return;
     }
     if (!registrations_reply(&s->registrations, envelope, now, &reg)) {
@@ -674,10 +345,10 @@ receive_up(struct controller_session *s, const Salient__V1__Envelope *envelope,
         receive_reply(s, envelope, now);
         break;
     case SALIENT__V1__ENVELOPE__BODY_SERVICE_TABLE:
-        receive_service_table(s, envelope->service_table, now);
+        session_receive_service_table(s, envelope->service_table, now);
         break;
     case SALIENT__V1__ENVELOPE__BODY_ATTACHMENT:
-        receive_attachment(s, envelope->attachment);
+        session_receive_attachment(s, envelope->attachment);
         break;
     case SALIENT__V1__ENVELOPE__BODY_PROBE_REQUEST:
         s->events |= SESSION_EVENT_PROBE;
@@ -748,12 +419,12 @@ run_up(struct controller_session *s, int64_t now)
         envelope.body_case = SALIENT__V1__ENVELOPE__BODY_KEEPALIVE;
         envelope.keepalive = &keepalive;
         s->next_keepalive_ms = now + s->welcome.keepalive_interval_ms;
-        send_to_controller(&envelope, s);
+        session_send(&envelope, s);
     }
     if (names_count(&s->stale) && now >= s->stale_ms) {
-        forget_stale(s);
+        session_forget_stale(s);
     }
-    registrations_send(&s->registrations, now, send_to_controller, s);
+    registrations_send(&s->registrations, now, session_send, s);
 }
 
 void
@@ -814,7 +485,7 @@ static void
 send_wanted(struct controller_session *s, int64_t now)
 {
     if (s->state == SESSION_UP) {
-        registrations_send(&s->registrations, now, send_to_controller, s);
+        registrations_send(&s->registrations, now, session_send, s);
     }
     s->events |= SESSION_EVENT_REGISTRATIONS;
 }
