@@ -265,7 +265,8 @@ parse_welcome(const struct controller_session *s,
     }
     if (!session_parse_v6(&in->resolver_v6, &out->resolver_v6)
         || !session_parse_v6(&in->identity_prefix_v6, &out->identity_prefix_v6)
-        || !session_parse_v6(&in->service_prefix_v6, &out->service_prefix_v6)) {
+        || !session_parse_v6(&in->service_prefix_v6,
+                             &out->service_prefix_v6)) {
         return "the controller's Welcome has a bad IPv6 address";
     }
     out->identity_v4 = in->identity_v4;

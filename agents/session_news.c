@@ -129,7 +129,8 @@ session_forget_stale(struct controller_session *s)
 
 void
 session_receive_service_table(struct controller_session *s,
-                              const Salient__V1__ServiceTable *table, int64_t now)
+                              const Salient__V1__ServiceTable *table,
+                              int64_t now)
 {
     struct names *names = s->config.names;
     struct service_prefix prefix;

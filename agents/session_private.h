@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What controller_session.c (the session's life) and session_news.c (what the
- * controller tells: services, attachments, answers) share.  For nobody else. */
+ * controller tells: services, attachments, answers) share.  For nobody
+ * else. */
 #ifndef SALIENT_SESSION_PRIVATE_H
 #define SALIENT_SESSION_PRIVATE_H 1
 

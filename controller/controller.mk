@@ -5,7 +5,7 @@ LIBCONTROLLER := $(BUILD)/lib/libcontroller.a
 CONTROLLER_PURE := $(addprefix controller/,addresses.c registry.c \
     registry_show.c tiles.c topology.c topology_hosts.c topology_show.c \
     paths.c policy.c zones.c routes.c routes_show.c rules.c rules_flow.c rules_read.c rules_group.c rule_table.c \
-    rule_bundle.c plan.c plan_room.c trace.c \
+    rule_bundle.c plan.c plan_room.c plan_hosts.c trace.c \
     packet.c packet_plain.c resolve.c overflow.c usage.c)
 
 PURE += $(CONTROLLER_PURE)

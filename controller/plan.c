@@ -11,30 +11,6 @@
 #include "packets.h"
 #include "util.h"
 
-/* Where a host was when its rules were computed: what admits it names its port
- * and MAC address. */
-struct plan_host {
-    struct hmap_node node;
-    struct topology_attachment at;
-};
-
-/* The locators, of IPv4 and of IPv6, by which an endpoint was a service of its
- * own when the rules of that were computed. */
-struct plan_endpoint {
-    struct hmap_node node;
-    struct endpoint_id id;
-    struct topology_attachment at[2];
-    bool attached[2];
-};
-
-/* A host that went. */
-struct gone_host {
-    struct hmap_node node;
-    struct in6_addr locator;
-    uint64_t generation;
-};
-#define GONE_HOSTS_MAX 4096
-
 struct plan *
 plan_create(const struct rules_config *rules_config,
             const struct routes_config *routes_config,
@@ -87,30 +63,6 @@ remove_switch(struct plan *plan, struct plan_switch *sw)
     free(sw);
 }
 
-/* From now on all count as gone with the next generation. */
-static void
-forget_gone_hosts(struct plan *plan)
-{
-    struct gone_host *host;
-    HMAP_FOR_EACH_POP (host, node, &plan->gone) {
-        free(host);
-    }
-    plan->gone_generation = plan->generation + 1;
-}
-
-static void
-forget_hosts(struct plan *plan)
-{
-    struct plan_host *host;
-    HMAP_FOR_EACH_POP (host, node, &plan->hosts) {
-        free(host);
-    }
-    struct plan_endpoint *endpoint;
-    HMAP_FOR_EACH_POP (endpoint, node, &plan->endpoints) {
-        free(endpoint);
-    }
-}
-
 void
 plan_destroy(struct plan *plan)
 {
@@ -122,9 +74,9 @@ plan_destroy(struct plan *plan)
         remove_switch(plan, sw);
     }
     hmap_destroy(&plan->switches);
-    forget_hosts(plan);
+    plan_forget_hosts(plan);
     hmap_destroy(&plan->hosts);
-    forget_gone_hosts(plan);
+    plan_forget_gone_hosts(plan);
     hmap_destroy(&plan->gone);
     hmap_destroy(&plan->endpoints);
     paths_destroy(plan->paths);
@@ -268,90 +220,16 @@ replace(struct plan_switch *sw, const struct rule_table *before,
     }
 }
 
-static uint32_t
-hash_locator(const struct in6_addr *locator)
-{
-    return hash_bytes(locator, sizeof *locator, 0);
-}
-
-static struct plan_host *
-find_host(const struct plan *plan, const struct in6_addr *locator)
-{
-    struct plan_host *host;
-    HMAP_FOR_EACH_WITH_HASH (host, node, hash_locator(locator),
-                             &plan->hosts) {
-        if (ipv6_addr_equals(&host->at.locator, locator)) {
-            return host;
-        }
-    }
-    return NULL;
-}
-
-static void
-remember_host(struct plan *plan, const struct topology_attachment *now)
-{
-    struct plan_host *host = find_host(plan, &now->locator);
-    if (!host) {
-        host = xmalloc(sizeof *host);
-        hmap_insert(&plan->hosts, &host->node, hash_locator(&now->locator));
-    }
-    host->at = *now;
-}
-
-static void
-forget_host(struct plan *plan, struct plan_host *host)
-{
-    if (host) {
-        hmap_remove(&plan->hosts, &host->node);
-        free(host);
-    }
-}
-
-static struct gone_host *
-find_gone_host(const struct plan *plan, const struct in6_addr *locator)
-{
-    struct gone_host *host;
-    HMAP_FOR_EACH_WITH_HASH (host, node, hash_locator(locator), &plan->gone) {
-        if (ipv6_addr_equals(&host->locator, locator)) {
-            return host;
-        }
-    }
-    return NULL;
-}
-
 uint64_t
 plan_ways_generation(const struct plan *plan)
 {
     return plan->ways_generation;
 }
 
-uint64_t
-plan_gone_since(const struct plan *plan, const struct in6_addr *locator)
-{
-    const struct gone_host *host = find_gone_host(plan, locator);
-    return host ? MAX(host->generation, plan->gone_generation)
-                : plan->gone_generation;
-}
-
-static void
-remember_gone_host(struct plan *plan, const struct in6_addr *locator)
-{
-    struct gone_host *host = find_gone_host(plan, locator);
-    if (!host && hmap_count(&plan->gone) >= GONE_HOSTS_MAX) {
-        forget_gone_hosts(plan);
-    }
-    if (!host) {
-        host = xmalloc(sizeof *host);
-        host->locator = *locator;
-        hmap_insert(&plan->gone, &host->node, hash_locator(locator));
-    }
-    host->generation = plan->generation + 1; /* Of the run under way. */
-}
-
 static void
 replace_host(struct plan *plan, const struct in6_addr *locator)
 {
-    struct plan_host *old = find_host(plan, locator);
+    struct plan_host *old = plan_find_host(plan, locator);
     const struct topology_attachment *new
         = topology_attachment(plan->topology, locator);
     struct plan_switch *sw;
@@ -370,56 +248,11 @@ replace_host(struct plan *plan, const struct in6_addr *locator)
         replace(sw, plan->before, plan->after);
     }
     if (new) {
-        remember_host(plan, new);
+        plan_remember_host(plan, new);
     } else {
-        forget_host(plan, old);
-        remember_gone_host(plan, locator);
+        plan_forget_host(plan, old);
+        plan_remember_gone_host(plan, locator);
     }
-}
-
-static struct plan_endpoint *
-find_endpoint(const struct plan *plan, const struct endpoint_id *id)
-{
-    struct plan_endpoint *endpoint;
-    HMAP_FOR_EACH_WITH_HASH (endpoint, node, endpoint_id_hash(id),
-                             &plan->endpoints) {
-        if (endpoint_id_equal(&endpoint->id, id)) {
-            return endpoint;
-        }
-    }
-    return NULL;
-}
-
-/* Takes down where the endpoint is now.  Returns NULL, and forgets it, if it
- * is nowhere. */
-static struct plan_endpoint *
-remember_endpoint(struct plan *plan, const struct endpoint_id *id)
-{
-    struct plan_endpoint *endpoint = find_endpoint(plan, id);
-    const struct topology_attachment *at[2];
-
-    for (int v6 = 0; v6 < 2; v6++) {
-        at[v6] = topology_attachment_by(plan->topology, id, v6);
-    }
-    if (!at[0] && !at[1]) {
-        if (endpoint) {
-            hmap_remove(&plan->endpoints, &endpoint->node);
-            free(endpoint);
-        }
-        return NULL;
-    }
-    if (!endpoint) {
-        endpoint = xzalloc(sizeof *endpoint);
-        endpoint->id = *id;
-        hmap_insert(&plan->endpoints, &endpoint->node, endpoint_id_hash(id));
-    }
-    for (int v6 = 0; v6 < 2; v6++) {
-        endpoint->attached[v6] = at[v6] != NULL;
-        if (at[v6]) {
-            endpoint->at[v6] = *at[v6];
-        }
-    }
-    return endpoint;
 }
 
 static void
@@ -438,12 +271,12 @@ compute_endpoint(const struct plan *plan, const struct paths *paths,
 static void
 replace_endpoint(struct plan *plan, const struct endpoint_id *id)
 {
-    const struct plan_endpoint *found = find_endpoint(plan, id);
+    const struct plan_endpoint *found = plan_find_endpoint(plan, id);
     struct plan_endpoint old;
     if (found) {
         old = *found;
     }
-    const struct plan_endpoint *new = remember_endpoint(plan, id);
+    const struct plan_endpoint *new = plan_remember_endpoint(plan, id);
     struct plan_switch *sw;
 
     HMAP_FOR_EACH (sw, node, &plan->switches) {
@@ -665,11 +498,11 @@ update_everything(struct plan *plan)
         update_switch(plan, known->dpid);
     }
     const struct topology_attachment *host;
-    forget_gone_hosts(plan);
-    forget_hosts(plan);
+    plan_forget_gone_hosts(plan);
+    plan_forget_hosts(plan);
     TOPOLOGY_FOR_EACH_ATTACHMENT (host, plan->topology) {
-        remember_host(plan, host);
-        remember_endpoint(plan, &host->endpoint);
+        plan_remember_host(plan, host);
+        plan_remember_endpoint(plan, &host->endpoint);
     }
 }
 

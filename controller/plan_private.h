@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What plan.c (everything that is planned) and plan_room.c (switches that have
- * no room for it) share.  For nobody else. */
+/* What plan.c (everything that is planned), plan_hosts.c (where hosts were when
+ * it was) and plan_room.c (switches that have no room for it) share.  For nobody else. */
 #ifndef CONTROLLER_PLAN_PRIVATE_H
 #define CONTROLLER_PLAN_PRIVATE_H 1
 
@@ -52,6 +52,38 @@ struct plan {
     uint64_t generation;
     bool started;
 };
+
+/* Where a host was when its rules were computed: what admits it names its port
+ * and MAC address. */
+struct plan_host {
+    struct hmap_node node;
+    struct topology_attachment at;
+};
+
+/* The locators, of IPv4 and of IPv6, by which an endpoint was a service of its
+ * own when the rules of that were computed. */
+struct plan_endpoint {
+    struct hmap_node node;
+    struct endpoint_id id;
+    struct topology_attachment at[2];
+    bool attached[2];
+};
+
+/* NULL if no rules were computed for it. */
+struct plan_host *plan_find_host(const struct plan *, const struct in6_addr *);
+void plan_remember_host(struct plan *, const struct topology_attachment *now);
+void plan_forget_host(struct plan *, struct plan_host *); /* Or NULL. */
+void plan_remember_gone_host(struct plan *, const struct in6_addr *locator);
+/* From now on all count as gone with the next generation. */
+void plan_forget_gone_hosts(struct plan *);
+/* Hosts and endpoints. */
+void plan_forget_hosts(struct plan *);
+struct plan_endpoint *plan_find_endpoint(const struct plan *,
+                                         const struct endpoint_id *);
+/* Takes down where the endpoint is now.  Returns NULL, and forgets it, if it
+ * is nowhere. */
+struct plan_endpoint *plan_remember_endpoint(struct plan *,
+                                             const struct endpoint_id *);
 
 struct plan_switch *plan_find_switch(const struct plan *, uint64_t dpid);
 
