@@ -585,7 +585,44 @@ test_meters(void)
     }
 }
 
+/* A switch tells its flows in an order of its own, some of them twice: the table
+ * is the same as one that was filled service by service. */
+static void
+test_read_in_any_order(void)
+{
+    enum { SERVICES = 7, TILES = 8, N = SERVICES * TILES };
+    struct rule_table *desired = rule_table_create();
+    struct rule_table *installed = rule_table_create();
+    struct rule rules[N];
+
+    for (int i = 0; i < N; i++) {
+        struct rule *rule = &rules[i];
+        *rule = RULE_INIT(RULE_SERVICE);
+        rule->protocol = 6;
+        rule->prefix_len = 192;
+        rule->service.bytes[23] = 1 + i / TILES;
+        rule->tile_bits = 3;
+        rule->tile_value = i % TILES;
+        rule->target = locator_from_v4(0x0a000001 + i % 3);
+        rule->mac.ea[5] = i % 3;
+        rule->port = 1 + i % 3;
+        rule_table_put(desired, rule);
+    }
+    for (int i = 0; i < N + 10; i++) {
+        /* 5 and 56 have no common divisor: each comes once, ten again. */
+        struct read flow;
+        read_flow(&rules[i * 5 % N], &of15, &flow);
+        CU_ASSERT(rule_table_read_flow(installed, &flow.fs, &of15));
+        flow_destroy(&flow);
+    }
+    CU_ASSERT(rule_table_equal(desired, installed));
+    CU_ASSERT_EQUAL(rule_table_count(installed), N);
+    rule_table_destroy(desired);
+    rule_table_destroy(installed);
+}
+
 UNIT_MAIN("rules", UNIT_TEST(test_text), UNIT_TEST(test_random_round_trip),
           UNIT_TEST(test_random_groups),
           UNIT_TEST(test_stale), UNIT_TEST(test_read_flows),
+          UNIT_TEST(test_read_in_any_order),
           UNIT_TEST(test_forwarding), UNIT_TEST(test_meters))
