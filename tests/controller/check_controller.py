@@ -19,7 +19,6 @@ import re
 import socket
 import sys
 import time
-import traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -32,6 +31,7 @@ from topologies.wait import until
 from tests.controller import control
 from tests.controller.network import CONTROL, OPENFLOW_PORT, Network
 from tests.controller.stock_switch import StockSwitch
+from tests.controller.steps import run_suite
 
 SEED = int(os.environ.get("SEED", "20120425"))
 SERVICE = "web.shop.acme"
@@ -602,33 +602,8 @@ STEPS = (switches_and_links, registrations_are_confirmed,
          services_are_defined_at_run_time, dumps_are_readable)
 
 
-def run_steps(net):
-    """(passed, failed, skipped); a failure ends it."""
-    only = os.environ.get("ONLY")
-    for passed, step in enumerate(STEPS):
-        try:
-            said = step(net)
-        except BaseException as error:
-            traceback.print_exc()
-            print(f"  FAIL    {step.__name__}: {error}", flush=True)
-            print(f"          log: {net.daemon.log if net.daemon else ''}")
-            return passed, 1, len(STEPS) - passed - 1
-        print(f"  PASS    {step.__name__.replace('_', ' ')}"
-              f"{': ' + said if said else ''}", flush=True)
-        if only == step.__name__:
-            return passed + 1, 0, len(STEPS) - passed - 1
-    return len(STEPS), 0, 0
-
-
 def inside():
-    net = Network("check-controller")
-    passed, failed, skipped = run_steps(net)
-    status = net.down()
-    if status != 0:
-        print(f"  FAIL    the controller's exit status was {status}")
-        failed += 1
-    print(f"controller: {passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
+    return run_suite("controller", Network("check-controller"), STEPS)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import re
 import subprocess
 import sys
 import time
-import traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -26,6 +25,7 @@ from topologies import sandbox
 from topologies.daemon import sh
 from topologies.wait import until
 from tests.controller.network import Network
+from tests.controller.steps import run_suite
 
 CONFIG = """
 plain_hosts: true
@@ -234,33 +234,8 @@ STEPS = (switches_with_loops, plain_hosts_reach_each_other, a_transfer,
          a_restart_loses_nothing, who_is_gone_is_forgotten)
 
 
-def run_steps(net):
-    """(passed, failed, skipped); a failure ends it."""
-    only = os.environ.get("ONLY")
-    for passed, step in enumerate(STEPS):
-        try:
-            said = step(net)
-        except BaseException as error:  # pylint: disable=broad-except
-            traceback.print_exc()
-            print(f"  FAIL    {step.__name__}: {error}", flush=True)
-            print(f"          log: {net.daemon.log if net.daemon else ''}")
-            return passed, 1, len(STEPS) - passed - 1
-        print(f"  PASS    {step.__name__.replace('_', ' ')}"
-              f"{': ' + said if said else ''}", flush=True)
-        if only == step.__name__:
-            return passed + 1, 0, len(STEPS) - passed - 1
-    return len(STEPS), 0, 0
-
-
 def inside():
-    net = Network("check-plain")
-    passed, failed, skipped = run_steps(net)
-    status = net.down()
-    if status != 0:
-        print(f"  FAIL    the controller's exit status was {status}")
-        failed += 1
-    print(f"plain: {passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
+    return run_suite("plain", Network("check-plain"), STEPS)
 
 
 if __name__ == "__main__":

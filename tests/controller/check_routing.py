@@ -14,7 +14,6 @@ import os
 import re
 import subprocess
 import sys
-import traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -22,9 +21,9 @@ sys.path.insert(0, ROOT)
 
 # pylint: disable=wrong-import-position
 from topologies import sandbox
-from topologies.daemon import sh
 from topologies.wait import until
 from tests.controller.network import RUN, Network
+from tests.controller.steps import run_suite
 
 SERVICE = "web.shop.acme"
 STANDBY = "db.shop.acme"
@@ -387,33 +386,8 @@ STEPS = (switches_and_hosts, hosts_reach_each_other, services_over_ipv6,
          a_full_table)
 
 
-def run_steps(net):
-    """(passed, failed, skipped); a failure ends it."""
-    only = os.environ.get("ONLY")
-    for passed, step in enumerate(STEPS):
-        try:
-            said = step(net)
-        except BaseException as error:  # pylint: disable=broad-except
-            traceback.print_exc()
-            print(f"  FAIL    {step.__name__}: {error}", flush=True)
-            print(f"          log: {net.daemon.log if net.daemon else ''}")
-            return passed, 1, len(STEPS) - passed - 1
-        print(f"  PASS    {step.__name__.replace('_', ' ')}"
-              f"{': ' + said if said else ''}", flush=True)
-        if only == step.__name__:
-            return passed + 1, 0, len(STEPS) - passed - 1
-    return len(STEPS), 0, 0
-
-
 def inside():
-    net = Network("check-routing")
-    passed, failed, skipped = run_steps(net)
-    status = net.down()
-    if status != 0:
-        print(f"  FAIL    the controller's exit status was {status}")
-        failed += 1
-    print(f"routing: {passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
+    return run_suite("routing", Network("check-routing"), STEPS)
 
 
 if __name__ == "__main__":

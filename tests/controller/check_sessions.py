@@ -18,7 +18,6 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 import urllib.request
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
@@ -33,6 +32,7 @@ from tests.controller import control
 from tests.controller.network import CONTROL, OPENFLOW_PORT, Network
 from tests.controller.proxy import Proxy
 from tests.controller.stock_switch import StockSwitch
+from tests.controller.steps import run_suite
 
 TLS_PORT, OTHER_PORT, PROXY_PORT, METRICS_PORT = 6655, 6656, 6657, 9634
 KEYS = f"{RUN}/keys"
@@ -641,38 +641,14 @@ STEPS = (switches_connect_by_tls, a_strangers_certificate_is_refused,
          a_renewed_certificate_is_taken, the_service_manager_is_told)
 
 
-def run_steps(net):
-    """(passed, failed, skipped); a failure ends it."""
-    only = os.environ.get("ONLY")
-    for passed, step in enumerate(STEPS):
-        start = time.monotonic()
-        try:
-            said = step(net)
-        except BaseException as error:
-            traceback.print_exc()
-            print(f"  FAIL    {step.__name__}: {error}", flush=True)
-            print(f"          log: {net.daemon.log if net.daemon else ''}")
-            return passed, 1, len(STEPS) - passed - 1
-        print(f"  PASS    {step.__name__.replace('_', ' ')}"
-              f"{': ' + said if said else ''}"
-              f" ({time.monotonic() - start:.1f} s)", flush=True)
-        if only == step.__name__:
-            return passed + 1, 0, len(STEPS) - passed - 1
-    return len(STEPS), 0, 0
-
-
 def inside():
     net = Network("check-sessions", CONFIG)
     net.other = None
-    passed, failed, skipped = run_steps(net)
-    if net.other and net.other.alive():
-        net.other.kill()
-    status = net.down()
-    if status != 0:
-        print(f"  FAIL    the controller's exit status was {status}")
-        failed += 1
-    print(f"sessions: {passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
+
+    def kill_other():
+        if net.other and net.other.alive():
+            net.other.kill()
+    return run_suite("sessions", net, STEPS, kill_other)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import ctypes
 import os
 import re
 import sys
-import traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -27,6 +26,7 @@ from topologies.daemon import BUILD, RUN, sh
 from topologies.ovs import OpenVSwitch
 from topologies.wait import TooLate, until
 from tests.controller.network import OPENFLOW_PORT, Network
+from tests.controller.steps import run_suite
 
 CLONE_NEWNET = 0x40000000
 OURS, THEIRS = "192.0.2.1", "192.0.2.2"  # Of the management network.
@@ -240,24 +240,6 @@ STEPS = (switches_and_hosts, stock_switches_hand_on,
          without_one_agents_get_routes, they_are_taken_back)
 
 
-def run_steps(net):
-    """(passed, failed, skipped); a failure ends it."""
-    only = os.environ.get("ONLY")
-    for passed, step in enumerate(STEPS):
-        try:
-            said = step(net)
-        except BaseException as error:  # pylint: disable=broad-except
-            traceback.print_exc()
-            print(f"  FAIL    {step.__name__}: {error}", flush=True)
-            print(f"          log: {net.daemon.log if net.daemon else ''}")
-            return passed, 1, len(STEPS) - passed - 1
-        print(f"  PASS    {step.__name__.replace('_', ' ')}"
-              f"{': ' + said if said else ''}", flush=True)
-        if only == step.__name__:
-            return passed + 1, 0, len(STEPS) - passed - 1
-    return len(STEPS), 0, 0
-
-
 def inside():
     if not os.path.exists(f"{PRISTINE}/sbin/ovs-vswitchd"):
         print(f"  SKIP    no unpatched Open vSwitch in {PRISTINE}")
@@ -265,15 +247,11 @@ def inside():
         return 0
     net = Network("check-stock")
     net.config = net.config.replace("tcp:127.0.0.1", "tcp:0.0.0.0")
-    passed, failed, skipped = run_steps(net)
-    if hasattr(net, "stock"):
-        net.stock.stop()
-    status = net.down()
-    if status != 0:
-        print(f"  FAIL    the controller's exit status was {status}")
-        failed += 1
-    print(f"stock: {passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
+
+    def stop_stock():
+        if hasattr(net, "stock"):
+            net.stock.stop()
+    return run_suite("stock", net, STEPS, stop_stock)
 
 
 if __name__ == "__main__":
