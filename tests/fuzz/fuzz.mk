@@ -12,6 +12,7 @@
 # later run starts where this one ended.  A crash prints how to repeat it.
 #
 #   FUZZ_SECONDS=60   time of each target
+#   FUZZ_SEED=7       repeats a run (0: another each time)
 #   FUZZ=X            this target only
 FUZZ_TARGETS += frame envelope config_file service_id endpoint
 FUZZ_SRCS_frame := proto/frame.c
@@ -20,7 +21,10 @@ FUZZ_SRCS_config_file := proto/daemon/config_file.c proto/daemon/config_value.c
 FUZZ_SRCS_service_id := ofp-ext/service_id.c
 FUZZ_SRCS_endpoint := proto/endpoint.c
 
+# `make fuzz` explores from another seed each time; `make check` starts from
+# one seed, so that a change that it stops was not stopped by chance.
 FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= 0
 FUZZ ?= $(FUZZ_TARGETS)
 FUZZ_DIR := $(BUILD)/fuzz
 FUZZ_PROGRAMS := $(FUZZ_TARGETS:%=$(FUZZ_DIR)/fuzz_%)
@@ -49,10 +53,10 @@ CHECKS += check-fuzz
 CHECKS_BESIDE += check-fuzz
 
 fuzz: $(FUZZ:%=$(FUZZ_DIR)/fuzz_%) ## feed parsers with mutations (FUZZ_SECONDS=60, FUZZ=name)
-	@tests/fuzz/run-fuzz.sh $(FUZZ_DIR) $(FUZZ_SECONDS) $(FUZZ)
+	@tests/fuzz/run-fuzz.sh $(FUZZ_DIR) $(FUZZ_SECONDS) $(FUZZ_SEED) $(FUZZ)
 
 check-fuzz: $(FUZZ_PROGRAMS) ## the same for 5 seconds each
-	@tests/fuzz/run-fuzz.sh $(FUZZ_DIR) 5 $(FUZZ_TARGETS)
+	@tests/fuzz/run-fuzz.sh $(FUZZ_DIR) 5 1 $(FUZZ_TARGETS)
 
 .PHONY: fuzz check-fuzz
 -include $(shell find $(FUZZ_DIR)/obj -name '*.d' 2>/dev/null)

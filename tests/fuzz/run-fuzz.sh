@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# run-fuzz.sh FOLDER SECONDS TARGET...
+# run-fuzz.sh FOLDER SECONDS SEED TARGET...
 # Runs each FOLDER/fuzz_TARGET for SECONDS, two at a time; one line each, the
-# output of a failing one whole; ends with a line that counts.
+# output of a failing one but for its progress; ends with a line that counts.
+# SEED 0 is another one each time; what a run took is printed when it fails.
 set -u
-folder=$1 seconds=$2
-shift 2
+folder=$1 seconds=$2 seed=$3
+shift 3
 here=$(dirname "$0")
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
@@ -15,7 +16,7 @@ run_one() {
     seeds=$here/corpus/$1 # Or made by a program, in $corpus.
     mkdir -p "$corpus" "$crashes"
     [ -d "$seeds" ] || seeds=
-    if "$folder/fuzz_$1" -max_total_time="$seconds" -timeout=10 \
+    if "$folder/fuzz_$1" -max_total_time="$seconds" -seed="$seed" -timeout=10 \
         -rss_limit_mb=1024 -max_len=65536 -print_final_stats=1 \
         -artifact_prefix="$crashes/$1-" "$corpus" ${seeds:+"$seeds"} \
         > "$out" 2>&1; then
@@ -26,7 +27,7 @@ run_one() {
     else
         {
             printf '  FAIL    %s\n' "$1"
-            cat "$out"
+            grep -vE '^#[0-9]+\s+(NEW|REDUCE|pulse|RELOAD) ' "$out"
             crash=$(sed -n 's/.*Test unit written to //p' "$out" | tail -n 1)
             [ -n "$crash" ] && echo "repeat with: $folder/fuzz_$1 $crash"
         } > "$results/$1.report"
