@@ -10,6 +10,7 @@
 # line.
 set -u
 passed=0 failed=0 skipped=0
+failing= # Targets.
 dir=$(mktemp -d)
 lane=
 finish() {
@@ -41,6 +42,7 @@ add() {
     set -- $counts
     passed=$((passed + $1)) failed=$((failed + $2)) skipped=$((skipped + ${3:-0}))
     [ "$rc" != 0 ] && [ "$2" = 0 ] && failed=$((failed + 1))
+    [ "$rc" = 0 ] || failing="$failing $target"
     echo "== $target: $([ "$rc" = 0 ] && echo passed || echo FAILED) ($(cat "$dir/$target.time" 2> /dev/null) s)"
 }
 
@@ -75,5 +77,11 @@ if [ -n "$lane" ]; then
         add "$target"
     done
 fi
+# Far above, in the middle of much that is well: what to look at.
+for target in $failing; do
+    echo "== FAILED: $target (again: make $target)"
+    grep -E '^ *(FAIL|not ok|[^ ]*: [^ ]* does not hold)|FAILED' "$dir/$target" |
+        head -n 20
+done
 echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed = 0 ]
