@@ -438,12 +438,13 @@ test_device(void)
     return fd;
 }
 
-/* The next packet that the test's device was handed; false if none came. */
+/* The next packet that the test's device was handed; false if none came
+ * within 'timeout' ms. */
 static inline bool
-test_delivered(struct frame *frame)
+test_delivered(struct frame *frame, int timeout)
 {
     struct pollfd poll_fd = {.fd = test_device(), .events = POLLIN};
-    while (poll(&poll_fd, 1, 300) == 1) {
+    while (poll(&poll_fd, 1, timeout) == 1) {
         struct sockaddr_ll from;
         socklen_t len = sizeof from;
         frame->len = recvfrom(poll_fd.fd, frame->data, sizeof frame->data, 0,

@@ -662,7 +662,7 @@ test_udp(void)
         CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
         resolve_to(&f, LOC_S);
         CU_ASSERT_EQUAL(run_ingress(&server, &f), TC_ACT_REDIRECT);
-        CU_ASSERT_TRUE_FATAL(test_delivered(&f));
+        CU_ASSERT_TRUE_FATAL(test_delivered(&f, 10000));
         build_inner(&want, &asked);
         CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
     }
