@@ -472,6 +472,8 @@ migration_message_authentic(const struct migration_message *message,
     }
     memcpy(copy, packet, len);
     put_be16(copy + SAL_OFS_CHECKSUM, 0);
+    /* Who sends an RSYN on counts that in the header. */
+    copy[SAL_OFS_FLAGS_CLASS] &= ~SAL_FLAG_HOP_MASK;
     memset(copy + message->mac_ofs, 0, IDENTITY_MAC_LEN);
     identity_mac(key, copy, len, mac);
     return !sodium_memcmp(mac, packet + message->mac_ofs, sizeof mac);

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -140,10 +141,15 @@ open_fd(int family, uint16_t port)
     if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size)) {
         setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
     }
+    /* SAL has a checksum of its own, and who sends an RSYN on changes what
+     * UDP's covers (RFC 6935). */
     if (family == AF_INET
         ? setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on)
+          || setsockopt(fd, SOL_SOCKET, SO_NO_CHECK, &on, sizeof on)
           || bind(fd, (struct sockaddr *) &v4, sizeof v4)
         : setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on)
+          || setsockopt(fd, IPPROTO_UDP, UDP_NO_CHECK6_TX, &on, sizeof on)
+          || setsockopt(fd, IPPROTO_UDP, UDP_NO_CHECK6_RX, &on, sizeof on)
           || setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on)
           || bind(fd, (struct sockaddr *) &v6, sizeof v6)) {
         int error = -errno;

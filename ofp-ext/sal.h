@@ -68,9 +68,10 @@ enum sal_type {
 /* High four bits of byte 12. */
 #define SAL_FLAG_RETRY 0x80    /* A SYN sent again: resolve afresh.  RESET: not
                                 * served here, another host may do so. */
-#define SAL_FLAG_HOP_MASK 0x60 /* SYN, DATAGRAM: times it was resolved on, by a
-                                * service router or by the client after such a
-                                * RESET, which repeats them; at most 3. */
+#define SAL_FLAG_HOP_MASK 0x60 /* SYN, DATAGRAM, RSYN: times it was resolved on
+                                * by a service router, or by the client after
+                                * such a RESET, which repeats them; at most 3.
+                                * The MAC of an RSYN does not cover them. */
 #define SAL_FLAG_NAT 0x10      /* SYN: the sender is behind a NAT; it hears what
                                 * is sent to the UDP port this came from. */
 #define SAL_FLAGS_MASK 0xf0

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ingress of an uplink: SYN, SYN-ACK, ACK, DATAGRAM, RESET. */
+/* Ingress of an uplink: SYN, SYN-ACK, ACK, DATAGRAM, RESET, and RSYN at a
+ * service router. */
 #ifndef SALIENT_CONTROL_BPF_H
 #define SALIENT_CONTROL_BPF_H 1
 
@@ -653,6 +654,8 @@ ingress_control(struct __sk_buff *skb, struct sal_settings *settings,
         return ingress_syn_ack(skb, settings, scratch, control);
     case SAL_TYPE_ACK:
         return ingress_ack(scratch, control);
+    case SAL_TYPE_RSYN:
+        return ingress_rsyn(skb, settings, scratch, control);
     default:
         return ingress_reset(skb, settings, scratch, control);
     }

@@ -2,7 +2,9 @@
 /* Ingress of an uplink: SYNs and DATAGRAMs that are not for this host.  A
  * service router sends them on; others send them back to the client, whose data
  * plane resolves them again.  (Nobody else could: switches admit from a host's
- * port only what comes from that host.)  The header counts how often. */
+ * port only what comes from that host.)  The header counts how often.
+ *
+ * A service router sends RSYNs on as well: endpoints are services. */
 #ifndef SALIENT_RESOLVE_BPF_H
 #define SALIENT_RESOLVE_BPF_H 1
 
@@ -10,6 +12,8 @@
 #include "agents/bpf/ingress.bpf.h"
 
 #define HOP_ONE 0x20 /* In SAL_FLAG_HOP_MASK. */
+/* Of 32 bits: its multiples are spread evenly, however few or many. */
+#define GOLDEN_RATIO 0x9e3779b1
 
 /* Refuses a SYN, DATAGRAM or SYN-ACK: the client need not try elsewhere. */
 static __always_inline int
@@ -70,15 +74,29 @@ forward_on_v(struct __sk_buff *skb, const struct sal_settings *settings,
         ip_checksum(ip);
     }
     udp->check = 0;
-    count(SAL_COUNT_IN_ROUTED);
+    const struct sal_data_header *base = (void *) scratch->header;
+    count(base->type == SAL_TYPE_RSYN ? SAL_COUNT_IN_RSYN_ROUTED
+                                      : SAL_COUNT_IN_ROUTED);
     return bpf_redirect_neigh(v6 ? settings->uplink_ifindex_v6
                                  : settings->uplink_ifindex, NULL, 0, 0);
+}
+
+/* Refuses what cannot be sent on.  An RSYN is dropped: its sender tries again
+ * by itself, and asks elsewhere. */
+static __always_inline int
+refuse_route(struct __sk_buff *skb, struct scratch *scratch,
+             struct control *control, enum sal_counter reason)
+{
+    const struct sal_data_header *base = (void *) scratch->header;
+    return base->type == SAL_TYPE_RSYN
+           ? drop(reason) : refuse_final(skb, scratch, control, reason);
 }
 
 /* Service router: sends the packet on to where 'rule' says.  Only the outer
  * destination changes, as at a switch, so that the server answers the client.
  * The choice hangs on the flow and its source port: a burst stays together, a
- * retry goes elsewhere. */
+ * retry goes elsewhere.  RSYNs, which are the same each time, take turns: the
+ * hops are places where one endpoint may be. */
 static __noinline int
 forward_on(struct __sk_buff *skb, struct sal_settings *settings,
            struct scratch *scratch, struct control *control,
@@ -93,15 +111,17 @@ forward_on(struct __sk_buff *skb, struct sal_settings *settings,
     if ((base->flags_class & SAL_FLAG_HOP_MASK) == SAL_FLAG_HOP_MASK
         || header_len < SAL_SERVICE_HEADER_LEN
         || header_len > SAL_MAX_HEADER_LEN) {
-        return refuse_final(skb, scratch, control, SAL_COUNT_IN_HOP_LIMIT);
+        return refuse_route(skb, scratch, control, SAL_COUNT_IN_HOP_LIMIT);
     }
-    __u32 random = sip_hash(settings->hash_key, sal->control.nonce,
-                            (__u64) base->src_flow << 32
-                            | control->outer.src_port);
+    __u32 random = base->type == SAL_TYPE_RSYN
+                   ? rule->hits * GOLDEN_RATIO
+                   : sip_hash(settings->hash_key, sal->control.nonce,
+                              (__u64) base->src_flow << 32
+                              | control->outer.src_port);
     int v6 = choose_next(settings, scratch, rule, sal->service_id, random);
     if (v6 != control->outer.v6
         || bpf_map_lookup_elem(&sal_locators, &scratch->next)) {
-        return refuse_final(skb, scratch, control, SAL_COUNT_IN_NO_WAY);
+        return refuse_route(skb, scratch, control, SAL_COUNT_IN_NO_WAY);
     }
     base->flags_class += HOP_ONE;
     base->checksum = 0;
@@ -112,6 +132,36 @@ forward_on(struct __sk_buff *skb, struct sal_settings *settings,
     }
     return v6 ? forward_on_v(skb, settings, scratch, 1)
               : forward_on_v(skb, settings, scratch, 0);
+}
+
+/* True if the endpoint service 'service_id' is this host itself. */
+static __always_inline int
+is_our_endpoint(const struct sal_settings *settings, const __u8 *service_id)
+{
+    __u64 theirs[2], ours[2];
+    __builtin_memcpy(theirs, service_id + 8, sizeof theirs);
+    __builtin_memcpy(ours, settings->endpoint_id, sizeof ours);
+    return theirs[0] == ours[0] && theirs[1] == ours[1];
+}
+
+/* Service router: an RSYN.  What is for us, or for whom no rule says where it
+ * is, is the daemon's. */
+static __noinline int
+ingress_rsyn(struct __sk_buff *skb, struct sal_settings *settings,
+             struct scratch *scratch, struct control *control)
+{
+    if (!settings || !scratch || !control) {
+        return TC_ACT_SHOT;
+    }
+    const struct sal_service_header *sal = (void *) scratch->header;
+    struct sal_rule *rule = is_our_endpoint(settings, sal->service_id)
+                            ? NULL : rule_lookup(sal->service_id);
+    if (!rule || rule->action != SAL_RULE_FORWARD
+        || !(rule->flags & SAL_RULE_HOPS)) {
+        count(SAL_COUNT_IN_PASSED);
+        return PASS;
+    }
+    return forward_on(skb, settings, scratch, control, rule);
 }
 
 /* True if 'inner' is what was sent in 'flow': it came back with the answer. */

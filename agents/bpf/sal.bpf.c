@@ -64,8 +64,12 @@ ingress(struct __sk_buff *skb, struct sal_settings *settings,
     case SAL_TYPE_DATAGRAM:
     case SAL_TYPE_RESET:
         return INGRESS_CONTROL;
-    case SAL_TYPE_FIN:
     case SAL_TYPE_RSYN:
+        if (settings->flags & SAL_SETTINGS_ROUTER) {
+            return INGRESS_CONTROL;
+        }
+        /* Fall through. */
+    case SAL_TYPE_FIN:
     case SAL_TYPE_RSYN_ACK:
     case SAL_TYPE_RSYN_DONE:
     case SAL_TYPE_PROBE:

@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 16
+#define SAL_MAPS_LAYOUT 17
 
 struct sal_addr {
     sal_u32 w[4];
@@ -208,7 +208,7 @@ struct sal_settings {
 };
 #define SAL_SETTINGS_SOCKOPS 0x01   /* Closes are reported by sockops. */
 #define SAL_SETTINGS_PREFER_V6 0x02 /* New flows over IPv6, if they can. */
-#define SAL_SETTINGS_ROUTER 0x04 /* Resolves SYNs for others. */
+#define SAL_SETTINGS_ROUTER 0x04 /* Resolves SYNs and RSYNs for others. */
 
 /* sal_uplinks, an array of SAL_UPLINK_SLOTS: where new flows leave.  Each
  * flow draws a slot, and an uplink has slots in proportion to its weight.
@@ -357,6 +357,8 @@ struct sal_target {
     X(IN_ACK, "in_ack", "ACKs accepted")                                      \
     X(IN_DATAGRAM, "in_datagram", "DATAGRAMs accepted")                       \
     X(IN_ROUTED, "in_routed", "resolved for others and sent on")              \
+    X(IN_RSYN_ROUTED, "in_rsyn_routed",                                       \
+      "RSYNs for others' endpoints, sent on to where they are")               \
     X(IN_HOP_LIMIT, "in_hop_limit", "resolved too often")                     \
     X(IN_NO_WAY, "in_no_way", "to be resolved for others, but to nowhere")    \
     X(IN_ICMP, "in_icmp", "ICMP errors about packets of flows accepted")      \
