@@ -404,7 +404,7 @@ read_route(struct config_node *node, struct agent_config *config)
         complain(node, "action", action, "is unknown",
                  "use forward, delay, reject or drop");
     }
-    if (!service_prefix_from_string(service, &route.prefix)) {
+    if (!route_prefix_parse(service, &route.prefix)) {
         /* A prefix without a name. */
     } else if ((error = service_name_check(service))) {
         complain(node, "service", service, error,

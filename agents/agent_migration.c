@@ -90,23 +90,6 @@ agent_migration_clock(const struct agent *agent, struct migrator_clock *clock)
 
 /* What the migrator does. */
 
-/* The resolver address of the same version of IP, or none. */
-static struct migration_locator
-resolver_for(const struct agent *agent, const struct migration_locator *own)
-{
-    const struct session_welcome *welcome = &agent->state.welcome;
-    struct migration_locator resolver = {.port = 0};
-    uint32_t v4;
-
-    if (!migration_locator_to_v4(own, &v4)) {
-        memcpy(resolver.address, &welcome->resolver_v6,
-               sizeof resolver.address);
-    } else if (welcome->resolver_v4) {
-        migration_locator_from_v4(welcome->resolver_v4, &resolver);
-    }
-    return resolver;
-}
-
 /* A packet that is sent again was perhaps not answered because its next hop
  * was not: the kernel would ask for that only once a second. */
 static void
@@ -132,16 +115,13 @@ send_packet(const struct migrator_packet *packet, void *agent_)
     if (!sock) {
         return -ENOTCONN;
     }
-    if (migration_locator_is_none(&path.other)) {
-        path.other = resolver_for(agent, &path.own);
-        if (migration_locator_is_none(&path.other)) {
-            return -EDESTADDRREQ;
-        }
-    }
     if (packet->again) {
         ask_neighbors(agent, path.ifindex);
     }
-    int error = probe_socket_send(sock, &path, packet->data, packet->len);
+    int error = migration_locator_is_none(&path.other)
+                ? agent_rendezvous_send(agent, &path, packet->data,
+                                        packet->len)
+                : probe_socket_send(sock, &path, packet->data, packet->len);
     if (error) {
         static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(6, 3);
         char own[MIGRATOR_LOCATOR_LEN], other[MIGRATOR_LOCATOR_LEN];

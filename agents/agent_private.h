@@ -179,7 +179,12 @@ void agent_migration_clock(const struct agent *, struct migrator_clock *);
 void agent_balance_start(struct agent *);
 void agent_balance_stop(struct agent *);
 
-/* agent_rendezvous.c: peers that no switch finds. */
+/* agent_rendezvous.c: finding peers that have moved. */
+
+/* Sends an RSYN to where the service table says that its endpoint is, or is
+ * known: to each hop of the rule, or to the resolver.  Negative errno. */
+int agent_rendezvous_send(struct agent *, const struct probe_path *,
+                          const uint8_t *data, size_t len);
 bool agent_rendezvous_ask(const uint8_t peer[SAL_ENDPOINT_ID_LEN],
                           void *agent);
 struct session_resolved;

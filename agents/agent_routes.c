@@ -195,7 +195,7 @@ parse_service(const char *arg, struct route_args *args)
     args->route.expires_ms = INT64_MAX;
     args->route.action = SERVICE_FORWARD;
     args->route.hops = args->hops;
-    if (!service_prefix_from_string(arg, &args->route.prefix)) {
+    if (!route_prefix_parse(arg, &args->route.prefix)) {
         return NULL;
     }
     if ((wrong = service_name_check(arg))) {

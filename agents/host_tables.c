@@ -298,6 +298,66 @@ settings_equal(const struct host_settings *a, const struct host_settings *b)
            && !memcmp(a->endpoint_id, b->endpoint_id, sizeof a->endpoint_id);
 }
 
+/* Leading bits that two IDs share. */
+static unsigned int
+common_bits(const struct service_id *a, const struct service_id *b)
+{
+    for (size_t i = 0; i < sizeof a->bytes; i++) {
+        uint8_t differ = a->bytes[i] ^ b->bytes[i];
+        if (differ) {
+            return i * 8 + __builtin_clz(differ) - 24;
+        }
+    }
+    return SAL_SERVICE_ID_BITS;
+}
+
+/* Rules are sorted by bits, then length: what covers 'id' comes before it, and
+ * is no longer than what it has in common with the last rule before it. */
+const struct service_rule *
+host_tables_find_rule(const struct host_tables *tables,
+                      const struct service_id *id)
+{
+    struct service_rule key = {.prefix = {.id = *id,
+                                          .len = SAL_SERVICE_ID_BITS}};
+    struct table table[N_TABLES];
+    size_t i;
+
+    tables_of(CONST_CAST(struct host_tables *, tables), table);
+    for (;;) {
+        if (table_find(&table[1], &key, &i)) {
+            return &tables->rules[i];
+        }
+        if (!i) {
+            return NULL;
+        }
+        const struct service_prefix *before = &tables->rules[i - 1].prefix;
+        unsigned int common = common_bits(&before->id, id);
+        if (common >= before->len) {
+            return &tables->rules[i - 1];
+        }
+        key.prefix = (struct service_prefix) {.id = *id, .len = common};
+        service_prefix_normalize(&key.prefix);
+    }
+}
+
+const struct service_hop *
+host_tables_find_hops(const struct host_tables *tables,
+                      const struct service_prefix *prefix, size_t *ret_n)
+{
+    const struct service_hop key = {.prefix = *prefix};
+    struct table table[N_TABLES];
+    size_t first, n = 0;
+
+    tables_of(CONST_CAST(struct host_tables *, tables), table);
+    table_find(&table[3], &key, &first);
+    while (first + n < tables->n_hops
+           && service_prefix_equal(&tables->hops[first + n].prefix, prefix)) {
+        n++;
+    }
+    *ret_n = n;
+    return tables->hops + first;
+}
+
 bool
 host_tables_equal(const struct host_tables *a_, const struct host_tables *b_)
 {

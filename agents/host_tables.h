@@ -108,6 +108,15 @@ bool host_tables_remove_target(struct host_tables *,
 
 bool host_tables_remove_hop(struct host_tables *, const struct service_hop *);
 
+/* The rule for 'id' (longest prefix), or NULL; valid until the tables
+ * change. */
+const struct service_rule *host_tables_find_rule(const struct host_tables *,
+                                                 const struct service_id *);
+/* The hops of the rule for 'prefix': the first of '*ret_n' in a row. */
+const struct service_hop *host_tables_find_hops(const struct host_tables *,
+                                                const struct service_prefix *,
+                                                size_t *ret_n);
+
 bool host_tables_equal(const struct host_tables *, const struct host_tables *);
 
 /* What turns 'installed' into 'desired'.  Order of application: put, then

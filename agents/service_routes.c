@@ -223,6 +223,38 @@ route_hop_format(const struct route_hop *hop, char buf[ROUTE_HOP_STRLEN])
     return buf;
 }
 
+int
+route_prefix_parse(const char *s, struct service_prefix *ret_prefix)
+{
+    uint8_t id[SAL_ENDPOINT_ID_LEN] = {0};
+    struct service_prefix prefix;
+    bool any;
+
+    if (strncmp(s, "endpoint:", 9)) {
+        return service_prefix_from_string(s, ret_prefix);
+    }
+    s += 9;
+    any = !strcmp(s, "any");
+    for (size_t i = 0; i < sizeof id && !any; i++) {
+        int high = hexit_value(s[2 * i]);
+        int low = high < 0 ? high : hexit_value(s[2 * i + 1]);
+        if (low < 0) {
+            return -EINVAL;
+        }
+        id[i] = high << 4 | low;
+    }
+    if (!any && s[2 * sizeof id]) {
+        return -EINVAL;
+    }
+    service_prefix_of_endpoint(id, &prefix);
+    if (any) {
+        prefix.len -= 8 * sizeof id;
+        service_prefix_normalize(&prefix);
+    }
+    *ret_prefix = prefix;
+    return 0;
+}
+
 static const char *const action_names[] = {
     [SERVICE_FORWARD] = "forward", [SERVICE_DEMUX] = "demux",
     [SERVICE_REJECT] = "reject",   [SERVICE_DROP] = "drop",

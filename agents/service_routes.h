@@ -64,6 +64,10 @@ const char *route_hop_parse(const char *, struct route_hop *);
 #define ROUTE_HOP_STRLEN 64
 char *route_hop_format(const struct route_hop *, char buf[ROUTE_HOP_STRLEN]);
 
+/* Parses a prefix without a name: "0x.../LEN", "endpoint:" and the ID of an
+ * endpoint, or "endpoint:any".  -EINVAL if it is none of them. */
+int route_prefix_parse(const char *, struct service_prefix *);
+
 /* "forward", "delay", "reject", "drop" <-> action; 0 / "?" for others. */
 enum service_action route_action_parse(const char *);
 const char *service_action_name(enum service_action);

@@ -219,6 +219,40 @@ test_equal_sees_all(void)
     host_tables_destroy(&b);
 }
 
+/* Against a look at each. */
+static void
+test_find(void)
+{
+    for (int round = 0; round < 2000; round++) {
+        const struct service_rule *best = NULL;
+        struct host_tables tables;
+        make_random(&tables);
+        struct service_prefix prefix = random_prefix();
+        prefix.id.bytes[31] = unit_random_below(2);
+        for (size_t i = 0; i < tables.n_rules; i++) {
+            const struct service_rule *rule = &tables.rules[i];
+            if (service_prefix_contains_id(&rule->prefix, &prefix.id)
+                && (!best || rule->prefix.len > best->prefix.len)) {
+                best = rule;
+            }
+        }
+        CU_ASSERT_PTR_EQUAL(host_tables_find_rule(&tables, &prefix.id), best);
+
+        size_t n = 0, got;
+        const struct service_hop *hops
+            = host_tables_find_hops(&tables, &prefix, &got);
+        for (size_t i = 0; i < tables.n_hops; i++) {
+            if (service_prefix_equal(&tables.hops[i].prefix, &prefix)) {
+                CU_ASSERT_PTR_EQUAL(hops + n, &tables.hops[i]);
+                n++;
+            }
+        }
+        CU_ASSERT_EQUAL(got, n);
+        host_tables_destroy(&tables);
+    }
+}
+
 UNIT_MAIN("host_tables", UNIT_TEST(test_put_replaces_by_key),
           UNIT_TEST(test_tables_stay_sorted), UNIT_TEST(test_copy_is_deep),
-          UNIT_TEST(test_diff_apply), UNIT_TEST(test_equal_sees_all))
+          UNIT_TEST(test_diff_apply), UNIT_TEST(test_equal_sees_all),
+          UNIT_TEST(test_find))
