@@ -721,7 +721,8 @@ egress(struct __sk_buff *skb, struct sal_settings *settings, const int v6)
     int verdict = flow->flags & SAL_FLOW_LOCAL
                   ? deliver(skb, settings, v6)
                   : send_data(skb, settings, flow, now, packet.tos);
-    flow_track_close(settings, flow, packet.tcp_flags, SAL_FLOW_FIN_OUT);
+    flow_track_close(settings, flow, packet.tcp_flags,
+                     SAL_FLOW_END_FIN_OUT);
     return verdict;
 }
 

@@ -303,27 +303,29 @@ flow_close(struct sal_flow *flow, int linger)
     return 1;
 }
 
-/* Follows the TCP flags of a segment of bound 'flow'.  Sockops reports closes
- * exactly; where it is missing, both FINs or a RST stand for it. */
+/* Follows the TCP flags of a segment of bound 'flow', which goes the way that
+ * 'fin' stands for.  Sockops reports closes exactly; where it is missing, both
+ * FINs or a RST stand for it. */
 static __always_inline void
 flow_track_close(const struct sal_settings *settings, struct sal_flow *flow,
-                 __u8 tcp_flags, __u8 fin_flag)
+                 __u8 tcp_flags, __u32 fin)
 {
     if (!(tcp_flags & (TCP_FIN | TCP_RST))) {
         return;
     }
-    const __u8 both = SAL_FLOW_FIN_IN | SAL_FLOW_FIN_OUT;
-    if (tcp_flags & TCP_FIN) {
-        flow->flags |= fin_flag;
+    const __u32 both = SAL_FLOW_END_FIN_IN | SAL_FLOW_END_FIN_OUT;
+    const int in = fin == SAL_FLOW_END_FIN_IN;
+    __u32 ends = tcp_flags & TCP_FIN ? fin : 0;
+    if (tcp_flags & TCP_RST && in) {
+        ends |= SAL_FLOW_END_RST_IN;
     }
-    if (tcp_flags & TCP_RST && fin_flag == SAL_FLOW_FIN_IN) {
-        flow->flags |= SAL_FLOW_RST_IN;
-    }
+    /* Atomic: both ends may say FIN at once, and whoever is second must see
+     * it, or nobody would close the flow. */
+    ends |= __sync_fetch_and_or(&flow->ends, ends);
     /* Our own RST ends a socket, or is said on behalf of none. */
     if ((tcp_flags & TCP_RST
-         && (fin_flag == SAL_FLOW_FIN_OUT
-             || !(settings->flags & SAL_SETTINGS_SOCKOPS)))
-        || ((flow->flags & both) == both
+         && (!in || !(settings->flags & SAL_SETTINGS_SOCKOPS)))
+        || ((ends & both) == both
             && !(settings->flags & SAL_SETTINGS_SOCKOPS))) {
         flow_close(flow, 1);
     }

@@ -505,7 +505,8 @@ ingress_inner(struct __sk_buff *skb, struct sal_settings *settings,
     flow->window_in = inner.window;
     count(SAL_COUNT_IN_DATA);
     if (!half) {
-        flow_track_close(settings, flow, inner.tcp_flags, SAL_FLOW_FIN_IN);
+        flow_track_close(settings, flow, inner.tcp_flags,
+                         SAL_FLOW_END_FIN_IN);
     } else {
         flow_keep_if_used(flow);
     }

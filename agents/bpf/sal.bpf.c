@@ -175,13 +175,19 @@ sal_sockops(struct bpf_sock_ops *ops)
         return 1;
     }
     struct sal_flow *flow = flow_by_tuple(&tuple);
+    if (!flow && op != BPF_SOCK_OPS_STATE_CB) {
+        /* Two packets may bind a flow at once, and the second reaches the
+         * stack while the first is still entering it. */
+        flow = half_flow_by_tuple(&tuple);
+        flow = flow ? flow : flow_by_tuple(&tuple);
+    }
     if (!flow) {
         return 1;
     }
     if (op == BPF_SOCK_OPS_STATE_CB) {
         /* After LAST-ACK or the peer's RST, neither end has more to say. */
         flow_close(flow, old_state != BPF_TCP_LAST_ACK
-                             && !(flow->flags & SAL_FLOW_RST_IN));
+                             && !(flow->ends & SAL_FLOW_END_RST_IN));
     } else {
         bpf_sock_ops_cb_flags_set(ops, ops->bpf_sock_ops_cb_flags
                                            | BPF_SOCK_OPS_STATE_CB_FLAG);

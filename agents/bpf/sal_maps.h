@@ -34,13 +34,14 @@ enum sal_flow_state {
 };
 
 #define SAL_FLOW_SERVER 0x01  /* We answered the SYN. */
-#define SAL_FLOW_FIN_IN 0x02  /* FIN seen from the peer. */
-#define SAL_FLOW_FIN_OUT 0x04 /* FIN seen from the local stack. */
 #define SAL_FLOW_REWRITE 0x08 /* Local and wire tuple differ. */
 #define SAL_FLOW_OUTER6 0x10  /* Locators are IPv6; both of them. */
-#define SAL_FLOW_RST_IN 0x20  /* The peer aborted. */
 #define SAL_FLOW_LOCAL 0x40   /* Both ends are here, see egress.bpf.h. */
 #define SAL_FLOW_INNER6 0x80  /* Inner packets are IPv6: so are the tuples. */
+
+#define SAL_FLOW_END_FIN_IN 0x01  /* FIN seen from the peer. */
+#define SAL_FLOW_END_FIN_OUT 0x02 /* FIN seen from the local stack. */
+#define SAL_FLOW_END_RST_IN 0x04  /* The peer aborted. */
 
 #define SAL_FLOW_MARK_HELD 0x01    /* The daemon holds datagrams of it. */
 #define SAL_FLOW_MARK_COUNTED 0x02 /* Counts in sal_limits. */
@@ -86,7 +87,7 @@ struct sal_flow {
     sal_u16 window_in; /* the peer's window; network byte order. */
     sal_u16 path_mtu;  /* Of outer packets, learnt; 0: what the uplink has. */
     sal_u32 seq_end;   /* The end of what our TCP sent; host byte order. */
-    sal_u32 pad3;
+    sal_u32 ends; /* SAL_FLOW_END_*; both directions' packets set them. */
     sal_u8 peer_endpoint[SAL_ENDPOINT_ID_LEN]; /* All zero: unknown. */
     /* Where the peer was before it moved; its DATA is taken from there, too,
      * until then: what it sent before is late, not wrong. */

@@ -220,7 +220,8 @@ ingress_stripped(struct __sk_buff *skb, const struct sal_settings *settings,
     flow->window_in = inner.window;
     count(SAL_COUNT_IN_DATA);
     if (flow->state == SAL_FLOW_BOUND) {
-        flow_track_close(settings, flow, inner.tcp_flags, SAL_FLOW_FIN_IN);
+        flow_track_close(settings, flow, inner.tcp_flags,
+                         SAL_FLOW_END_FIN_IN);
     }
     return deliver(skb, settings, v6);
 }

@@ -164,7 +164,12 @@ def transfer(client, server, blocks, during=None, peer_is=None, address=WEB):
 
 def no_flows(client, server):
     for host in client, server:
-        wait_for(lambda h=host: not h.flows(), f"{host.name}: flows end")
+        try:
+            wait_for(lambda h=host: not h.flows(), f"{host.name}: flows end")
+        except AssertionError:
+            # What is left says why: a socket that waits, or a flow of none.
+            print(host.name, host.flows()[:3], host.run("ss", "-Htano"))
+            raise
 
 
 def many_connections(client, server, n, services=(WEB, SHADOW)):
