@@ -12,7 +12,7 @@ PURE += $(CONTROLLER_PURE)
 $(LIBCONTROLLER): $(CONTROLLER_PURE:%.c=$(BUILD)/obj/%.o)
 
 CONTROLLER_TESTS := $(addprefix test_,addresses registry tiles topology paths policy resolve overflow usage \
-    packet rule_table rules routes plan)
+    packet rule_table rules routes plan plan_random)
 UNIT_TESTS += $(CONTROLLER_TESTS)
 $(CONTROLLER_TESTS:%=$(BUILD)/tests/%): $(LIBCONTROLLER)
 
