@@ -240,6 +240,12 @@ agent_session_changed(struct agent *agent)
     if (events & SESSION_EVENT_RESOLVED) {
         agent_take_resolved(agent);
     }
+    if (events & SESSION_EVENT_IDENTIFIED) {
+        agent_take_identified(agent);
+    }
+    if (events & SESSION_EVENT_STATE) {
+        agent_claims_refresh(agent);
+    }
     if (events & SESSION_EVENT_ATTACHMENT) {
         agent_migration_uplinks_changed(agent);
     }
@@ -363,6 +369,7 @@ agent_reload(struct agent *agent)
     service_routes_init(&fresh->routes);
     agent->config->default_action = fresh->default_action;
     agent->config->service_router = fresh->service_router;
+    agent->config->check_identity = fresh->check_identity;
     agent->config->max_flows_per_client = fresh->max_flows_per_client;
     agent->config->max_flows_per_service = fresh->max_flows_per_service;
     agent->config->udp_idle_ms = fresh->udp_idle_ms;
@@ -586,6 +593,7 @@ create(uv_loop_t *loop, struct agent_config *config)
     local_services_init(&agent->masked);
     host_tables_init(&agent->installed);
     holder_init(&agent->holder, &agent_hold_ops, agent);
+    claims_init(&agent->claims, &agent_claims_ops, agent);
     service_routes_init(&agent->resolved);
     ovs_list_init(&agent->waiters);
     ovs_list_init(&agent->walks);
@@ -775,6 +783,7 @@ agent_destroy(struct agent *agent)
     host_tables_destroy(&agent->installed);
     local_services_destroy(&agent->masked);
     holder_destroy(&agent->holder);
+    claims_destroy(&agent->claims);
     service_routes_destroy(&agent->resolved);
     leases_destroy(&agent->leases);
     agent_state_destroy(&agent->state);

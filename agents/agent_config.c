@@ -442,6 +442,7 @@ read_routes(struct config_node *root, struct agent_config *config)
                  "use forward, delay, reject or drop");
     }
     config->service_router = config_bool(root, "service_router", false);
+    config->check_identity = config_bool(root, "check_identity", true);
 }
 
 static void

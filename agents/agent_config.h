@@ -84,6 +84,7 @@ struct agent_config {
     struct service_routes routes;
     enum service_action default_action; /* Of what nothing is said about. */
     bool service_router;  /* Resolve SYNs for others. */
+    bool check_identity;  /* Clients' inner addresses must be their own. */
     struct local_services services;
 };
 

@@ -39,7 +39,11 @@ take(const struct sal_held *held, void *frame, void *agent_)
 {
     struct agent *agent = agent_;
 
-    holder_take(&agent->holder, held, frame, agent_now(agent));
+    if (held->kind == SAL_HELD_IDENTIFY) {
+        claims_take(&agent->claims, held, frame, agent_now(agent));
+    } else {
+        holder_take(&agent->holder, held, frame, agent_now(agent));
+    }
 }
 
 static void run(struct agent *);
@@ -61,7 +65,15 @@ run(struct agent *agent)
         uv_poll_stop(&agent->hold_poll);
     }
     holder_run(&agent->holder, agent_now(agent));
-    int64_t deadline = holder_deadline(&agent->holder);
+    claims_run(&agent->claims, agent_now(agent));
+    agent_hold_arm(agent);
+}
+
+void
+agent_hold_arm(struct agent *agent)
+{
+    int64_t deadline = MIN(holder_deadline(&agent->holder),
+                           claims_deadline(&agent->claims));
     if (deadline == INT64_MAX) {
         uv_timer_stop(&agent->hold_timer);
     } else {

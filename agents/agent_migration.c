@@ -264,6 +264,10 @@ take_news(const struct datapath_flow_event *event, void *news_)
         migrator_flow_closed(migrator, event->id, &news->clock);
     } else if (!datapath_flow_get(news->agent->datapath, event->id, &flow)) {
         migrator_flow_bound(migrator, &flow, &news->clock);
+        if (flow.server && flow.bound) {
+            claims_bound(&news->agent->claims, flow.peer_endpoint,
+                         &flow.path.peer, news->clock.ms);
+        }
     }
 }
 
@@ -297,6 +301,9 @@ take_all_news(struct agent *agent)
                                  &news, &lost);
     if (lost) {
         resync(&news);
+    }
+    if (n) {
+        agent_hold_arm(agent);
     }
     return n > 0;
 }

@@ -5,6 +5,7 @@
 
 #include "agents/agent.h"
 #include "agents/agent_state.h"
+#include "agents/claims.h"
 #include "agents/controller_session.h"
 #include "agents/datapath.h"
 #include "agents/dns_server.h"
@@ -62,6 +63,7 @@ struct agent {
     struct service_routes resolved; /* Answers to what DELAY rules met. */
     uv_timer_t expire_timer;        /* Of these. */
     struct holder holder;
+    struct claims claims;
     uv_poll_t hold_poll; /* Of what the data plane gives us to hold. */
     uv_timer_t hold_timer;
     bool holding; /* hold_poll is open. */
@@ -129,6 +131,16 @@ void agent_route_del(struct control_call *, int argc,
 extern const struct holder_ops agent_hold_ops;
 int agent_hold_start(struct agent *);
 void agent_hold_stop(struct agent *);
+/* To be called after each input to the holder, or to the claims: sets the
+ * timer. */
+void agent_hold_arm(struct agent *);
+
+/* agent_claims.c: whose the inner addresses of clients are. */
+extern const struct claims_ops agent_claims_ops;
+/* To be called when the session comes or goes, and now and then: the data plane
+ * is to know that we live. */
+void agent_claims_refresh(struct agent *);
+void agent_take_identified(struct agent *);
 
 /* Host-local address of a service ID that has no other, installed in the data
  * plane when this returns; 0 if none can be had. */

@@ -467,6 +467,9 @@ agent_counters_to_json(struct agent *agent)
     put_int(json, "held_timed_out", held->timed_out);
     put_int(json, "held_full", held->full);
     put_int(json, "held_questions", held->questions);
+#define X(NAME) put_int(json, "claims_" #NAME, agent->claims.counters.NAME);
+    CLAIMS_COUNTERS(X)
+#undef X
     return json;
 }
 

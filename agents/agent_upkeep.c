@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Upkeep of the data plane: idle UDP flows, its hash key, limits of flows. */
+/* Upkeep of the data plane: idle UDP flows, its hash key, limits of flows, the
+ * check of identities. */
 #include "agents/agent_private.h"
 
 #include <stdlib.h>
@@ -128,6 +129,7 @@ upkeep_timer(uv_timer_t *timer)
     int64_t interval = agent->config->key_rotation_ms;
 
     sweep_run(agent);
+    agent_claims_refresh(agent);
     if (interval && agent_now(agent) - agent->key_rotated_ms >= interval) {
         agent_rotate_key(agent);
     }

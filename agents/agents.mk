@@ -9,6 +9,7 @@ AGENT_SRCS := \
     agents/agent_balance.c \
     agents/agent_commands.c \
     agents/agent_config.c \
+    agents/agent_claims.c \
     agents/agent_hold.c \
     agents/agent_metrics.c \
     agents/agent_migration.c \

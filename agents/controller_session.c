@@ -342,6 +342,7 @@ receive_up(struct controller_session *s, const Salient__V1__Envelope *envelope,
     case SALIENT__V1__ENVELOPE__BODY_REGISTERED:
     case SALIENT__V1__ENVELOPE__BODY_UNREGISTERED:
     case SALIENT__V1__ENVELOPE__BODY_RESOLVED:
+    case SALIENT__V1__ENVELOPE__BODY_IDENTIFIED:
     case SALIENT__V1__ENVELOPE__BODY_ERROR:
         receive_reply(s, envelope, now);
         break;

@@ -24,6 +24,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "agents/claims.h"
 #include "agents/local_services.h"
 #include "agents/names.h"
 #include "agents/registrations.h"
@@ -86,7 +87,8 @@ enum session_event {
     SESSION_EVENT_ATTACHMENT = 1 << 3,
     SESSION_EVENT_PROBE = 1 << 4,         /* Probe now. */
     SESSION_EVENT_REGISTRATIONS = 1 << 5, /* Some registration's state. */
-    SESSION_EVENT_RESOLVED = 1 << 6,      /* An answer can be taken. */
+    SESSION_EVENT_RESOLVED = 1 << 6,      /* An answer can be taken; */
+    SESSION_EVENT_IDENTIFIED = 1 << 7,    /* of the other kind. */
 };
 
 struct controller_session *
@@ -139,6 +141,18 @@ struct session_resolved {
 };
 bool controller_session_take_resolved(struct controller_session *,
                                       struct session_resolved *);
+
+/* Asks who is at a locator.  False as above. */
+bool controller_session_identify(struct controller_session *,
+                                 const struct claim *);
+/* An answer: the question, and what came; not 'ok' if that makes no sense. */
+struct session_identified {
+    struct claim claim;
+    bool ok;
+    struct claim_answer answer;
+};
+bool controller_session_take_identified(struct controller_session *,
+                                        struct session_identified *);
 
 /* State. */
 enum session_state controller_session_state(const struct controller_session *);

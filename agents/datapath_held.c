@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Packets that the daemon holds: out of the ring buffer, back to sal0. */
+/* Packets that the daemon holds: out of the ring buffer, back to sal0, or to
+ * where they came from. */
 #include "agents/datapath_held.h"
 
 #include <bpf/bpf.h>
@@ -9,10 +10,19 @@
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
 #include <string.h>
+#include <time.h>
 #include "agents/datapath_private.h"
 #include "agents/sal.skel.h"
 #include "csum.h"
 #include "util.h"
+
+static uint64_t
+now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * UINT64_C(1000000000) + now.tv_nsec;
+}
 
 int
 datapath_held_fd(const struct datapath *dp)
@@ -68,6 +78,51 @@ complete_checksum(uint8_t *packet, size_t len)
     memcpy(packet + check_ofs, &check, sizeof check);
 }
 
+/* Where the inner packet of the SAL packet in 'frame' begins; 0 if that is not
+ * as the data plane has seen it. */
+static size_t
+inner_of(const uint8_t *frame, size_t len)
+{
+    size_t sal = ETHER_HDR_LEN + 8;
+
+    if (len < ETHER_HDR_LEN + sizeof(struct ip6_hdr) + 8 + 2) {
+        return 0;
+    }
+    sal += frame[ETHER_HDR_LEN] >> 4 == 4 ? sizeof(struct ip)
+                                          : sizeof(struct ip6_hdr);
+    size_t inner = sal + frame[sal + SAL_OFS_HEADER_LEN] * 4;
+    return inner < len ? inner : 0;
+}
+
+/* A SYN that came.  On a virtual device the sender's packet may have left its
+ * checksum to a device that is not there: then it is that of the pseudo header
+ * alone.  Any other is the sender's, and may be wrong. */
+static void
+complete_inner_checksum(uint8_t *frame, size_t len)
+{
+    size_t inner = inner_of(frame, len);
+    uint32_t sum;
+    uint8_t proto;
+    ovs_be16 check;
+
+    if (!inner) {
+        return;
+    }
+    uint8_t *packet = frame + inner;
+    size_t packet_len = len - inner;
+    size_t ofs = transport_of(packet, packet_len, &sum, &proto);
+    size_t check_ofs = ofs + (proto == IPPROTO_UDP ? 6 : 16);
+    if (!ofs || packet_len < check_ofs + 2) {
+        return;
+    }
+    memcpy(&check, packet + check_ofs, sizeof check);
+    sum = csum_add16(sum, htons(proto));
+    sum = csum_add16(sum, htons(packet_len - ofs));
+    if (check == (ovs_be16) ~csum_finish(sum)) {
+        complete_checksum(packet, packet_len);
+    }
+}
+
 static int
 take_held(void *dp_, void *data, size_t size)
 {
@@ -78,7 +133,9 @@ take_held(void *dp_, void *data, size_t size)
         && held->len <= SAL_HELD_MAX) {
         uint8_t frame[SAL_HELD_MAX];
         memcpy(frame, held + 1, held->len);
-        if (held->len > ETHER_HDR_LEN) {
+        if (held->kind == SAL_HELD_IDENTIFY) {
+            complete_inner_checksum(frame, held->len);
+        } else if (held->len > ETHER_HDR_LEN) {
             complete_checksum(frame + ETHER_HDR_LEN,
                               held->len - ETHER_HDR_LEN);
         }
@@ -106,15 +163,58 @@ datapath_held_take(struct datapath *dp,
 
 /* Running a program with a packet is the one way to send it that needs no
  * capability beyond those for eBPF: the program's copy really leaves. */
-int
-datapath_held_send(struct datapath *dp, const void *frame, size_t len,
-                   uint32_t mark)
+static int
+inject(struct datapath *dp, const void *frame, size_t len,
+       struct __sk_buff context)
 {
-    struct __sk_buff context = {.mark = mark};
     LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame,
                 .data_size_in = len, .ctx_in = &context,
                 .ctx_size_in = sizeof context, .repeat = 1);
     int error = bpf_prog_test_run_opts(
         bpf_program__fd(dp->skeleton->progs.sal_inject), &opts);
     return error ? error : (int) opts.retval < 0 ? -EIO : 0;
+}
+
+int
+datapath_held_send(struct datapath *dp, const void *frame, size_t len,
+                   uint32_t mark)
+{
+    return inject(dp, frame, len, (struct __sk_buff) {.mark = mark});
+}
+
+int
+datapath_held_deliver(struct datapath *dp, const void *frame, size_t len,
+                      uint32_t ifindex)
+{
+    return inject(dp, frame, len,
+                  (struct __sk_buff) {.mark = SAL_MARK_IDENTIFIED,
+                                      .ifindex = ifindex});
+}
+
+int
+datapath_set_identity(struct datapath *dp, bool check, uint32_t ask_ms)
+{
+    struct sal_settings settings;
+    int error = datapath_get_settings(dp, &settings);
+
+    if (error) {
+        return error;
+    }
+    settings.flags &= ~SAL_SETTINGS_IDENTITY;
+    settings.flags |= check ? SAL_SETTINGS_IDENTITY : 0;
+    settings.identify_until_ns
+        = ask_ms ? now_ns() + ask_ms * UINT64_C(1000000) : 0;
+    return datapath_put_settings(dp, &settings);
+}
+
+int
+datapath_put_peer(struct datapath *dp, const struct sal_peer_key *key,
+                  const struct sal_peer *peer, uint32_t ttl_ms)
+{
+    struct sal_peer value = *peer;
+
+    value.asked_ns = now_ns();
+    value.expires_ns = value.asked_ns + ttl_ms * UINT64_C(1000000);
+    return bpf_map_update_elem(bpf_map__fd(dp->skeleton->maps.sal_peers), key,
+                               &value, BPF_ANY);
 }

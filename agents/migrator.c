@@ -500,3 +500,24 @@ migrator_peer_key(const struct migrator *m,
     }
     return NULL;
 }
+
+bool
+migrator_peer_is_at(const struct migrator *m,
+                    const uint8_t id[SAL_ENDPOINT_ID_LEN],
+                    const struct migration_locator *locator)
+{
+    const struct migrator_peer *peer = migrator_find_peer(m, id);
+    struct migrator_group *group;
+
+    if (peer) {
+        LIST_FOR_EACH (group, node, &peer->groups) {
+            struct migration_locator at = group->machine.peer;
+            at.port = locator->port ? at.port : 0;
+            if (group->machine.bound_stamp
+                && migration_locator_equal(&at, locator)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}

@@ -268,6 +268,87 @@ take_answer(struct session_resolved *answer,
                              &route->n_hops);
 }
 
+bool
+controller_session_identify(struct controller_session *s,
+                            const struct claim *claim)
+{
+    Salient__V1__Envelope envelope = SALIENT__V1__ENVELOPE__INIT;
+    Salient__V1__Identify identify = SALIENT__V1__IDENTIFY__INIT;
+    struct claim copy = *claim;
+
+    if (s->state != SESSION_UP || s->n_doubts >= MAX_DOUBTS) {
+        return false;
+    }
+    identify.locator.data = copy.locator.s6_addr;
+    identify.locator.len = sizeof copy.locator;
+    if (IN6_IS_ADDR_V4MAPPED(&copy.locator)) {
+        identify.locator.data += 12;
+        identify.locator.len = 4;
+    }
+    identify.endpoint_id.data = copy.endpoint;
+    identify.endpoint_id.len = sizeof copy.endpoint;
+    identify.identity_v4 = copy.identity_v4;
+    envelope.request_id = s->registrations.next_request_id++;
+    envelope.body_case = SALIENT__V1__ENVELOPE__BODY_IDENTIFY;
+    envelope.identify = &identify;
+    s->doubts[s->n_doubts++] = (struct doubt) {
+        .request_id = envelope.request_id, .answer = {.claim = *claim}};
+    session_send(&envelope, s);
+    return true;
+}
+
+bool
+controller_session_take_identified(struct controller_session *s,
+                                   struct session_identified *identified)
+{
+    for (size_t i = 0; i < s->n_doubts; i++) {
+        if (s->doubts[i].answered) {
+            *identified = s->doubts[i].answer;
+            memmove(&s->doubts[i], &s->doubts[i + 1],
+                    (--s->n_doubts - i) * sizeof s->doubts[0]);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+take_identified(struct session_identified *identified,
+                const Salient__V1__Identified *in)
+{
+    struct claim_answer *answer = &identified->answer;
+
+    if (in->endpoint_id.len
+        && in->endpoint_id.len != sizeof answer->endpoint) {
+        return;
+    }
+    identified->ok = true;
+    answer->known = in->endpoint_id.len != 0;
+    answer->attached = answer->known && in->attached;
+    memcpy(answer->endpoint, in->endpoint_id.data, in->endpoint_id.len);
+    answer->identity_v4 = in->identity_v4;
+    answer->ttl_ms = in->ttl_ms;
+}
+
+static bool
+receive_identified(struct controller_session *s,
+                   const Salient__V1__Envelope *envelope)
+{
+    for (size_t i = 0; i < s->n_doubts; i++) {
+        struct doubt *doubt = &s->doubts[i];
+        if (doubt->request_id == envelope->request_id && !doubt->answered) {
+            doubt->answered = true;
+            if (envelope->body_case
+                == SALIENT__V1__ENVELOPE__BODY_IDENTIFIED) {
+                take_identified(&doubt->answer, envelope->identified);
+            }
+            s->events |= SESSION_EVENT_IDENTIFIED;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* True if 'envelope' answers a question. */
 bool
 session_receive_answer(struct controller_session *s,
@@ -286,7 +367,7 @@ session_receive_answer(struct controller_session *s,
             return true;
         }
     }
-    return false;
+    return receive_identified(s, envelope);
 }
 
 /* Who asked gives up by itself. */
@@ -296,5 +377,5 @@ session_forget_questions(struct controller_session *s)
     for (size_t i = 0; i < s->n_questions; i++) {
         free(s->questions[i].answer.route.hops);
     }
-    s->n_questions = 0;
+    s->n_questions = s->n_doubts = 0;
 }

@@ -17,6 +17,14 @@ struct question {
     struct session_resolved answer;
 };
 
+/* The same by Identify. */
+#define MAX_DOUBTS 64
+struct doubt {
+    uint64_t request_id;
+    bool answered;
+    struct session_identified answer;
+};
+
 struct controller_session {
     struct session_config config; /* Strings are owned. */
     const struct session_ops *ops;
@@ -45,6 +53,8 @@ struct controller_session {
     struct registrations registrations;
     struct question questions[MAX_QUESTIONS];
     size_t n_questions;
+    struct doubt doubts[MAX_DOUBTS];
+    size_t n_doubts;
     unsigned int events;
 };
 
@@ -65,7 +75,8 @@ void session_receive_attachment(struct controller_session *,
 /* Forgets the services that the last complete table lacked. */
 void session_forget_stale(struct controller_session *);
 
-/* True if 'envelope' answers a question of controller_session_resolve(). */
+/* True if 'envelope' answers a question of controller_session_resolve(), or
+ * controller_session_identify(). */
 bool session_receive_answer(struct controller_session *,
                             const Salient__V1__Envelope *, int64_t now);
 /* The connection is gone: nobody will be answered. */

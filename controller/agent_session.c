@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <string.h>
 #include "openvswitch/vlog.h"
+#include "packets.h"
 #include "util.h"
 
 VLOG_DEFINE_THIS_MODULE(agent_session);
@@ -548,6 +549,52 @@ handle_resolve(const struct request *r, const Salient__V1__Resolve *m)
     REPLY(s, r->id, RESOLVED, &resolved);
 }
 
+static bool
+parse_claim(const Salient__V1__Identify *m, struct agent_claim *claim)
+{
+    memset(claim, 0, sizeof *claim);
+    if (m->endpoint_id.len
+        && m->endpoint_id.len != sizeof claim->endpoint.bytes) {
+        return false;
+    }
+    memcpy(claim->endpoint.bytes, m->endpoint_id.data, m->endpoint_id.len);
+    claim->identity_v4 = m->identity_v4;
+    if (m->locator.len == 4) {
+        ovs_be32 v4;
+        memcpy(&v4, m->locator.data, sizeof v4);
+        in6_addr_set_mapped_ipv4(&claim->locator, v4);
+    } else if (m->locator.len == sizeof claim->locator) {
+        memcpy(&claim->locator, m->locator.data, sizeof claim->locator);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static void
+handle_identify(const struct request *r, const Salient__V1__Identify *m)
+{
+    struct agent_session *s = r->session;
+    Salient__V1__Identified identified = SALIENT__V1__IDENTIFIED__INIT;
+    struct agent_identity identity;
+    struct agent_claim claim;
+
+    if (!parse_claim(m, &claim)) {
+        fail(r, ERROR(INVALID), "identify",
+             "a locator has 4 or 16 octets, an endpoint ID 16");
+        return;
+    }
+    s->ops->identify(s, &claim, &identity, s->aux);
+    identified.ttl_ms = identity.ttl_ms;
+    if (identity.known) {
+        identified.attached = identity.attached;
+        identified.endpoint_id.data = identity.endpoint.bytes;
+        identified.endpoint_id.len = sizeof identity.endpoint.bytes;
+        identified.identity_v4 = identity.identity_v4;
+    }
+    REPLY(s, r->id, IDENTIFIED, &identified);
+}
+
 void
 agent_session_answer_wait(struct agent_session *s, struct agent_wait *wait,
                           bool confirmed, long long now_us)
@@ -590,6 +637,9 @@ handle_up(const struct request *r, const Salient__V1__Envelope *e)
         break;
     case SALIENT__V1__ENVELOPE__BODY_RESOLVE:
         handle_resolve(r, e->resolve);
+        break;
+    case SALIENT__V1__ENVELOPE__BODY_IDENTIFY:
+        handle_identify(r, e->identify);
         break;
     case SALIENT__V1__ENVELOPE__BODY_KEEPALIVE:
         REPLY(r->session, r->id, KEEPALIVE_REPLY, &alive);

@@ -74,6 +74,20 @@ struct agent_answer {
     uint32_t ttl_ms;
 };
 
+/* Who is at a locator, for an agent that doubts it. */
+struct agent_claim {
+    struct in6_addr locator;     /* IPv4 as ::ffff:a.b.c.d. */
+    struct endpoint_id endpoint; /* All zero: not said. */
+    uint32_t identity_v4;        /* Host byte order; 0: IPv6. */
+};
+struct agent_identity {
+    bool attached;               /* At that locator. */
+    bool known;                  /* Else the next two are of no meaning. */
+    struct endpoint_id endpoint;
+    uint32_t identity_v4;
+    uint32_t ttl_ms;
+};
+
 struct agent_session;
 
 struct agent_session_ops {
@@ -90,6 +104,8 @@ struct agent_session_ops {
     /* The same for an ID; -ENOENT if nobody serves it. */
     int (*resolve)(const struct agent_session *, const struct service_id *,
                    struct agent_answer *ret_answer, void *aux);
+    void (*identify)(const struct agent_session *, const struct agent_claim *,
+                     struct agent_identity *ret_identity, void *aux);
     /* Close the connection after what was sent. */
     void (*close)(struct agent_session *, const char *reason, void *aux);
 };

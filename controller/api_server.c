@@ -180,6 +180,17 @@ session_resolve(const struct agent_session *session,
 }
 
 static void
+session_identify(const struct agent_session *session,
+                 const struct agent_claim *claim,
+                 struct agent_identity *identity, void *aux)
+{
+    const struct api_server *server = agent_from_session(
+        CONST_CAST(struct agent_session *, session))->server;
+
+    server->ops->identify(session, claim, identity, server->aux);
+}
+
+static void
 session_close(struct agent_session *session, const char *reason, void *aux)
 {
     struct agent *agent = agent_from_session(session);
@@ -196,6 +207,7 @@ static const struct agent_session_ops session_ops = {
     .changed = session_changed,
     .hops = session_hops,
     .resolve = session_resolve,
+    .identify = session_identify,
     .close = session_close,
 };
 

@@ -27,6 +27,8 @@ struct api_server_ops {
                  struct agent_hops *, void *aux);
     int (*resolve)(const struct agent_session *, const struct service_id *,
                    struct agent_answer *, void *aux);
+    void (*identify)(const struct agent_session *, const struct agent_claim *,
+                     struct agent_identity *, void *aux);
 };
 
 struct api_server_stats {

@@ -56,6 +56,7 @@ const struct api_server_ops controller_api_ops = {
     .down = agent_down,
     .hops = controller_hops,
     .resolve = controller_resolve,
+    .identify = controller_identify,
 };
 
 /* Pushes. */

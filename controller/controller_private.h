@@ -134,6 +134,11 @@ int controller_resolve(const struct agent_session *,
                        void *controller);
 void controller_push_routes(struct controller *, const struct plan_result *);
 
+/* controller_identify.c: for struct agent_session_ops. */
+void controller_identify(const struct agent_session *,
+                         const struct agent_claim *, struct agent_identity *,
+                         void *controller);
+
 /* controller_agents.c again. */
 void controller_answer_waits(struct controller *);
 /* Asks agents that the network does not see for a PROBE. */

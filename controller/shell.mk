@@ -14,7 +14,8 @@ SHELL_IO := controller/openflow_server.c controller/openflow_connection.c \
     controller/api_server.c \
     controller/controller_config.c controller/controller.c \
     controller/controller_switches.c controller/controller_agents.c \
-    controller/controller_routes.c controller/controller_room.c \
+    controller/controller_routes.c controller/controller_identify.c \
+    controller/controller_room.c \
     controller/controller_hold.c controller/controller_role.c controller/controller_reload.c \
     controller/controller_metrics.c controller/show.c \
     controller/show_switches.c controller/show_hosts.c controller/show_trace.c

@@ -5,6 +5,7 @@
 #define SALIENT_CONTROL_BPF_H 1
 
 #include "agents/bpf/egress.bpf.h"
+#include "agents/bpf/identity.bpf.h"
 #include "agents/bpf/ingress.bpf.h"
 #include "agents/bpf/resolve.bpf.h"
 
@@ -369,6 +370,11 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     }
     flow->local.lport = target->port;
     flow->created_ns = bpf_ktime_get_ns();
+
+    if (settings->flags & SAL_SETTINGS_IDENTITY
+        && !identity_ok(skb, settings, scratch)) {
+        return TC_ACT_SHOT;
+    }
 
     int is_free = 0;
     struct sal_flow *found = server_flow_find(settings, scratch, &is_free);

@@ -26,6 +26,7 @@ hold(struct __sk_buff *skb, struct scratch *scratch,
     held->attempts = (mark & ~SAL_MARK_ATTEMPTS) == SAL_MARK_AGAIN
                      ? mark & SAL_MARK_ATTEMPTS : 0;
     held->len = len;
+    held->ifindex = skb->ifindex;
     held->tuple = *tuple;
     bound_hint(len);
     if (len < 1 || len > SAL_HELD_MAX

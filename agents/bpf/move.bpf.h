@@ -8,13 +8,6 @@
 #include "agents/bpf/path.bpf.h"
 
 static __always_inline int
-endpoint_equal(const __u8 *a, const __u8 *b)
-{
-    const __u64 *x = (const void *) a, *y = (const void *) b;
-    return x[0] == y[0] && x[1] == y[1];
-}
-
-static __always_inline int
 addr_is_mapped(const struct sal_addr *a)
 {
     return !(a->w[0] | a->w[1]) && a->w[2] == bpf_htonl(SAL_ADDR_MAPPED);

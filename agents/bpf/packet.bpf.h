@@ -138,6 +138,13 @@ addr_equal(const struct sal_addr *a, const struct sal_addr *b)
 }
 
 static __always_inline int
+endpoint_equal(const __u8 *a, const __u8 *b)
+{
+    const __u64 *x = (const void *) a, *y = (const void *) b;
+    return x[0] == y[0] && x[1] == y[1];
+}
+
+static __always_inline int
 addr_is_zero(const struct sal_addr *a)
 {
     return !(a->w[0] | a->w[1] | a->w[2] | a->w[3]);

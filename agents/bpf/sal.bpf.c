@@ -5,7 +5,8 @@
  *     sal_ingress   tc ingress of each uplink: SAL packets to decapsulate
  *     sal_xdp       XDP of each uplink that has it: makes GRO work
  *     sal_sockops   cgroup: tells when TCP sockets close
- *     sal_inject    run by the daemon: what it held goes to sal_egress again
+ *     sal_inject    run by the daemon: what it held goes to sal_egress, or
+ *                   sal_ingress, again
  *     sal_move      run by the daemon: changes flows that migrate
  *     sal_wake      run by the daemon: hands a packet to the local stack
  *     sal_sweep     run by the daemon: forgets UDP flows that are idle */
@@ -115,6 +116,9 @@ int
 sal_inject(struct __sk_buff *skb)
 {
     struct sal_settings *settings = settings_get();
+    if (skb->mark == SAL_MARK_IDENTIFIED) {
+        return bpf_clone_redirect(skb, skb->ifindex, BPF_F_INGRESS);
+    }
     return settings ? bpf_clone_redirect(skb, settings->sal_ifindex, 0) : -1;
 }
 

@@ -114,6 +114,26 @@ struct sal_flow_event {
     sal_u32 type; /* enum sal_flow_event_type. */
 };
 
+/* sal_peers: who is at a locator, as far as that is known; what to think of the
+ * inner source of SYNs from there.  An endpoint that the network sees there has
+ * the key with endpoint ID 0, one that only says so its own. */
+struct sal_peer_key {
+    struct sal_addr locator;
+    sal_u8 endpoint[SAL_ENDPOINT_ID_LEN];
+};
+enum sal_peer_state {
+    SAL_PEER_ATTACHED = 1,
+    SAL_PEER_CLAIMED = 2,
+    SAL_PEER_REFUSED = 3,
+};
+struct sal_peer {
+    sal_u8 endpoint[SAL_ENDPOINT_ID_LEN];
+    sal_u32 identity_v4; /* Network byte order; 0: any that is not known. */
+    sal_u32 state;       /* enum sal_peer_state. */
+    sal_u64 expires_ns;  /* CLOCK_MONOTONIC. */
+    sal_u64 asked_ns;    /* The last time. */
+};
+
 /* sal_held, a ring buffer: packets that the daemon holds, and news of what they
  * wait for.  It hands them back to sal_egress, with a mark. */
 enum sal_held_kind {
@@ -121,14 +141,18 @@ enum sal_held_kind {
     SAL_HELD_RESOLVE = 2, /* A first packet that met a DELAY rule. */
     SAL_HELD_BOUND = 3,   /* No packet: the flow of 'tuple' is bound; */
     SAL_HELD_REFUSED = 4, /* it will not be. */
+    SAL_HELD_IDENTIFY = 5, /* A SYN that came: whose is its source? */
 };
 struct sal_held {
     sal_u8 kind;     /* enum sal_held_kind. */
     sal_u8 attempts; /* How often it was handed back already. */
     sal_u16 len;     /* Of the frame that follows; host order. */
-    sal_u32 pad;
+    sal_u32 ifindex; /* Where the packet was. */
     struct sal_tuple tuple;
-    sal_u8 service_id[SAL_SERVICE_ID_LEN]; /* RESOLVE only. */
+    union {
+        sal_u8 service_id[SAL_SERVICE_ID_LEN]; /* RESOLVE. */
+        struct sal_peer_key claim;             /* IDENTIFY. */
+    };
 };
 /* The longest frame: what the kernel takes from user space at once. */
 #define SAL_HELD_MAX 3400
@@ -136,6 +160,7 @@ struct sal_held {
 #define SAL_MARK_AGAIN 0x5a1d0000
 #define SAL_MARK_ATTEMPTS 0x000000ff
 #define SAL_MARK_REFUSE 0x5a1e0000 /* Tell the application no. */
+#define SAL_MARK_IDENTIFIED 0x5a1f0000 /* A SYN that comes again. */
 
 /* DATA came for a flow that is not here; not each is told of. */
 struct sal_unknown_flow {
@@ -151,6 +176,8 @@ struct sal_notify {
     sal_u64 lost;     /* Events that found no room: it must look at all flows.
                        */
     sal_u64 unknown_ns; /* When it was last told of an unknown flow. */
+    sal_u64 identify_ns; /* SYNs that it was given since then, to have their */
+    sal_u64 identify_n;  /* sender identified. */
 };
 
 /* sal_moves, an array of one: work for the program sal_move, which gives the
@@ -206,10 +233,13 @@ struct sal_settings {
     sal_u32 max_flows_per_client; /* Of bound flows that we serve; 0: no */
     sal_u32 max_flows_per_service; /* limit. */
     sal_u32 pad2;
+    sal_u64 identify_until_ns; /* The daemon lives and can ask who is where;
+                                * CLOCK_MONOTONIC. */
 };
 #define SAL_SETTINGS_SOCKOPS 0x01   /* Closes are reported by sockops. */
 #define SAL_SETTINGS_PREFER_V6 0x02 /* New flows over IPv6, if they can. */
 #define SAL_SETTINGS_ROUTER 0x04 /* Resolves SYNs and RSYNs for others. */
+#define SAL_SETTINGS_IDENTITY 0x08 /* Inner sources of SYNs are checked. */
 
 /* sal_uplinks, an array of SAL_UPLINK_SLOTS: where new flows leave.  Each
  * flow draws a slot, and an uplink has slots in proportion to its weight.
@@ -381,6 +411,12 @@ struct sal_target {
     X(IN_INNER_EXTENSION, "in_inner_extension",                               \
       "inner IPv6 extension header")                                          \
     X(IN_INNER_SOURCE, "in_inner_source", "inner source address is bogus")    \
+    X(IN_IDENTITY, "in_identity", "inner source is not the sender's own")     \
+    X(IN_IDENTIFY, "in_identify", "SYNs held until their sender was known")   \
+    X(IN_IDENTIFY_BUSY, "in_identify_busy",                                   \
+      "to be held for that, but there were too many")                         \
+    X(IN_IDENTITY_UNCHECKED, "in_identity_unchecked",                         \
+      "SYNs taken though nobody knows whether their source is their own")     \
     X(IN_PROTO, "in_proto", "transport protocol that is not carried")         \
     X(IN_ECN, "in_ecn", "congestion marked, but the inner is not capable")    \
     X(IN_FLOW_ID, "in_flow_id", "flow ID that may not be 0 is 0")             \
@@ -421,10 +457,12 @@ _Static_assert(sizeof(struct sal_flow) == 344, "sal_flow");
 _Static_assert(sizeof(struct sal_path) == 16, "sal_path");
 _Static_assert(sizeof(struct sal_flow_event) == 8, "sal_flow_event");
 _Static_assert(sizeof(struct sal_held) == 80, "sal_held");
+_Static_assert(sizeof(struct sal_peer_key) == 32, "sal_peer_key");
+_Static_assert(sizeof(struct sal_peer) == 40, "sal_peer");
 _Static_assert(sizeof(struct sal_move) == 80 + 4 * SAL_MOVE_MAX, "sal_move");
 _Static_assert(sizeof(struct sal_sweep) == 24 + 4 * SAL_SWEEP_MAX,
                "sal_sweep");
-_Static_assert(sizeof(struct sal_settings) == 176, "sal_settings");
+_Static_assert(sizeof(struct sal_settings) == 184, "sal_settings");
 _Static_assert(sizeof(struct sal_uplink) == 40, "sal_uplink");
 _Static_assert(sizeof(struct sal_limit_key) == 36, "sal_limit_key");
 _Static_assert(sizeof(struct sal_service_value) == 32, "sal_service_value");

@@ -77,12 +77,22 @@ on_resolve(const struct agent_session *s, const struct service_id *id,
     return 0;
 }
 
+static void
+on_identify(const struct agent_session *s, const struct agent_claim *claim,
+            struct agent_identity *identity, void *aux)
+{
+    *identity = (struct agent_identity) {
+        .attached = true, .known = claim->endpoint.bytes[0] & 1,
+        .endpoint = claim->endpoint, .identity_v4 = claim->identity_v4};
+}
+
 static const struct agent_session_ops ops = {
     .send = on_send,
     .up = on_up,
     .changed = on_changed,
     .hops = on_hops,
     .resolve = on_resolve,
+    .identify = on_identify,
     .close = on_close,
 };
 

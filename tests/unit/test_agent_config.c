@@ -37,6 +37,7 @@ test_defaults(void)
     CU_ASSERT_STRING_EQUAL(config->dns.suffix, "sal");
     CU_ASSERT_EQUAL(config->dns.n_upstreams, 0);
     CU_ASSERT_FALSE(config->keep_on_stop);
+    CU_ASSERT_TRUE(config->check_identity);
     CU_ASSERT_EQUAL(config->services.n, 0);
     agent_config_destroy(config);
 }
@@ -61,6 +62,7 @@ test_all_keys(void)
         "  probe_interval: 0s\n"
         "  accept_old: 2s\n"
         "prefer_ipv6: true\n"
+        "check_identity: false\n"
         "device: sal9\n"
         "pin_path: /sys/fs/bpf/x\n"
         "max_flows: 4096\n"
@@ -100,6 +102,7 @@ test_all_keys(void)
     CU_ASSERT_EQUAL(config->migration.late_ms, 2000);
     CU_ASSERT_EQUAL(config->max_flows, 4096);
     CU_ASSERT_TRUE(config->prefer_ipv6);
+    CU_ASSERT_FALSE(config->check_identity);
     CU_ASSERT_EQUAL(config->max_flows_per_client, 7);
     CU_ASSERT_EQUAL(config->max_flows_per_service, 8);
     CU_ASSERT_EQUAL(config->key_rotation_ms, 2000);

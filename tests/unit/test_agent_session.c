@@ -38,7 +38,7 @@ struct bench {
     uint64_t last_id;
     Salient__V1__ErrorCode error;
     char field[64], reason[128];
-    bool confirmed, complete;
+    bool confirmed, complete, attached, known;
     uint64_t confirm_us;
     uint32_t service_v4, identity_v4;
     size_t n_services, n_removed;
@@ -97,6 +97,12 @@ on_send(struct agent_session *s, const Salient__V1__Envelope *e, void *b_)
         CU_ASSERT_EQUAL(e->resolved->ttl_ms, 77);
         check_hops(e->resolved->hops, e->resolved->n_hops);
         break;
+    case SALIENT__V1__ENVELOPE__BODY_IDENTIFIED:
+        b->attached = e->identified->attached;
+        b->known = e->identified->endpoint_id.len == SAL_ENDPOINT_ID_LEN;
+        b->identity_v4 = e->identified->identity_v4;
+        CU_ASSERT_EQUAL(e->identified->ttl_ms, 33);
+        break;
     }
 }
 
@@ -151,12 +157,25 @@ on_resolve(const struct agent_session *s, const struct service_id *id,
     return 0;
 }
 
+static void
+on_identify(const struct agent_session *s, const struct agent_claim *claim,
+            struct agent_identity *identity, void *aux)
+{
+    memset(identity, 0, sizeof *identity);
+    identity->ttl_ms = 33;
+    identity->attached = locator_get_v4(&claim->locator) == 0x0a000001;
+    identity->known = identity->attached || claim->endpoint.bytes[0];
+    identity->identity_v4 = identity->known ? 0x64400009 : 0;
+    CU_ASSERT_EQUAL(claim->identity_v4, 0x64400005);
+}
+
 static const struct agent_session_ops ops = {
     .send = on_send,
     .up = on_up,
     .changed = on_changed,
     .hops = on_hops,
     .resolve = on_resolve,
+    .identify = on_identify,
     .close = on_close,
 };
 
@@ -615,8 +634,53 @@ test_resolve(void)
     bench_stop(&b);
 }
 
-UNIT_MAIN("agent_session", UNIT_TEST(test_resolve),
-         
+static void
+identify(struct bench *b, const uint8_t *locator, size_t locator_len,
+         size_t endpoint_len)
+{
+    Salient__V1__Identify m = SALIENT__V1__IDENTIFY__INIT;
+    uint8_t endpoint[32] = {7};
+
+    m.locator.data = CONST_CAST(uint8_t *, locator);
+    m.locator.len = locator_len;
+    m.endpoint_id.data = endpoint;
+    m.endpoint_id.len = endpoint_len;
+    m.identity_v4 = 0x64400005;
+    b->error = 0;
+    say(b, SALIENT__V1__ENVELOPE__BODY_IDENTIFY, &m, 0);
+}
+
+static void
+test_identify(void)
+{
+    static const uint8_t v4[] = {10, 0, 0, 1}, v6[16] = {0xfd};
+    struct bench b;
+
+    bench_up(&b);
+    identify(&b, v4, 4, 0);
+    CU_ASSERT_EQUAL(b.last, SALIENT__V1__ENVELOPE__BODY_IDENTIFIED);
+    CU_ASSERT_TRUE(b.attached);
+    CU_ASSERT_TRUE(b.known);
+    CU_ASSERT_EQUAL(b.identity_v4, 0x64400009);
+    identify(&b, v6, 16, 16);
+    CU_ASSERT_FALSE(b.attached);
+    CU_ASSERT_TRUE(b.known);
+    identify(&b, v6, 16, 0);
+    CU_ASSERT_EQUAL(b.last, SALIENT__V1__ENVELOPE__BODY_IDENTIFIED);
+    CU_ASSERT_FALSE(b.known);
+
+    static const size_t bad[][2] = {{0, 16}, {3, 16}, {17, 16}, {4, 15},
+                                    {4, 17}};
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        static const uint8_t bytes[17];
+        identify(&b, bytes, bad[i][0], bad[i][1]);
+        CU_ASSERT_EQUAL(b.error, ERROR(INVALID));
+        CU_ASSERT_STRING_EQUAL(b.field, "identify");
+    }
+    bench_stop(&b);
+}
+
+UNIT_MAIN("agent_session", UNIT_TEST(test_resolve), UNIT_TEST(test_identify),
           UNIT_TEST(test_handshake),
           UNIT_TEST(test_wrong_proof),
           UNIT_TEST(test_bad_hello),

@@ -713,6 +713,61 @@ test_service_routes(void)
     fake_destroy(&fake);
 }
 
+/* Who is at a locator: an answer that fits, one that does not, an error. */
+static void
+test_identify(void)
+{
+    struct fake fake;
+    struct session_identified got;
+    struct claim claim = {.endpoint = {1}, .identity_v4 = 0x64400001};
+    uint8_t endpoint[17] = {2};
+    fake_init(&fake);
+    in6_addr_set_mapped_ipv4(&claim.locator, htonl(0x0a000001));
+    CU_ASSERT_FALSE(controller_session_identify(fake.session, &claim));
+    to_up(&fake);
+    for (int i = 0; i < 4; i++) {
+        CU_ASSERT_TRUE(controller_session_identify(fake.session, &claim));
+        uint64_t id = take_id(&fake, BODY(IDENTIFY));
+        CU_ASSERT_FALSE(controller_session_take_identified(fake.session,
+                                                           &got));
+        Salient__V1__Identified answer = SALIENT__V1__IDENTIFIED__INIT;
+        Salient__V1__Error error = SALIENT__V1__ERROR__INIT;
+        answer.attached = true;
+        answer.endpoint_id.data = endpoint;
+        answer.endpoint_id.len = i == 0 ? 16 : i == 1 ? 0 : 17;
+        answer.identity_v4 = 0x64400009;
+        answer.ttl_ms = 500;
+        controller_session_take_events(fake.session);
+        reply(&fake, id, i == 3 ? BODY(ERROR) : BODY(IDENTIFIED),
+              i == 3 ? (void *) &error : (void *) &answer);
+        CU_ASSERT_EQUAL(controller_session_take_events(fake.session),
+                        SESSION_EVENT_IDENTIFIED);
+        CU_ASSERT_TRUE(controller_session_take_identified(fake.session,
+                                                          &got));
+        CU_ASSERT_EQUAL(memcmp(&got.claim, &claim, sizeof claim), 0);
+        CU_ASSERT_EQUAL(got.ok, i < 2);
+        if (i < 2) {
+            /* Nobody is attached who has no name. */
+            CU_ASSERT_EQUAL(got.answer.known, i == 0);
+            CU_ASSERT_EQUAL(got.answer.attached, i == 0);
+            CU_ASSERT_EQUAL(got.answer.ttl_ms, 500);
+        }
+        if (!i) {
+            CU_ASSERT_EQUAL(memcmp(got.answer.endpoint, endpoint, 16), 0);
+            CU_ASSERT_EQUAL(got.answer.identity_v4, 0x64400009);
+        }
+    }
+    int n = 0;
+    while (n < 1000 && controller_session_identify(fake.session, &claim)) {
+        fake_drop_sent(&fake);
+        n++;
+    }
+    CU_ASSERT(n >= 16 && n < 1000);
+    controller_session_disconnected(fake.session, "test", fake.now);
+    CU_ASSERT_FALSE(controller_session_take_identified(fake.session, &got));
+    fake_destroy(&fake);
+}
+
 /* A question, its answers: one that fits, one that does not, an error. */
 static void
 test_resolve(void)
@@ -928,6 +983,7 @@ test_random(void)
 
 UNIT_MAIN("controller_session", UNIT_TEST(test_handshake),
           UNIT_TEST(test_service_routes), UNIT_TEST(test_resolve),
+          UNIT_TEST(test_identify),
           UNIT_TEST(test_bad_welcome), UNIT_TEST(test_out_of_turn),
           UNIT_TEST(test_backoff), UNIT_TEST(test_timeouts),
           UNIT_TEST(test_keepalive), UNIT_TEST(test_register),
