@@ -341,7 +341,7 @@ read_network(struct config_node *root, struct controller_config *config)
                          "leave anti_spoofing: true");
     }
     agents->resolver_v4 = config->rules.resolver_v4;
-    agents->sal_port = config->rules.sal_port;
+    agents->sal_port = config->session.sal_port = config->rules.sal_port;
 }
 
 static void

@@ -105,8 +105,8 @@ switch_up(struct switch_connection *connection, void *c_)
     controller_event(c, "switch %016" PRIx64 " is up%s", sw->dpid,
                      s->sal ? "" : " (stock: no SAL fields)");
     if (!s->sal) {
-        VLOG_WARN("%016" PRIx64 ": no SAL fields in its table features; it "
-                  "forwards, services are resolved by its neighbours",
+        VLOG_WARN("%016" PRIx64 ": no SAL fields; it forwards, services are "
+                  "resolved by its neighbours",
                   sw->dpid);
     }
 }

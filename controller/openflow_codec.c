@@ -5,6 +5,8 @@
 #include <string.h>
 #include "bitmap.h"
 #include "byte-order.h"
+#include "ofp-ext/sal.h" /* Before flow.h, which defines one of its names. */
+#include "ofp-ext/sal_pipeline.h"
 #include "flow.h"
 #include "openflow/openflow.h"
 #include "openvswitch/meta-flow.h"
@@ -140,6 +142,18 @@ decode_desc(const struct ofp_header *oh, struct openflow_message *m)
 }
 
 static enum ofperr
+decode_aggregate(const struct ofp_header *oh, struct openflow_message *m)
+{
+    struct ofputil_aggregate_stats stats;
+    enum ofperr error = ofputil_decode_aggregate_stats_reply(&stats, oh);
+
+    if (!error && stats.flow_count != UINT32_MAX) { /* It need not say. */
+        m->n_flows = stats.flow_count;
+    }
+    return error;
+}
+
+static enum ofperr
 decode_body(const struct ofp_header *oh, struct openflow_message *m)
 {
     struct ofpbuf b = ofpbuf_const_initializer(oh, ntohs(oh->length));
@@ -187,6 +201,8 @@ decode_body(const struct ofp_header *oh, struct openflow_message *m)
     case OFPTYPE_DESC_STATS_REPLY:
         decode_desc(oh, m);
         return 0;
+    case OFPTYPE_AGGREGATE_STATS_REPLY:
+        return decode_aggregate(oh, m);
     case OFPTYPE_GROUP_FEATURES_STATS_REPLY:
         ofputil_decode_group_features_reply(oh, &m->group_features);
         return 0;
@@ -220,6 +236,7 @@ sent_by_switches(enum ofptype type)
     case OFPTYPE_BUNDLE_CONTROL:
     case OFPTYPE_DESC_STATS_REPLY:
     case OFPTYPE_FLOW_STATS_REPLY:
+    case OFPTYPE_AGGREGATE_STATS_REPLY:
     case OFPTYPE_GROUP_DESC_STATS_REPLY:
     case OFPTYPE_GROUP_FEATURES_STATS_REPLY:
     case OFPTYPE_METER_CONFIG_STATS_REPLY:
@@ -394,6 +411,33 @@ openflow_flows_request(uint8_t version, uint64_t cookie, uint64_t mask)
         .table_id = OFPTT_ALL,
     };
     match_init_catchall(&request.match);
+    return ofputil_encode_flow_stats_request(&request,
+                                             openflow_protocol(version));
+}
+
+struct ofpbuf *
+openflow_sal_flows_request(uint8_t version, uint64_t cookie, uint64_t mask,
+                           uint16_t sal_port)
+{
+    const struct mf_field *type = mf_from_name("sal_type");
+    const union mf_value probe = {.u8 = SAL_TYPE_PROBE};
+    struct ofputil_flow_stats_request request = {
+        .aggregate = true,
+        .cookie = htonll(cookie),
+        .cookie_mask = htonll(mask),
+        .out_port = OFPP_ANY,
+        .out_group = OFPG_ANY,
+        .table_id = SAL_TABLE_ADMIT,
+    };
+
+    if (!type) {
+        return NULL;
+    }
+    match_init_catchall(&request.match);
+    match_set_dl_type(&request.match, htons(ETH_TYPE_IP));
+    match_set_nw_proto(&request.match, IPPROTO_UDP);
+    match_set_tp_dst(&request.match, htons(sal_port));
+    mf_set_value(type, &probe, &request.match, NULL);
     return ofputil_encode_flow_stats_request(&request,
                                              openflow_protocol(version));
 }

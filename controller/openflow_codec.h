@@ -79,6 +79,7 @@ struct openflow_message {
             char manufacturer[64], hardware[64], software[64];
         } desc;
         struct ofputil_group_features group_features;
+        uint32_t n_flows; /* Of an aggregate. */
         struct ofputil_meter_features meter_features;
     };
 };
@@ -128,6 +129,11 @@ struct ofpbuf *openflow_meter_features_request(uint8_t version);
 /* All flows whose cookie equals 'cookie' in the bits of 'mask'. */
 struct ofpbuf *openflow_flows_request(uint8_t version, uint64_t cookie,
                                       uint64_t mask);
+/* How many of those flows are PROBEs of the SAL: a switch that has some has the
+ * fields, one that lacks them refuses the question with OFPBMC_BAD_FIELD, and
+ * either costs it nothing.  NULL if libopenvswitch lacks them. */
+struct ofpbuf *openflow_sal_flows_request(uint8_t version, uint64_t cookie,
+                                          uint64_t mask, uint16_t sal_port);
 struct ofpbuf *openflow_groups_request(uint8_t version);
 struct ofpbuf *openflow_meters_request(uint8_t version);
 struct ofpbuf *openflow_barrier_request(uint8_t version);

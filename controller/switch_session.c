@@ -7,6 +7,7 @@
 #include <string.h>
 #include "flow.h"
 #include "hash.h"
+#include "ofp-ext/sal_pipeline.h"
 #include "openflow/openflow.h"
 #include "openvswitch/vlog.h"
 #include "util.h"
@@ -29,6 +30,7 @@ const struct switch_session_config switch_session_defaults = {
     .max_rules = 1000000,
     .max_malformed = 100,
     .max_connections = 4096,
+    .sal_port = SAL_UDP_PORT,
     .role = OFPCR12_ROLE_EQUAL,
 };
 
@@ -302,6 +304,32 @@ settle_role(struct switch_session *s, uint64_t generation_id)
 /* Handshake. */
 
 static void
+tables_are_due(struct switch_session *s)
+{
+    s->tables_due = true;
+    if (!s->config.defer_tables) {
+        switch_session_ask_tables(s);
+    }
+}
+
+/* Our flows from before a restart tell whether the switch has the SAL fields.
+ * The table features would, too, but the answer for 254 tables keeps Open
+ * vSwitch busy for 7 ms, in the thread in which its userspace datapath
+ * forwards; and all bridges of a machine return at once. */
+static void
+ask_sal(struct switch_session *s)
+{
+    struct ofpbuf *request = openflow_sal_flows_request(
+        s->version, SAL_COOKIE_BASE, SAL_COOKIE_MASK, s->config.sal_port);
+
+    if (request) {
+        s->asked.sal = switch_session_send(s, request);
+    } else {
+        tables_are_due(s);
+    }
+}
+
+static void
 ask_features(struct switch_session *s)
 {
     uint8_t v = s->version;
@@ -314,10 +342,7 @@ ask_features(struct switch_session *s)
         = switch_session_send(s, openflow_group_features_request(v));
     s->asked.meters
         = switch_session_send(s, openflow_meter_features_request(v));
-    s->tables_due = true;
-    if (!s->config.defer_tables) {
-        switch_session_ask_tables(s);
-    }
+    ask_sal(s);
     if (s->config.role != OFPCR12_ROLE_EQUAL) {
         ask_role(s);
     }
@@ -360,7 +385,7 @@ static void
 check_up(struct switch_session *s, long long now)
 {
     if (s->state == SWITCH_SESSION_FEATURES && !s->asked.features
-        && !s->tables_due
+        && !s->tables_due && !s->asked.sal
         && !s->asked.ports && !s->asked.desc && !s->asked.tables
         && !s->asked.groups && !s->asked.meters && !s->asked.role) {
         s->state = SWITCH_SESSION_UP;
@@ -443,6 +468,14 @@ handshake_reply(struct switch_session *s, const struct openflow_message *m)
             take_desc(s, m);
         }
         return true;
+    case OFPTYPE_AGGREGATE_STATS_REPLY:
+        if (answers(m, &s->asked.sal)) {
+            s->sal = m->n_flows > 0;
+            if (!s->sal) {
+                tables_are_due(s);
+            }
+        }
+        return true;
     case OFPTYPE_TABLE_FEATURES_STATS_REPLY:
         /* One table that matches the fields suffices, and decoding all of
          * them (254 in Open vSwitch) takes its time. */
@@ -479,6 +512,10 @@ handshake_error(struct switch_session *s, const struct openflow_message *m)
         switch_session_close(s, "the switch refuses to tell what it is");
     } else if (answers(m, &s->asked.role)) {
         role_refused(s, m);
+    } else if (answers(m, &s->asked.sal)) {
+        if (m->error != OFPERR_OFPBMC_BAD_FIELD) {
+            tables_are_due(s);
+        }
     } else if (answers(m, &s->asked.desc) || answers(m, &s->asked.tables)
                || answers(m, &s->asked.groups)
                || answers(m, &s->asked.meters)) {

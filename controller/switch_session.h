@@ -70,6 +70,7 @@ struct switch_session_config {
     uint32_t max_rules;            /* Of ours, that it may claim to hold. */
     uint32_t max_malformed;        /* Messages, then it is disconnected. */
     uint32_t max_connections;      /* Of all switches. */
+    uint16_t sal_port;             /* UDP, host byte order. */
     bool defer_tables;             /* The owner calls
                                     * switch_session_ask_tables(). */
     enum ofp12_controller_role role; /* OFPCR12_ROLE_EQUAL: do not ask. */
@@ -115,7 +116,7 @@ struct switch_session {
     struct openflow_stream stream;
     uint32_t next_xid;
     struct {
-        uint32_t features, ports, desc, tables, groups, meters, role;
+        uint32_t features, ports, desc, sal, tables, groups, meters, role;
     } asked; /* xid of each question under way, 0 once answered. */
     bool tables_due; /* The table features are not asked for yet. */
     bool stale; /* Our role was refused; its generation is asked for. */
@@ -129,8 +130,8 @@ void switch_session_init(struct switch_session *,
                          switch_event_cb *, void *aux, long long now);
 void switch_session_destroy(struct switch_session *);
 
-/* Asks for the table features, if that was deferred: the answer costs the
- * switch milliseconds, and switches may be one process. */
+/* Asks for the table features, if they are needed and that was deferred: the
+ * answer costs the switch milliseconds, and switches may be one process. */
 void switch_session_ask_tables(struct switch_session *);
 static inline bool
 switch_session_waits_for_tables(const struct switch_session *s)

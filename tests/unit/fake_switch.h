@@ -24,13 +24,14 @@ struct fake_switch {
     uint32_t versions;       /* Of HELLO. */
     uint64_t dpid;
     bool sal;                /* Stock if not. */
+    int sal_flows;           /* Already there; -1: an error that says nothing. */
     bool no_table_features;  /* Answers with an error. */
     bool no_meters;
     bool mute;               /* Answers nothing any more. */
     int n_ports;
     int refuse_command;      /* Bundle control that draws an error, or -1. */
     long long now;
-    unsigned int n_echoes, n_barriers;
+    unsigned int n_echoes, n_barriers, n_table_features;
     /* Returns true if it dealt with the request. */
     bool (*on_message)(struct fake_switch *, const struct ofp_header *,
                        enum ofptype);
@@ -165,6 +166,20 @@ fake_switch_meter_features(struct fake_switch *f, const struct ofp_header *oh)
     fake_switch_send(f, ofputil_encode_meter_features_reply(&features, oh));
 }
 
+static inline void
+fake_switch_aggregate(struct fake_switch *f, const struct ofp_header *oh)
+{
+    struct ofputil_aggregate_stats stats = {.flow_count = f->sal_flows};
+
+    if (f->sal && f->sal_flows >= 0) {
+        fake_switch_send(f, ofputil_encode_aggregate_stats_reply(&stats, oh));
+    } else {
+        fake_switch_send(f, ofperr_encode_reply(
+            f->sal_flows < 0 ? OFPERR_OFPBRC_BAD_STAT
+                             : OFPERR_OFPBMC_BAD_FIELD, oh));
+    }
+}
+
 /* Answers one request. */
 static inline void
 fake_switch_answer(struct fake_switch *f, const struct ofp_header *oh)
@@ -192,7 +207,11 @@ fake_switch_answer(struct fake_switch *f, const struct ofp_header *oh)
         fake_switch_send(f, b);
         break;
     }
+    case OFPTYPE_AGGREGATE_STATS_REQUEST:
+        fake_switch_aggregate(f, oh);
+        break;
     case OFPTYPE_TABLE_FEATURES_STATS_REQUEST:
+        f->n_table_features++;
         if (f->no_table_features) {
             fake_switch_send(f, ofperr_encode_reply(OFPERR_OFPBRC_BAD_STAT,
                                                     oh));

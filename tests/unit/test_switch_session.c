@@ -131,6 +131,39 @@ test_stock_switch(void)
     bench_stop(&b);
 }
 
+/* The dear question is asked only where the cheap one does not settle it. */
+static void
+test_sal_detection(void)
+{
+    static const struct {
+        uint32_t version;
+        bool sal;
+        int flows;
+        unsigned int asked;
+    } cases[] = {
+        {OFP15_VERSION, true, 0, 1}, {OFP15_VERSION, true, 2, 0},
+        {OFP15_VERSION, true, -1, 1}, {OFP15_VERSION, false, 0, 0},
+        {OFP15_VERSION, false, -1, 1}, {OFP13_VERSION, true, 0, 1},
+        {OFP13_VERSION, true, 2, 0}, {OFP13_VERSION, false, 0, 0},
+        {OFP13_VERSION, false, -1, 1},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct bench b;
+
+        bench_start(&b);
+        b.fake.versions = 1u << cases[i].version;
+        b.fake.sal = cases[i].sal;
+        b.fake.sal_flows = cases[i].flows;
+        fake_switch_run(&b.fake);
+        CU_ASSERT_EQUAL(b.session.state, SWITCH_SESSION_UP);
+        CU_ASSERT_EQUAL(b.session.sal, cases[i].sal);
+        CU_ASSERT_EQUAL(b.fake.n_table_features, cases[i].asked);
+        CU_ASSERT_EQUAL(b.session.counters.malformed, 0);
+        bench_stop(&b);
+    }
+}
+
 static void
 test_no_common_version(void)
 {
@@ -428,6 +461,7 @@ random_reply(const struct switch_session *s)
         OFPRAW_OFPT_ERROR, OFPRAW_OFPST14_PORT_DESC_REPLY,
         OFPRAW_OFPST13_TABLE_FEATURES_REPLY, OFPRAW_OFPT12_ROLE_REPLY,
         OFPRAW_OFPST15_FLOW_REPLY, OFPRAW_OFPST13_METER_CONFIG_REPLY,
+        OFPRAW_OFPST15_AGGREGATE_REPLY,
     };
     struct ofpbuf *b = ofpraw_alloc_xid(
         raws[unit_random_below(ARRAY_SIZE(raws))], OFP15_VERSION,
@@ -624,6 +658,7 @@ test_other_protocols(void)
 UNIT_MAIN("switch_session",
           UNIT_TEST(test_handshake),
           UNIT_TEST(test_stock_switch),
+          UNIT_TEST(test_sal_detection),
           UNIT_TEST(test_no_common_version),
           UNIT_TEST(test_ports),
           UNIT_TEST(test_barriers_and_errors_by_xid),

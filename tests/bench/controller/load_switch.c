@@ -196,6 +196,16 @@ tell_meters(struct load_switch *sw, const struct ofp_header *oh)
     put_list(sw, &replies);
 }
 
+/* Asked for in order to learn whether there are any. */
+static void
+tell_aggregate(struct load_switch *sw, const struct ofp_header *oh)
+{
+    struct ofputil_aggregate_stats stats = {
+        .flow_count = hmap_count(&sw->flows)};
+
+    put(sw, ofputil_encode_aggregate_stats_reply(&stats, oh));
+}
+
 static void
 tell_nothing(struct load_switch *sw, const struct ofp_header *oh)
 {
@@ -417,6 +427,9 @@ handle_request(struct load_switch *sw, const struct ofp_header *oh)
         break;
     case OFPTYPE_FLOW_STATS_REQUEST:
         tell_flows(sw, oh);
+        break;
+    case OFPTYPE_AGGREGATE_STATS_REQUEST:
+        tell_aggregate(sw, oh);
         break;
     case OFPTYPE_METER_CONFIG_STATS_REQUEST:
         tell_meters(sw, oh);
