@@ -5,7 +5,10 @@ folders of the run.  Nothing of an installed Open vSwitch is used."""
 import os
 import subprocess
 
+from topologies.daemon import write
 from topologies.wait import until
+
+PRIORITY = -10  # Niceness.
 
 
 class OpenVSwitch:
@@ -81,12 +84,25 @@ class OpenVSwitch:
 
     def _daemon(self, program, *arguments):
         log = open(f"{self.log_dir}/{program}.out", "ab")
-        self._daemons.append(subprocess.Popen(
+        daemon = subprocess.Popen(
             [program, "--pidfile", "--log-file", "-vconsole:off",
              "-vsyslog:off", *arguments],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            start_new_session=True))
+            start_new_session=True)
         log.close()
+        self._daemons.append(daemon)
+        self._prefer(daemon.pid)
+
+    @staticmethod
+    def _prefer(pid):
+        """Before other processes of the machine, as a distribution's start
+        script does: its main thread is the forwarding plane here."""
+        os.setpriority(os.PRIO_PROCESS, pid, PRIORITY)
+        try:
+            # Linux may weigh sessions rather than processes.
+            write(f"/proc/{pid}/autogroup", str(PRIORITY))
+        except OSError:
+            pass
 
     @staticmethod
     def _tool(*command):

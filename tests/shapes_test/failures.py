@@ -25,7 +25,7 @@ from topologies.wait import TooLate, until
 
 SEED = int(os.environ.get("SEED", "20120425"))
 CONVERGENCE = 60   # Seconds.  The machine may be loaded; it is printed.
-RATE = 200         # Packets a second that must survive a restart.
+RATE = 1000        # Packets a second that must survive a restart.
 MANY_CALLS = 100   # More than these at a time are sampled while broken.
 
 
