@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 17
+#define SAL_MAPS_LAYOUT 18
 
 struct sal_addr {
     sal_u32 w[4];

@@ -14,6 +14,7 @@ found it.  `make check-quickstart` runs it in a sandbox (topologies/sandbox.py)
 and writes a capture for the dissector's test."""
 
 import hashlib
+import ipaddress
 import os
 import random
 import subprocess
@@ -396,6 +397,55 @@ def a_host_can_only_be_itself(net):
     return "20 of 20 packets of its own arrive, 0 of 20 as web1"
 
 
+def nobody_can_use_anothers_identity(net):
+    """web2 sends SYNs to web1 from where it is; inside is its own identity
+    address, then h1's.  web1 answers the first only."""
+    attacker, server = net.get("web2"), net.get("web1")
+    known = {host["name"]: host
+             for host in net.ask_controller("show", "hosts")}
+    mine, hers = known["web2"], known["h1"]
+    mine_id, her_id = mine["endpoint_id"], hers["endpoint_id"]
+    service = next(service for service
+                   in net.ask_controller("show", "services")["services"]
+                   if service["name"] == SERVICE)
+    prefix = service["prefix"].split("/")[0][2:]
+
+    def identity_v6(host):
+        return net.get(host["name"]).salctl("status")["identity_address_v6"]
+
+    def refused():
+        return server.salctl("show", "counters")["datapath"]["in_identity"]
+
+    def answered(source, endpoint, address=service["service_v4"]):
+        return int(attacker.do(
+            sys.executable, f"{ROOT}/tests/integration/forger.py",
+            attacker.uplink, attacker.IP(), server.IP(), prefix, address,
+            source, endpoint, "10"))
+
+    # service_address_v6() of ofp-ext/service_id.h.
+    service_v6 = str(ipaddress.IPv6Address(
+        ipaddress.ip_address("fd53:414c:2::").packed[:6] + hashlib.blake2b(
+            bytes.fromhex(prefix) + b"\0\xc0", digest_size=16).digest()[:10]))
+    expect(answered(mine["identity_v4"], mine_id) == 10,
+           "web2 is not answered as itself")
+    expect(answered(identity_v6(mine), mine_id, service_v6) == 10,
+           "web2 is not answered as itself over IPv6")
+    for source, endpoint, address in (
+            (hers["identity_v4"], mine_id, service["service_v4"]),
+            (hers["identity_v4"], her_id, service["service_v4"]),
+            (hers["identity_v4"], "00" * 16, service["service_v4"]),
+            (identity_v6(hers), mine_id, service_v6),
+            (identity_v6(hers), her_id, service_v6)):
+        before = refused()
+        heard = answered(source, endpoint, address)
+        expect(not heard, f"{heard} of 10 SYNs as {source} were answered")
+        count = refused() - before
+        expect(count >= 10, f"{count} of 10 SYNs as {source} were counted")
+    result, _ = steps.timed(net, URL)
+    expect(result["status"] == 0, "h1 itself is not served")
+    return "20 of 20 SYNs as itself answered, 0 of 50 as h1, all counted"
+
+
 def garbage_to_the_controller_is_survived(net):
     load = Load(net.get("h1"), URL)
     script = f"{ROOT}/tests/integration/hostile.py"
@@ -440,6 +490,7 @@ CHECKS = [
     recompute_equals_incremental,
     hostile_packets_change_nothing,
     a_host_can_only_be_itself,
+    nobody_can_use_anothers_identity,
     garbage_to_the_controller_is_survived,
     every_request_is_answered_by_weight,
 ]
