@@ -625,6 +625,7 @@ take_host_probe(struct discovery *d, const struct topology_end *at,
         .locator = probe->locator,
         .mac = probe->mac,
         .at = *at,
+        .nat = probe->nat,
         .session = session,
         .seq = probe->seq,
     };

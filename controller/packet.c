@@ -377,6 +377,7 @@ packet_parse_probe(const void *data, size_t len, uint16_t sal_port,
         return -EPERM;
     }
     probe.locator = layers.source;
+    probe.nat = !options.has_locator;
     memcpy(&probe.mac, layers.eth + ETH_ADDR_LEN, ETH_ADDR_LEN);
     probe.seq = ntohl(get_unaligned_be32(
         (const ovs_be32 *) (layers.sal + SAL_OFS_SEQ)));

@@ -54,6 +54,7 @@ struct packet_probe {
     struct endpoint_id endpoint;
     struct in6_addr locator;   /* Outer source; IPv4 as ::ffff:a.b.c.d. */
     struct eth_addr mac;       /* Ethernet source. */
+    bool nat;                  /* It names no locator: a NAT is in between. */
     uint32_t seq;
     uint64_t nonce;
     const uint8_t *sal;        /* The SAL header, inside the frame. */

@@ -76,6 +76,7 @@ struct topology_attachment {
     uint64_t dpid;
     uint32_t port;
     bool plain;                /* Nobody proved anything. */
+    bool nat;                  /* Others may be behind the same locator. */
     uint64_t session;          /* See topology_attach(). */
     uint32_t seq;              /* Grows with each sign of life. */
     long long int deadline;
@@ -134,6 +135,7 @@ struct topology_probe {
     struct in6_addr locator;
     struct eth_addr mac;
     struct topology_end at;
+    bool nat;
     uint64_t session;  /* registry_session_begin(): a later session starts its
                         * sequence numbers anew. */
     uint32_t seq;      /* Serial number arithmetic (RFC 1982). */
@@ -171,6 +173,8 @@ const struct topology_port *topology_port(const struct topology *,
                                           uint64_t dpid, uint32_t port);
 const struct topology_attachment *
 topology_attachment(const struct topology *, const struct in6_addr *locator);
+/* True if the endpoint is attached somewhere, and not behind a NAT. */
+bool topology_is_pinned(const struct topology *, const struct endpoint_id *);
 /* The attachment of 'endpoint' that traffic to it should use: IPv4 first, then
  * the lowest locator. */
 const struct topology_attachment *

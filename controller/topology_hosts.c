@@ -95,6 +95,22 @@ is_better(const struct topology_attachment *a,
                     : memcmp(&a->locator, &b->locator, sizeof a->locator) < 0;
 }
 
+bool
+topology_is_pinned(const struct topology *topology,
+                   const struct endpoint_id *id)
+{
+    const struct topology_attachment *attachment;
+
+    HMAP_FOR_EACH_WITH_HASH (attachment, endpoint_node, endpoint_id_hash(id),
+                             &topology->by_endpoint) {
+        if (endpoint_id_equal(&attachment->endpoint, id)
+            && !attachment->nat) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const struct topology_attachment *
 topology_attachment_of(const struct topology *topology,
                        const struct endpoint_id *id)
@@ -407,6 +423,7 @@ topology_attach(struct topology *topology, const struct topology_probe *probe,
         attachment->port = probe->at.port;
         note_host(topology, &probe->endpoint, &probe->locator);
     }
+    attachment->nat = probe->nat;
     attachment->session = probe->session;
     attachment->seq = probe->seq;
     attachment->deadline = deadline;
