@@ -9,7 +9,8 @@
            |                   |                    |
            +------ br0, a plain Linux bridge -------+
 
-There is no switch: the resolver's address is the server's.
+There is no switch: the resolver's address is the server's.  A third host,
+10.0.0.3, has no agent, and bad intentions.
 """
 import json
 import os
@@ -441,6 +442,52 @@ def the_other_end_is_told(client, server, v4):
     listener.close()
 
 
+def forge(forger, client, v4, source, endpoint):
+    """How many of three SYNs are answered, which then are bound."""
+    prefix = client.ask("resolve", SERVICE)["prefix"]
+    script = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
+        __file__))), "integration/forger.py")
+    return int(forger.run(
+        sys.executable, script, "eth0", "10.0.0.3", "10.0.0.2",
+        prefix.split("/")[0][2:], v4, source, endpoint, 3, 50000, "bind"))
+
+
+def a_forger_has_seconds(forger, client, server, v4):
+    """Nobody knows who is at 10.0.0.3, so whoever claims to be the client from
+    there must have its key."""
+    step("who cannot prove that he is the client loses his connections")
+    ear = forger.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    ear.bind(("", 6090))  # No ICMP errors.
+    listener = server.host.listen(8080, "::")
+    own = client.host.connect(v4, 80)
+    accepted, _ = listener.accept()
+    me = client.ask("status")
+    mine, key = me["identity_address"], me["endpoint_id"]
+
+    def counters(kind):
+        return server.ask("show", "counters")[kind]
+
+    def forged():
+        return [flow for flow in server.ask("show", "flows")
+                if flow["peer_locator"] == "10.0.0.3"]
+
+    other = ".".join(mine.split(".")[:3] + [str(int(mine.split(".")[3]) ^ 1)])
+    assert forge(forger, client, v4, other, key) == 0, "another's address"
+    assert counters("datapath")["in_identity"] >= 3
+    # The answer about the endpoint is known; it claims its own address now.
+    assert forge(forger, client, v4, mine, key) == 3
+    wait_for(lambda: len(forged()) == 3, "three forged flows", 5)
+    wait_for(lambda: not forged(), "their end", 25)
+    assert counters("agent")["claims_unproved"] == 1, counters("agent")
+    assert forge(forger, client, v4, mine, key) == 0, "refused for a while"
+    # The client itself is not concerned.
+    own.sendall(b"still me")
+    assert accepted.recv(100) == b"still me"
+    wait_for(lambda: connects(client, v4), "new connections", 10)
+    for s in own, accepted, listener, ear:
+        s.close()
+
+
 def connects(client, v4):
     try:
         client.host.connect(v4, 80, timeout=1).close()
@@ -469,7 +516,7 @@ def stopped(agents):
 
 def run(lab):
     rng = random.Random(SEED)
-    client, server = (Agent(lab, host) for host in lab.hosts)
+    client, server = (Agent(lab, host) for host in lab.hosts[:2])
     server.services = SERVER_SERVICES[:]
     streams, questions = [], None
     try:
@@ -492,6 +539,7 @@ def run(lab):
         reload(server, client, v4)
         another_layout(client, server, v4)
         the_other_end_is_told(client, server, v4)
+        a_forger_has_seconds(lab.hosts[2], client, server, v4)
         stopped([client, server])
     except BaseException:
         for agent in client, server:
@@ -508,6 +556,7 @@ def main():
     try:
         lab.host("client", "10.0.0.1", locator6="fd0a::1")
         lab.host("server", "10.0.0.2", locator6="fd0a::2")
+        lab.host("forger", "10.0.0.3")
         controller = start_controller(lab)
         run(lab)
     finally:

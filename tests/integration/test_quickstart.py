@@ -27,6 +27,7 @@ from topologies.capture import OFS_SAL, Capture, sal_type
 from topologies.daemon import ROOT
 from topologies.host import DNS_ADDRESS, WEB_PORT
 from topologies.load import Download, Load
+from topologies.numbers import SAL_PORT
 from topologies.quickstart import LONELY, SERVICE, SUFFIX, URL, WEIGHTS
 from topologies.salient_net import (API_PORT, CONTROLLER, OPENFLOW_PORT,
                                     RESOLVER)
@@ -416,11 +417,11 @@ def nobody_can_use_anothers_identity(net):
     def refused():
         return server.salctl("show", "counters")["datapath"]["in_identity"]
 
-    def answered(source, endpoint, address=service["service_v4"]):
+    def answered(source, endpoint, address=service["service_v4"], port=50000):
         return int(attacker.do(
             sys.executable, f"{ROOT}/tests/integration/forger.py",
             attacker.uplink, attacker.IP(), server.IP(), prefix, address,
-            source, endpoint, "10"))
+            source, endpoint, "10", str(port)))
 
     # service_address_v6() of ofp-ext/service_id.h.
     service_v6 = str(ipaddress.IPv6Address(
@@ -430,20 +431,21 @@ def nobody_can_use_anothers_identity(net):
            "web2 is not answered as itself")
     expect(answered(identity_v6(mine), mine_id, service_v6) == 10,
            "web2 is not answered as itself over IPv6")
-    for source, endpoint, address in (
-            (hers["identity_v4"], mine_id, service["service_v4"]),
-            (hers["identity_v4"], her_id, service["service_v4"]),
-            (hers["identity_v4"], "00" * 16, service["service_v4"]),
-            (identity_v6(hers), mine_id, service_v6),
-            (identity_v6(hers), her_id, service_v6)):
+    for source, endpoint, address, port in (
+            (hers["identity_v4"], mine_id, service["service_v4"], 50000),
+            (hers["identity_v4"], her_id, service["service_v4"], 50000),
+            (hers["identity_v4"], her_id, service["service_v4"], SAL_PORT),
+            (hers["identity_v4"], "00" * 16, service["service_v4"], 50000),
+            (identity_v6(hers), mine_id, service_v6, 50000),
+            (identity_v6(hers), her_id, service_v6, 50000)):
         before = refused()
-        heard = answered(source, endpoint, address)
+        heard = answered(source, endpoint, address, port)
         expect(not heard, f"{heard} of 10 SYNs as {source} were answered")
         count = refused() - before
         expect(count >= 10, f"{count} of 10 SYNs as {source} were counted")
     result, _ = steps.timed(net, URL)
     expect(result["status"] == 0, "h1 itself is not served")
-    return "20 of 20 SYNs as itself answered, 0 of 50 as h1, all counted"
+    return "20 of 20 SYNs as itself answered, 0 of 60 as h1, all counted"
 
 
 def garbage_to_the_controller_is_survived(net):
