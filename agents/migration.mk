@@ -12,8 +12,8 @@ PURE += $(MIGRATOR_SRCS)
 AGENT_SRCS += $(MIGRATION_SRCS)
 PURE += $(MIGRATION_SRCS)
 
-MIGRATION_TESTS := test_migration test_migrator test_migration_message \
-                   test_migration_model
+MIGRATION_TESTS := test_migration test_migrator test_migrator_faults \
+                   test_migration_message test_migration_model
 UNIT_TESTS += $(MIGRATION_TESTS)
 $(MIGRATION_TESTS:%=$(BUILD)/tests/%): $(LIBAGENT)
 
