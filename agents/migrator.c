@@ -289,6 +289,8 @@ migrator_flow_bound(struct migrator *m, const struct datapath_flow *seen,
     if (first && (group->machine.state == MIGRATION_CLOSED
                   || !same_path(&group->path, &seen->path))) {
         start_group(group, seen, clock);
+    } else if (first) {
+        migrator_reconsider(group, clock); /* Uplinks may have changed. */
     }
     adopt_path(group, flow, seen);
     if (!first && (group->moving || group->use_pending)) {

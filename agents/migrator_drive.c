@@ -657,7 +657,12 @@ migrator_receive(struct migrator *m, const struct migrator_packet *in,
         m->counters.limited++;
         return;
     }
+    bool was_empty = !group->n_flows;
     feed(group, in, &message, &received, clock);
+    if (was_empty) {
+        /* Flows may have come, and nobody told it of changes of uplinks. */
+        migrator_reconsider(group, clock);
+    }
     if (received.signal.mac && message.signal.kind != MIGRATION_BOUND
         && message.signal.kind != MIGRATION_CHALLENGE) {
         found_elsewhere(group, in, clock);

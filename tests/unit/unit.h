@@ -11,6 +11,7 @@
 
 #include <CUnit/Basic.h>
 #include <CUnit/CUnit.h>
+#include <sodium.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -49,15 +50,58 @@ unit_random_below(uint32_t n)
     return (unit_random() >> 32) % n;
 }
 
-static inline int
-unit_run(const char *suite_name, const struct unit_test tests[], size_t n)
+/* libsodium's random bytes, so that keys are the same for one seed, too.  A
+ * state of its own: unit_random() does not depend on how many keys are made. */
+static uint64_t unit_key_state;
+
+static inline void
+unit_random_bytes(void *p, size_t n)
 {
-    const char *seed = getenv("SEED");
+    uint64_t tests = unit_random_state;
+    uint8_t *bytes = p;
+
+    unit_random_state = unit_key_state;
+    for (size_t i = 0; i < n; i++) {
+        bytes[i] = unit_random() >> 56;
+    }
+    unit_key_state = unit_random_state;
+    unit_random_state = tests;
+}
+
+static inline uint32_t
+unit_random_uint32(void)
+{
+    uint32_t value;
+    unit_random_bytes(&value, sizeof value);
+    return value;
+}
+
+static inline const char *
+unit_random_name(void)
+{
+    return "unit";
+}
+
+static inline void
+unit_seed(const char *seed)
+{
+    static struct randombytes_implementation keys = {
+        .implementation_name = unit_random_name,
+        .random = unit_random_uint32,
+        .buf = unit_random_bytes};
+
     unit_random_state = seed ? strtoull(seed, NULL, 0) : 20120425;
     if (!unit_random_state) {
         unit_random_state = 1;
     }
+    unit_key_state = ~unit_random_state ? ~unit_random_state : 1;
+    randombytes_set_implementation(&keys);
+}
 
+static inline int
+unit_run(const char *suite_name, const struct unit_test tests[], size_t n)
+{
+    unit_seed(getenv("SEED"));
     if (CU_initialize_registry()) {
         return EXIT_FAILURE;
     }
