@@ -53,7 +53,7 @@ PURE += agents/health.c agents/controller_session.c agents/session_news.c agents
         agents/registrations.c agents/service_routes.c agents/uplink_policy.c
 
 AGENT_TESTS := test_health test_lost_flow test_names test_probe test_local_services \
-               test_controller_session test_agent_config test_agent_state \
+               test_controller_session test_session_news test_agent_config test_agent_state \
                test_dns_answer test_dns_server test_desired \
                test_flow_filter test_leases \
                test_host_netdev test_operating_docs test_uplink_policy
