@@ -92,7 +92,7 @@ control_load(struct __sk_buff *skb, struct scratch *scratch,
 
 /* Makes the inner packet of a control packet of 'flow' what the stack is to
  * see.  The counter to drop under, or -1. */
-static __noinline int
+GLOBAL int
 control_unwrap(struct __sk_buff *skb, const struct control *control,
                struct sal_flow *flow)
 {
@@ -388,7 +388,7 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
             return refuse(skb, scratch, control, limit);
         }
         flow_prepare_rewrite(flow);
-        if (half_flow_insert(settings, scratch)) {
+        if (half_flow_insert(settings)) {
             found = half_flow_by_id(flow->id);
         }
         if (!found) {

@@ -80,7 +80,7 @@ client_flow_make(struct sal_settings *settings, struct scratch *scratch,
     __builtin_memcpy(flow->service_id, service_id, SAL_SERVICE_ID_LEN);
     flow->created_ns = bpf_ktime_get_ns();
     flow->entropy_ns = bpf_ktime_get_coarse_ns();
-    if (!half_flow_insert(settings, scratch)) {
+    if (!half_flow_insert(settings)) {
         return NULL;
     }
     return half_flow_by_id(flow->id);
@@ -130,7 +130,7 @@ local_flows_make(struct sal_settings *settings, struct scratch *scratch,
     }
     flow->wire.rport = target->port;
     flow_prepare_rewrite(flow);
-    if (!half_flow_insert(settings, scratch)) {
+    if (!half_flow_insert(settings)) {
         return 0;
     }
     __u32 client_id = flow->id;
@@ -147,7 +147,7 @@ local_flows_make(struct sal_settings *settings, struct scratch *scratch,
     flow->wire.remote = packet->tuple.local;
     flow->wire.rport = packet->tuple.lport;
     flow_prepare_rewrite(flow);
-    if (!half_flow_insert(settings, scratch)) {
+    if (!half_flow_insert(settings)) {
         return 0;
     }
     struct sal_flow *client = half_flow_by_id(client_id);
@@ -239,7 +239,7 @@ egress_rewrite(struct __sk_buff *skb, const struct sal_flow *flow)
 }
 
 /* Sends a datagram of 'flow' as a DATAGRAM, or says how large it may be. */
-static __noinline int
+GLOBAL int
 send_datagram(struct __sk_buff *skb, struct sal_settings *settings,
               const struct egress *packet, struct sal_flow *flow)
 {
@@ -293,8 +293,8 @@ client_flow_get(struct sal_settings *settings, struct scratch *scratch,
         return flow; /* One burst of datagrams is to reach one server. */
     }
     __u64 random = keyed_random(settings, scratch);
-    int outer_v6 = choose_next(settings, scratch, rule, scratch->service_id,
-                               random);
+    int outer_v6 = choose_next(settings, rule,
+                               (const void *) scratch->service_id, random);
     if (outer_v6 < 0) {
         result->reason = SAL_COUNT_OUT_NO_UPLINK;
         return NULL;
@@ -325,7 +325,7 @@ client_flow_get(struct sal_settings *settings, struct scratch *scratch,
 }
 
 /* Sends the SYN, or what travels with it, of client 'flow'. */
-static __noinline int
+GLOBAL int
 send_syn(struct __sk_buff *skb, struct sal_settings *settings,
          const struct egress *packet, struct sal_flow *flow, __u8 flags)
 {

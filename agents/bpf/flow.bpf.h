@@ -82,7 +82,7 @@ flow_choose_uplink(const struct sal_settings *settings, struct sal_flow *flow,
 
 /* Tells the daemon about 'flow'.  ('now': not each kind of program may ask for
  * the coarse clock.) */
-static __noinline int
+GLOBAL int
 flow_notify_at(const struct sal_flow *flow, __u8 type, __u64 now)
 {
     __u32 key = 0;
@@ -110,9 +110,10 @@ flow_notify(const struct sal_flow *flow, __u8 type)
 
 /* Gives scratch->flow an ID and a source port and enters it as half open.
  * False if no ID was free in eight attempts. */
-static __noinline int
-half_flow_insert(struct sal_settings *settings, struct scratch *scratch)
+GLOBAL int
+half_flow_insert(struct sal_settings *settings)
 {
+    struct scratch *scratch = scratch_get();
     if (!settings || !scratch) {
         return 0;
     }

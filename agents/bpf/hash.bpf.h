@@ -53,7 +53,7 @@ sip_hash(const sal_u64 key[2], __u64 a, __u64 b)
 }
 
 /* 64 unpredictable bits. */
-static __noinline __u64
+GLOBAL __u64
 keyed_random(const struct sal_settings *settings, struct scratch *scratch)
 {
     if (!settings || !scratch) {

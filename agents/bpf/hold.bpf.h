@@ -9,7 +9,7 @@
 #include "agents/bpf/packet.bpf.h"
 
 /* Gives the daemon a copy of 'skb'.  False, and counted, if it cannot. */
-static __noinline int
+GLOBAL int
 hold(struct __sk_buff *skb, struct scratch *scratch,
      const struct sal_tuple *tuple, __u8 kind)
 {

@@ -418,6 +418,56 @@ data_other_flow(__u32 dst_flow, __u32 src_flow, const struct outer *outer)
     return flow;
 }
 
+/* The flow that DATA is of, and may be by where it is from and to; '*ret_half'
+ * if it is not in the table of bound ones.  NULL if there is none, with the
+ * verdict. */
+static __always_inline struct sal_flow *
+data_flow(__u32 dst_flow, __u32 src_flow, const struct outer *outer, __u64 now,
+          int *ret_half, int *ret_verdict)
+{
+    struct sal_flow *flow = flow_by_id(dst_flow);
+    *ret_half = !flow;
+    if (!flow) {
+        *ret_verdict = PASS;
+        if (!is_for_us(outer)) {
+            return NULL;
+        }
+        *ret_verdict = TC_ACT_SHOT;
+        flow = data_other_flow(dst_flow, src_flow, outer);
+        if (!flow) {
+            return NULL;
+        }
+    }
+    /* We may have just moved: what the peer sent to another address of ours
+     * is late, not wrong. */
+    if (!addr_equal(&flow->own_locator, &outer->dst) && !is_for_us(outer)) {
+        *ret_verdict = PASS;
+        return NULL;
+    }
+    if (flow->peer_id != src_flow || !is_from_peer(flow, &outer->src, now)) {
+        *ret_verdict = drop(SAL_COUNT_IN_WRONG_PEER);
+        return NULL;
+    }
+    return flow;
+}
+
+/* DATA whose inner packet is none that a flow may have, for 'reason': an ICMP
+ * error, or wrong.  What is wrong about its flow comes first. */
+static __noinline int
+ingress_bad_inner(__u32 dst_flow, __u32 src_flow, const struct outer *outer,
+                  __u32 reason, int is_icmp)
+{
+    int half, verdict;
+    if (!outer) {
+        return TC_ACT_SHOT;
+    }
+    if (!data_flow(dst_flow, src_flow, outer, bpf_ktime_get_coarse_ns(), &half,
+                   &verdict)) {
+        return verdict;
+    }
+    return is_icmp ? INGRESS_INNER_ICMP : drop(reason);
+}
+
 /* DATA whose SAL header is good so far. */
 static __always_inline int
 ingress_inner(struct __sk_buff *skb, struct sal_settings *settings,
@@ -432,41 +482,31 @@ ingress_inner(struct __sk_buff *skb, struct sal_settings *settings,
     if (ip + INNER_MIN(inner_v6) > end || len < INNER_MIN(inner_v6)) {
         return drop(SAL_COUNT_IN_TRUNCATED);
     }
-    __u8 proto = sal->proto;
-    if (proto != IPPROTO_UDP && (ip + INNER_TCP_MIN(inner_v6) > end
-                                 || len < INNER_TCP_MIN(inner_v6))) {
-        return drop(SAL_COUNT_IN_TRUNCATED);
-    }
-
-    struct sal_flow *flow = flow_by_id(sal->dst_flow);
-    int half = 0;
-    if (!flow) {
-        if (!is_for_us(outer)) {
-            return PASS;
-        }
-        flow = data_other_flow(sal->dst_flow, sal->src_flow, outer);
-        if (!flow) {
-            return TC_ACT_SHOT;
-        }
-        half = 1;
-    }
-    /* We may have just moved: what the peer sent to another address of ours
-     * is late, not wrong. */
-    if (!addr_equal(&flow->own_locator, &outer->dst) && !is_for_us(outer)) {
-        return PASS;
-    }
-    __u64 now = bpf_ktime_get_coarse_ns();
-    if (flow->peer_id != sal->src_flow
-        || !is_from_peer(flow, &outer->src, now)) {
-        return drop(SAL_COUNT_IN_WRONG_PEER);
-    }
     struct inner inner;
     inner.proto = 0;
-    int reason = inner_parse(ip, len, proto, &inner, inner_v6);
+    int reason; /* Each way for itself: Linux 6.1 would forget which it was. */
+    if (sal->proto == IPPROTO_UDP) {
+        reason = inner_parse(ip, len, IPPROTO_UDP, &inner, inner_v6);
+    } else if (ip + INNER_TCP_MIN(inner_v6) > end
+               || len < INNER_TCP_MIN(inner_v6)) {
+        return drop(SAL_COUNT_IN_TRUNCATED);
+    } else {
+        reason = inner_parse(ip, len, sal->proto, &inner, inner_v6);
+    }
+
     if (reason >= 0) {
-        return inner.proto == (inner_v6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP)
-                       && reason == SAL_COUNT_IN_INNER_MALFORMED
-               ? INGRESS_INNER_ICMP : drop(reason);
+        int is_icmp = reason == SAL_COUNT_IN_INNER_MALFORMED
+                      && inner.proto == (inner_v6 ? IPPROTO_ICMPV6
+                                                  : IPPROTO_ICMP);
+        return ingress_bad_inner(sal->dst_flow, sal->src_flow, outer, reason,
+                                 is_icmp);
+    }
+    __u64 now = bpf_ktime_get_coarse_ns();
+    int half, verdict;
+    struct sal_flow *flow = data_flow(sal->dst_flow, sal->src_flow, outer, now,
+                                      &half, &verdict);
+    if (!flow) {
+        return verdict;
     }
     if (!inner_matches(&inner, flow, inner_v6)) {
         return drop(SAL_COUNT_IN_WRONG_TUPLE);

@@ -32,7 +32,7 @@ limit_key(struct sal_limit_key *key, const struct limit_who *who, __u32 kind)
 }
 
 /* True if there are 'max' flows or more; 0 is no limit. */
-static __noinline int
+GLOBAL int
 limit_is_full(const struct limit_who *who, __u32 kind, __u32 max)
 {
     struct sal_limit_key key;
@@ -45,7 +45,7 @@ limit_is_full(const struct limit_who *who, __u32 kind, __u32 max)
 }
 
 /* The counter to refuse new server 'flow' under, or -1. */
-static __noinline int
+GLOBAL int
 limit_reached(const struct sal_settings *settings, const struct sal_flow *flow)
 {
     struct limit_who who;
@@ -66,7 +66,7 @@ limit_reached(const struct sal_settings *settings, const struct sal_flow *flow)
 
 /* Adds a flow, or takes one away.  What falls to 0 goes: a flow that another
  * CPU adds at that moment is not counted, which does no harm. */
-static __noinline int
+GLOBAL int
 limit_change(const struct limit_who *who, __u32 kind, int add)
 {
     struct sal_limit_key key;
@@ -96,7 +96,7 @@ limit_change_both(const struct limit_who *who, int add)
 }
 
 /* 'flow' is about to be bound. */
-static __noinline int
+GLOBAL int
 limit_add(struct sal_flow *flow)
 {
     struct sal_settings *settings = settings_get();
@@ -114,7 +114,7 @@ limit_add(struct sal_flow *flow)
 }
 
 /* It could not be. */
-static __noinline int
+GLOBAL int
 limit_undo(struct sal_flow *flow)
 {
     struct limit_who who;

@@ -153,6 +153,12 @@ struct {
     __type(value, struct sal_move);
 } sal_moves SEC(".maps");
 
+/* A function that the verifier checks once and by itself, where it checks a
+ * static one anew for each call and what it knows there.  Its arguments are
+ * the context, numbers, and pointers to whole objects, which may be keys and
+ * values of maps only since Linux 6.2. */
+#define GLOBAL __noinline
+
 /* Room that the 512 bytes of stack do not have.  Not pinned. */
 struct scratch {
     struct sal_flow flow;

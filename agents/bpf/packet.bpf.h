@@ -191,9 +191,8 @@ ip_checksum(struct iphdr *ip)
 }
 
 /* True if bytes 'ofs'..'ofs + len' of the frame plus 'sum' make a good
- * Internet checksum.  Reads at most 9,216 bytes (a jumbo frame).  Global, so
- * that the verifier walks through the loop once and not for each caller. */
-__noinline int
+ * Internet checksum.  Reads at most 9,216 bytes (a jumbo frame). */
+GLOBAL int
 checksum_ok(struct __sk_buff *skb, __u32 ofs, __u32 len, __u64 sum)
 {
     struct scratch *scratch = scratch_get();
@@ -206,8 +205,9 @@ checksum_ok(struct __sk_buff *skb, __u32 ofs, __u32 len, __u64 sum)
         if (padded > n) {
             *(__u32 *) &scratch->chunk[(padded - 4) & 508] = 0;
         }
-        if (n < 1 || n > sizeof scratch->chunk
-            || bpf_skb_load_bytes(skb, ofs, scratch->chunk, n)) {
+        /* Nothing changes, but Linux 6.1 sees that it is 1..512. */
+        n = ((n - 1) & (sizeof scratch->chunk - 1)) + 1;
+        if (bpf_skb_load_bytes(skb, ofs, scratch->chunk, n)) {
             return 0;
         }
         if (padded > sizeof scratch->chunk) {

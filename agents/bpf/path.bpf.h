@@ -97,7 +97,7 @@ path_wire_len(struct __sk_buff *skb, const struct sal_tuple *tuple, __u32 len)
 /* Tells the local sender of 'skb', a packet of 'flow' with tuple and IP length
  * as given, if it is too large for the path.  PATH_FITS, or the verdict. */
 #define PATH_FITS (-2)
-static __noinline int
+GLOBAL int
 path_check(struct __sk_buff *skb, const struct sal_settings *settings,
            struct sal_flow *flow, const struct sal_tuple *tuple, __u32 len)
 {

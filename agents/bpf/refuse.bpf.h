@@ -70,7 +70,7 @@ deliver_rst_v(struct __sk_buff *skb, const struct sal_settings *settings,
 /* Turns 'skb' (Ethernet, then a packet as large as what it becomes) into a
  * TCP RST for the local end of 'tuple' and hands it to the stack.  Any
  * checksum offload that points at TCP's checksum stays valid. */
-static __noinline int
+GLOBAL int
 deliver_rst(struct __sk_buff *skb, const struct sal_settings *settings,
             const struct sal_tuple *tuple, __be32 seq, __be32 ack)
 {
@@ -150,7 +150,7 @@ deliver_icmp(struct __sk_buff *skb, const struct sal_settings *settings,
 
 /* Tells the local sender of the packet in 'skb' that its port is unreachable
  * (RFC 792, RFC 4443), as if the other end of 'tuple' had said so. */
-static __noinline int
+GLOBAL int
 deliver_unreachable(struct __sk_buff *skb, const struct sal_settings *settings,
                     const struct sal_tuple *tuple)
 {
@@ -166,7 +166,7 @@ deliver_unreachable(struct __sk_buff *skb, const struct sal_settings *settings,
 
 /* Tells the local sender of the packet in 'skb' that no more than 'mtu' bytes
  * fit (RFC 1191, RFC 8201). */
-static __noinline int
+GLOBAL int
 deliver_too_big(struct __sk_buff *skb, const struct sal_settings *settings,
                 const struct sal_tuple *tuple, __u32 mtu)
 {
@@ -221,7 +221,7 @@ return_to_sender(struct __sk_buff *skb, int from_nat, const int v6)
  * rest of the packet goes back with it: as in an ICMP error, the sender sees
  * what was refused, and a checksum offload that points into the inner packet
  * stays valid. */
-static __noinline int
+GLOBAL int
 answer(struct __sk_buff *skb, struct scratch *scratch,
        const struct control *control, __u8 type)
 {

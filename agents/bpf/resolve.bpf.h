@@ -118,7 +118,8 @@ forward_on(struct __sk_buff *skb, struct sal_settings *settings,
                    : sip_hash(settings->hash_key, sal->control.nonce,
                               (__u64) base->src_flow << 32
                               | control->outer.src_port);
-    int v6 = choose_next(settings, scratch, rule, sal->service_id, random);
+    int v6 = choose_next(settings, rule, (const void *) sal->service_id,
+                         random);
     if (v6 != control->outer.v6
         || bpf_map_lookup_elem(&sal_locators, &scratch->next)) {
         return refuse_route(skb, scratch, control, SAL_COUNT_IN_NO_WAY);
@@ -219,7 +220,8 @@ resolve_on(struct __sk_buff *skb, struct sal_settings *settings,
     __u64 random = keyed_random(settings, scratch);
     struct sal_rule *rule = rule_lookup(flow->service_id);
     if (!rule || rule->action != SAL_RULE_FORWARD
-        || choose_next(settings, scratch, rule, flow->service_id, random)
+        || choose_next(settings, rule, (const void *) flow->service_id,
+                       random)
            != control->outer.v6) {
         return NOT_RESOLVED;
     }

@@ -34,17 +34,21 @@ rule_prefix(__u8 *prefix, const __u8 *service_id, __u32 prefixlen)
     }
 }
 
-/* Writes into 'key' the key of sal_targets: the part of 'service_id' that the
+/* Writes into 'key' the key of sal_targets: the part of the service ID that the
  * rule covers, protocol, port. */
-static __always_inline void
-target_key(struct sal_target_key *key, const __u8 *service_id, __u32 prefixlen,
-           __u8 proto, __be16 port)
+GLOBAL int
+target_key(struct sal_target_key *key, const struct sal_service_value *service,
+           __u32 prefixlen, __u8 proto, __be16 port)
 {
+    if (!key || !service) {
+        return -1;
+    }
     __builtin_memset(key, 0, sizeof *key);
-    rule_prefix(key->prefix, service_id, prefixlen);
+    rule_prefix(key->prefix, service->service_id, prefixlen);
     key->prefixlen = prefixlen;
     key->proto = proto;
     key->service_port = port;
+    return 0;
 }
 
 /* The local target for connections to 'port' of the service, or NULL. */
@@ -55,7 +59,8 @@ target_lookup(struct scratch *scratch, const struct sal_rule *rule,
     if (!scratch || !rule || !service_id) {
         return NULL;
     }
-    target_key(&scratch->target, service_id, rule->prefixlen, proto, port);
+    target_key(&scratch->target, (const void *) service_id, rule->prefixlen,
+               proto, port);
     struct sal_target *target =
         bpf_map_lookup_elem(&sal_targets, &scratch->target);
     if (target) {
@@ -76,9 +81,8 @@ can_leave(const struct sal_settings *settings, const int v6)
 
 /* Chooses the hop of 'hops' that 'random' stands for, or another one if that
  * cannot be reached over its IP version.  Stores it in scratch->next; its IP
- * version, 0 for IPv4, 1 for IPv6, or -1 if there is none.  Not static: so the
- * verifier looks at the loop once, not for each way that leads here. */
-__noinline int
+ * version, 0 for IPv4, 1 for IPv6, or -1 if there is none. */
+GLOBAL int
 choose_hop(const struct sal_settings *settings, struct scratch *scratch,
            const struct sal_hops *hops, __u32 random)
 {
@@ -124,13 +128,14 @@ choose_resolver(const struct sal_settings *settings, struct scratch *scratch)
     return v6 ? 1 : -1;
 }
 
-/* Chooses where a packet for 'service_id' goes that FORWARD 'rule' is for.  As
+/* Chooses where a packet for 'service' goes that FORWARD 'rule' is for.  As
  * choose_hop(). */
-static __noinline int
-choose_next(const struct sal_settings *settings, struct scratch *scratch,
-            const struct sal_rule *rule, const __u8 *service_id, __u32 random)
+GLOBAL int
+choose_next(const struct sal_settings *settings, const struct sal_rule *rule,
+            const struct sal_service_value *service, __u32 random)
 {
-    if (!settings || !scratch || !rule || !service_id) {
+    struct scratch *scratch = scratch_get();
+    if (!settings || !scratch || !rule || !service) {
         return -1;
     }
     if (!(rule->flags & SAL_RULE_HOPS)) {
@@ -138,7 +143,7 @@ choose_next(const struct sal_settings *settings, struct scratch *scratch,
     }
     struct sal_rule_key *key = &scratch->hops_key;
     key->prefixlen = rule->prefixlen;
-    rule_prefix(key->service_id, service_id, rule->prefixlen);
+    rule_prefix(key->service_id, service->service_id, rule->prefixlen);
     struct sal_hops *hops = bpf_map_lookup_elem(&sal_hops, key);
     return hops ? choose_hop(settings, scratch, hops, random) : -1;
 }
