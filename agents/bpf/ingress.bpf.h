@@ -539,7 +539,7 @@ ingress_inner(struct __sk_buff *skb, struct sal_settings *settings,
         return drop(SAL_COUNT_IN_FAILED);
     }
     flow->in_packets += 1;
-    flow->in_bytes += len;
+    flow->in_bytes += outer->sal_len - SAL_DATA_HEADER_LEN;
     flow->last_in_ns = now;
     flow->ack_in = inner.ack;
     flow->window_in = inner.window;
