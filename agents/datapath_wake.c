@@ -34,6 +34,7 @@
 /* TCP's first timer, at least; each further one takes twice as long. */
 #define FIRST_TIMER_NS 200000000ULL
 #define MAX_DOUBLINGS 12 /* Linux: at most 2 minutes. */
+_Static_assert(MAX_DOUBLINGS <= SAL_WAKE_MAX, "all at once");
 
 /* IP begins at a multiple of 4. */
 struct frame {
@@ -179,17 +180,20 @@ build_unreachable(const struct sal_flow *flow, struct frame *f)
 static void
 inject(struct datapath *dp, const struct frame *f, unsigned int times)
 {
+    struct __sk_buff skb = {.mark = times};
     LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f->data,
-                .data_size_in = f->len, .repeat = times);
+                .data_size_in = f->len, .ctx_in = &skb,
+                .ctx_size_in = sizeof skb);
     bpf_prog_test_run_opts(bpf_program__fd(dp->skeleton->progs.sal_wake),
                            &opts);
 }
 
-/* How often the timer has been doubled by now, at most. */
+/* How often the timer has been doubled by now, at most; the retransmission
+ * that we cause is one of the times. */
 static unsigned int
 doublings(uint64_t silent_ns)
 {
-    unsigned int n = 0;
+    unsigned int n = 1;
     while (silent_ns >= FIRST_TIMER_NS && n < MAX_DOUBLINGS) {
         silent_ns /= 2;
         n++;

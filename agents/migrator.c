@@ -222,7 +222,7 @@ start_group(struct migrator_group *group, const struct datapath_flow *flow,
     group->moving = group->use_pending = group->probing = false;
     group->pinned = group->n_probes = 0;
     group->reason = MIGRATOR_START;
-    group->started_at = clock->ms;
+    group->started_at = group->alive_at = clock->ms;
     group->from = flow->path;
     group->empty_since = INT64_MAX;
     if (migrator_place_of_path(group->migrator, &flow->path, &place)) {

@@ -14,6 +14,10 @@ VLOG_DEFINE_THIS_MODULE(migrator_drive);
  * peer's data plane is faster than its daemon, and would drop it. */
 #define USE_DELAY_MS 2
 
+/* Flows that were silent for so long may wait for TCP's second timer, or a
+ * later one. */
+#define SILENT_MS 500
+
 /* Where a peer is, is asked at most so often of each, and of all together. */
 #define ASK_INTERVAL_MS 50
 #define ASK_MAX 16
@@ -321,11 +325,26 @@ finish_bind(struct step *step)
     migrator_tell(group, MIGRATOR_PEER_MOVED, &step->from, step->clock);
 }
 
+/* The path is as it was, but has perhaps not been there for a while: our
+ * flows were held, or the peer's. */
+static void
+resume_if_silent(struct migrator_group *group,
+                 const struct migrator_clock *clock)
+{
+    struct migrator *m = group->migrator;
+
+    if (!group->held && clock->ms >= group->alive_at + SILENT_MS) {
+        migrator_group_apply(group);
+        m->ops->wake(group->ids, group->n_flows, true, m->aux);
+    }
+}
+
 static void
 act_confirmed(struct step *step)
 {
     struct migrator_group *group = step->group;
     struct migrator *m = group->migrator;
+    bool probed = group->probing;
 
     if (group->use_pending) {
         migrator_group_use(group, step->clock);
@@ -341,6 +360,8 @@ act_confirmed(struct step *step)
         m->counters.moves++;
         m->counters.flows_moved += group->n_flows;
         migrator_tell(group, MIGRATOR_MOVED, &group->from, step->clock);
+    } else if (probed) {
+        resume_if_silent(group, step->clock);
     }
 }
 
@@ -555,13 +576,16 @@ feed(struct migrator_group *group, const struct migrator_packet *in,
     if (!actions.n && message->signal.kind != MIGRATION_BOUND) {
         m->counters.refused++;
     }
-    bool accepted = list && was_accepted(&actions);
+    bool done = message->signal.kind == MIGRATION_DONE
+                && was_accepted(&actions);
     act(&step, &actions);
-    if (accepted) {
+    if (list && done) {
         take_list(group, message);
     }
     if (step.bound) {
         finish_bind(&step);
+    } else if (done) {
+        resume_if_silent(group, clock);
     }
 }
 

@@ -3,6 +3,7 @@
 #ifndef SALIENT_EGRESS_BPF_H
 #define SALIENT_EGRESS_BPF_H 1
 
+#include "agents/bpf/echo.bpf.h"
 #include "agents/bpf/hold.bpf.h"
 #include "agents/bpf/path.bpf.h"
 #include "agents/bpf/service.bpf.h"
@@ -712,6 +713,9 @@ egress(struct __sk_buff *skb, struct sal_settings *settings, const int v6)
     flow->out_bytes += packet.len;
     flow->last_out_ns = now;
     flow->ack_out = packet.ack;
+    if (flow->marks & SAL_FLOW_MARK_OLD_ECHO && !flow->own_stamp) {
+        echo_note(skb, flow, v6);
+    }
     if (packet.payload) {
         __u32 seq_end = bpf_ntohl(packet.seq) + packet.payload;
         if (!flow->seq_end || (__s32) (seq_end - flow->seq_end) > 0) {

@@ -3,6 +3,7 @@
 #ifndef SALIENT_INGRESS_BPF_H
 #define SALIENT_INGRESS_BPF_H 1
 
+#include "agents/bpf/echo.bpf.h"
 #include "agents/bpf/path.bpf.h"
 
 /* In place of a verdict: the packet is ICMP, for ingress_icmp(). */
@@ -535,6 +536,8 @@ ingress_inner(struct __sk_buff *skb, struct sal_settings *settings,
     if (decapsulate(skb, outer_v6, inner_v6, SAL_DATA_HEADER_LEN)
         || ((flow->flags & SAL_FLOW_REWRITE)
             && rewrite_inner_v(skb, flow, 0, inner_v6))
+        || ((flow->marks & SAL_FLOW_MARK_OLD_ECHO)
+            && echo_forget(skb, flow, inner.ack, inner_v6))
         || ecn_restore(skb, outer->tos, inner.tos, inner_v6)) {
         return drop(SAL_COUNT_IN_FAILED);
     }

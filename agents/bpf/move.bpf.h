@@ -5,6 +5,7 @@
 #ifndef SALIENT_MOVE_BPF_H
 #define SALIENT_MOVE_BPF_H 1
 
+#include "agents/bpf/echo.bpf.h"
 #include "agents/bpf/path.bpf.h"
 
 static __always_inline int
@@ -79,6 +80,9 @@ flow_move(__u32 i, struct flows_move *context)
         path_set(flow, context->uplink_mtu, ~0ULL);
     }
     flow->l2_expires_ns = l2_expires_ns;
+    if (move->ifindex) {
+        echo_expect_old(flow);
+    }
     move->n_moved++;
     return 0;
 }

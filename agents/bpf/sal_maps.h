@@ -47,6 +47,7 @@ enum sal_flow_state {
 #define SAL_FLOW_MARK_COUNTED 0x02 /* Counts in sal_limits. */
 #define SAL_FLOW_MARK_KEPT 0x04    /* UDP, in sal_flows, or found no room. */
 #define SAL_FLOW_MARK_DATAGRAM 0x08 /* Each datagram is resolved by itself. */
+#define SAL_FLOW_MARK_OLD_ECHO 0x10 /* What comes next may be out of date. */
 
 /* Bound TCP flows live in sal_flows (by flow ID) and sal_tuples (local tuple
  * to flow ID), and so do UDP flows that have carried some packets.  Half-open
@@ -75,7 +76,10 @@ struct sal_flow {
     sal_u8 l2[12]; /* Destination, source. */
     sal_u32 address_diff, port_diff;
     sal_u32 ack_in; /* TCP: the last acknowledgement from the peer, */
-    sal_u64 entropy_ns; /* When 'entropy' was drawn. */
+    union {
+        sal_u64 entropy_ns; /* When 'entropy' was drawn, of half-open flows. */
+        sal_u32 own_stamp;  /* What our TCP sent first since MARK_OLD_ECHO. */
+    };
     struct sal_tuple local; /* As the local stack sees it. */
     struct sal_tuple wire;  /* As it is inside the SAL. */
     sal_u32 isn_in;         /* First TCP sequence number, either way; */
@@ -197,6 +201,9 @@ struct sal_move {
     sal_u32 pad2;
     sal_u32 ids[SAL_MOVE_MAX];
 };
+
+/* sal_wake hands its packet to the stack skb->mark times, but no more than: */
+#define SAL_WAKE_MAX 16
 
 /* sal_sweeps, an array of one: work for the program sal_sweep, which forgets
  * those of the flows 'ids' that are UDP's and idle, or any. */
@@ -381,6 +388,8 @@ struct sal_target {
     X(FLOW_EVENT_LOST, "flow_event_lost", "the daemon fell behind with flows") \
     X(IN_DATA, "in_data", "DATA packets accepted")                            \
     X(IN_PREVIOUS, "in_previous", "of these, from the peer's previous locator") \
+    X(IN_OLD_ECHO, "in_old_echo",                                             \
+      "of these, the first after a silence: their time stamps are out of date") \
     X(IN_XDP, "in_xdp", "DATA packets stripped by XDP")                       \
     X(IN_SYN, "in_syn", "SYNs accepted")                                      \
     X(IN_SYN_AGAIN, "in_syn_again", "of these, seen before")                  \

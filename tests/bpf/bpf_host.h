@@ -48,6 +48,8 @@ struct segment {
     uint8_t tos;
     const char *payload;
     bool udp; /* Then seq, ack, flags mean nothing. */
+    const uint32_t *options; /* Of TCP: words. */
+    size_t n_options;
 };
 
 /* The outer and SAL headers. */
@@ -153,7 +155,8 @@ put_ipv4(struct frame *f, uint32_t src, uint32_t dst, uint8_t proto,
 static inline size_t
 segment_len(const struct segment *s)
 {
-    return (s->udp ? 28 : 40) + (s->payload ? strlen(s->payload) : 0);
+    return (s->udp ? 28 : 40) + 4 * s->n_options
+           + (s->payload ? strlen(s->payload) : 0);
 }
 
 /* The sum of TCP's pseudo header. */
@@ -194,9 +197,12 @@ put_segment(struct frame *f, const struct segment *s)
     put16(f, s->dport);
     put32(f, s->seq);
     put32(f, s->ack);
-    put16(f, 0x5000 | s->flags);
+    put16(f, (5 + s->n_options) << 12 | s->flags);
     put16(f, s->flags & RST ? 0 : 64240);
     put32(f, 0);
+    for (size_t i = 0; i < s->n_options; i++) {
+        put32(f, s->options[i]);
+    }
     if (s->payload) {
         put_bytes(f, s->payload, strlen(s->payload));
     }

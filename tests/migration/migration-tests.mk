@@ -20,8 +20,13 @@ check-migration-stock: $(PROGRAMS) $(MIGRATION_CLIENTS) ## both ends move at onc
 	    OVS_PREFIX=$(abspath $(BUILD))/ovs-pristine/ovs \
 	    $(PYTHON) -B tests/migration/check_migration.py both_at_once
 
-.PHONY: check-migration check-migration-all check-migration-stock
-CHECKS += check-migration check-migration-stock
+check-absence: $(PROGRAMS) ## no TCP takes a host's absence for a round trip (SECONDS=30 longer)
+	@/usr/bin/python3 tests/migration/check_absence.py $(BUILD) \
+	    $(or $(SECONDS),4)
+
+.PHONY: check-migration check-migration-all check-migration-stock \
+    check-absence
+CHECKS += check-migration check-migration-stock check-absence
 
 demo-migration: $(PROGRAMS) $(MIGRATION_CLIENTS) ## a download, a session and a call go on while their hosts move
 	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \

@@ -21,6 +21,34 @@ test_nowhere(void)
     expect_at(0, v4(0, 7));
 }
 
+/* Back where it was: no flow moves, but TCP's timers have backed off at both
+ * ends. */
+static void
+test_absence(void)
+{
+    set_up();
+    hosts[0].uplinks[0].usable = hosts[0].uplinks[1].usable = false;
+    uplinks_changed(0);
+    pass(30000);
+    hosts[0].uplinks[0].usable = true;
+    hosts[0].n_wakes = hosts[1].n_wakes = 0;
+    uplinks_changed(0);
+    pass(200);
+    expect_at(0, v4(0, 0));
+    CU_ASSERT_EQUAL(hosts[1].n_events[MIGRATOR_PEER_MOVED], 0);
+    CU_ASSERT_TRUE(hosts[0].n_wakes > 0 && hosts[1].n_wakes > 0);
+
+    /* The same for a path that was silent in between. */
+    pass(10000);
+    hosts[0].silent[0] = hosts[0].silent[1] = true;
+    pass(5000);
+    hosts[0].silent[0] = hosts[0].silent[1] = false;
+    hosts[0].n_wakes = hosts[1].n_wakes = 0;
+    pass(60000);
+    expect_at(0, v4(0, 0));
+    CU_ASSERT_TRUE(hosts[0].n_wakes > 0 && hosts[1].n_wakes > 0);
+}
+
 /* A path dies and nobody tells: either end that has data unanswered finds
  * out. */
 static void
@@ -210,7 +238,8 @@ test_random(void)
     }
 }
 
-UNIT_MAIN("migrator_faults", UNIT_TEST(test_nowhere), UNIT_TEST(test_silence),
+UNIT_MAIN("migrator_faults", UNIT_TEST(test_nowhere), UNIT_TEST(test_absence),
+          UNIT_TEST(test_silence),
           UNIT_TEST(test_peer_without_daemon), UNIT_TEST(test_reverted),
           UNIT_TEST(test_daemon_dies_in_a_move), UNIT_TEST(test_hostile),
           UNIT_TEST(test_random), UNIT_TEST(tear_down))

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The first segment after a silence, in which the peer was elsewhere or we
+ * were.  It may acknowledge what arrived before the silence began, since the
+ * acknowledgements were lost then; the time stamp that it echoes, and the age
+ * of what it acknowledges selectively, are as old as the silence.  TCP would
+ * take that for a round trip, and set its timer to as much.  So it is given an
+ * echo of what it sent first after the silence, which undoes what doubled its
+ * timer; or of 0, which is none, if it has not sent anything.  Selective
+ * acknowledgements become an option that nobody knows.  What the segment
+ * acknowledges as such stays, and the next one is left alone. */
+#ifndef SALIENT_ECHO_BPF_H
+#define SALIENT_ECHO_BPF_H 1
+
+#include "agents/bpf/flow.bpf.h"
+
+/* More than any round trip; less than TCP's second timer. */
+#define ECHO_OLD_NS 500000000ULL
+
+/* To be called when 'flow' gets another path, or its old one again. */
+static __always_inline void
+echo_expect_old(struct sal_flow *flow)
+{
+    __u64 heard = flow->last_in_ns > flow->created_ns ? flow->last_in_ns
+                                                      : flow->created_ns;
+    if (flow->local.proto == IPPROTO_TCP && flow->seq_end
+        && (__s32) (flow->seq_end - bpf_ntohl(flow->ack_in)) > 0
+        && bpf_ktime_get_ns() > heard + ECHO_OLD_NS) {
+        flow->own_stamp = 0;
+        flow->marks |= SAL_FLOW_MARK_OLD_ECHO;
+    }
+}
+
+/* TCP's header from the data offset on, and options where all stacks put
+ * them: for the sake of alignment, two no-operations stand before each. */
+struct echo_segment {
+    __u8 doff, flags;
+    __be16 window, check, urgent;
+    __be32 stamps, value, echo; /* NOP, NOP, 8, 10; time stamps. */
+    __be32 sack, left;          /* NOP, NOP, 5, length; the first block. */
+};
+#define ECHO_OFS (__builtin_offsetof(struct tcphdr, ack_seq) + 4)
+#define ECHO_STAMPS 0x0101080a
+#define ECHO_SACK 0x01010500
+#define ECHO_NO_SACK 0x0101fd00 /* RFC 4727: for experiments. */
+
+/* Reads the header and the time stamps of the inner segment at the start of
+ * 'skb'.  False if it has none. */
+static __always_inline int
+echo_stamps(struct __sk_buff *skb, __u32 ofs, struct echo_segment *s)
+{
+    return !bpf_skb_load_bytes(skb, ofs, s,
+                               __builtin_offsetof(struct echo_segment, sack))
+           && (s->doff >> 4) * 4 >= TCP_LEN + 12
+           && s->stamps == bpf_htonl(ECHO_STAMPS);
+}
+
+/* Notes when our first segment of 'flow' after a silence was sent. */
+static __noinline int
+echo_note(struct __sk_buff *skb, struct sal_flow *flow, int v6)
+{
+    struct echo_segment s = {};
+    if (flow && echo_stamps(skb, ETH_HLEN + IP_LEN(v6) + ECHO_OFS, &s)) {
+        flow->own_stamp = s.value;
+    }
+    return 0;
+}
+
+static __always_inline int
+echo_replace(struct __sk_buff *skb, __u32 tcp_ofs, __u32 ofs, __be32 from,
+             __be32 to)
+{
+    return bpf_l4_csum_replace(
+               skb, tcp_ofs + __builtin_offsetof(struct tcphdr, check), from,
+               to, sizeof to)
+           || bpf_skb_store_bytes(skb, tcp_ofs + ofs, &to, sizeof to, 0);
+}
+
+/* Makes the inner segment at the start of 'skb', which acknowledges up to
+ * 'ack', say nothing of times. */
+static __noinline int
+echo_forget(struct __sk_buff *skb, struct sal_flow *flow, __be32 ack, int v6)
+{
+    const __u32 tcp_ofs = ETH_HLEN + IP_LEN(v6);
+    struct echo_segment s = {};
+
+    if (!flow) {
+        return 0;
+    }
+    flow->marks &= ~SAL_FLOW_MARK_OLD_ECHO;
+    count(SAL_COUNT_IN_OLD_ECHO);
+    if (!echo_stamps(skb, tcp_ofs + ECHO_OFS, &s)) {
+        return 0;
+    }
+    if (echo_replace(skb, tcp_ofs, TCP_LEN + 8, s.echo, flow->own_stamp)) {
+        return -1;
+    }
+    const __u32 sack = __builtin_offsetof(struct echo_segment, sack);
+    if ((s.doff >> 4) * 4 < TCP_LEN + 20
+        || bpf_skb_load_bytes(skb, tcp_ofs + ECHO_OFS + sack, &s.sack, 8)
+        || (s.sack & bpf_htonl(0xffffff00)) != bpf_htonl(ECHO_SACK)
+        || (__s32) (bpf_ntohl(s.left) - bpf_ntohl(ack)) < 0) {
+        return 0; /* None, or about what came twice (RFC 2883). */
+    }
+    return echo_replace(skb, tcp_ofs, TCP_LEN + 12, s.sack,
+                        bpf_htonl(ECHO_NO_SACK)
+                        | (s.sack & bpf_htonl(0xff)))
+           ? -1 : 0;
+}
+
+#endif /* echo.bpf.h */
