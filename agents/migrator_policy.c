@@ -398,9 +398,10 @@ migrator_suspect(struct migrator *m, const struct migrator_clock *clock)
     }
 }
 
-/* Announces again where we are, behind a NAT: now and then, and once when a
- * flow falls silent.  If the NAT has forgotten us, who only receives learns it
- * in no other way. */
+/* Announces again where we are, behind a NAT: now and then, and when a flow
+ * falls silent.  If the NAT has forgotten us, who only receives learns it in
+ * no other way.  Nor does once suffice: the NAT may forget right after that.
+ * So it is done whenever the silence has doubled. */
 static void
 keep_mapping(struct migrator_group *group, int64_t quiet_ms, int64_t wait,
              const struct migrator_clock *clock)
@@ -409,7 +410,8 @@ keep_mapping(struct migrator_group *group, int64_t quiet_ms, int64_t wait,
 
     if (group->place.nat && !group->held && !group->moving && !group->probing
         && !migration_own_outstanding(&group->machine)
-        && (since >= NAT_KEEP_MS || (quiet_ms >= wait && quiet_ms < since))) {
+        && (since >= NAT_KEEP_MS
+            || (quiet_ms >= wait && since >= quiet_ms / 2))) {
         group->probing = true;
         group->give_up_at = clock->ms + GIVE_UP_MS;
         migrator_group_announce(group, &group->place, clock);

@@ -13,7 +13,7 @@ THRESHOLD = 0.02  # Longer pauses are printed.
 
 class Session:
     def __init__(self, address, port):
-        self._socket = socket.create_connection((address, port), timeout=60)
+        self._socket = socket.create_connection((address, port), timeout=300)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
 

@@ -336,6 +336,11 @@ def long_absence(run, seconds=30):
     company(run, host)
 
 
+def longer_absence(run):
+    """Two minutes: as long as TCP's timer gets."""
+    long_absence(run, 120)
+
+
 def daemon_killed(run):
     """kill -9 of the daemon right after its interface went down, at the
     client, then at the server."""
@@ -477,6 +482,7 @@ SCENARIOS = [
     Scenario(gentle_moves, short=True, mib=6, rate=1, lossless=True),
     Scenario(fifty_moves, mib=1024, rate=40),
     Scenario(long_absence, mib=256, http2=WIDE),
+    Scenario(longer_absence, mib=256, http2=WIDE),
     Scenario(daemon_killed),
     Scenario(peer_daemon_killed),
     Scenario(ipv4_to_ipv6),

@@ -34,6 +34,7 @@ struct host {
     struct migration_locator previous[MAX_FLOWS];
     struct migration_locator registered; /* What the rendezvous knows. */
     bool asked; /* Where its peer is. */
+    int64_t quiet_since; /* Its flows; 0: only while the path is dead. */
     int n_wakes, n_events[5];
     enum migrator_reason reason; /* Of the last event. */
 };
@@ -156,7 +157,8 @@ op_look(uint32_t id, struct datapath_flow *flow, void *host_)
     }
     *flow = host->flows[i];
     flow->unanswered = !works(i);
-    flow->quiet_ms = flow->unanswered ? 5000 : 0;
+    flow->quiet_ms = flow->unanswered ? 5000
+                     : host->quiet_since ? now.ms - host->quiet_since : 0;
     return 0;
 }
 

@@ -190,6 +190,26 @@ test_nat(void)
     expect_at(0, v4(0, 1));
 }
 
+/* The flows have fallen silent, we announce ourselves, and only then the NAT
+ * forgets. */
+static void
+test_nat_forgets_late(void)
+{
+    set_up();
+    hosts[0].uplinks[0].nat = true;
+    uplinks_changed(0);
+    pass(10000);
+    hosts[0].quiet_since = now.ms;
+    pass(2000);
+    n_sent = 0;
+    pass(4000);
+    CU_ASSERT_TRUE(n_sent >= 4 && n_sent <= 2 * 5);
+    pass(30000);
+    n_sent = 0;
+    pass(60000);
+    CU_ASSERT_TRUE(n_sent <= 4 * 5);
+}
+
 static void
 test_one_flow(void)
 {
@@ -295,6 +315,7 @@ UNIT_MAIN("migrator", UNIT_TEST(test_introduction),
           UNIT_TEST(test_uplink_lost), UNIT_TEST(test_soft),
           UNIT_TEST(test_both_at_once),
           UNIT_TEST(test_both_without_rendezvous), UNIT_TEST(test_answers),
-          UNIT_TEST(test_nat), UNIT_TEST(test_one_flow),
+          UNIT_TEST(test_nat), UNIT_TEST(test_nat_forgets_late),
+          UNIT_TEST(test_one_flow),
           UNIT_TEST(test_ipv4_to_ipv6), UNIT_TEST(test_many_flows),
           UNIT_TEST(test_flows_come_and_go), UNIT_TEST(tear_down))
