@@ -10,6 +10,7 @@
 #include <time.h>
 #include "agents/datapath_flows.h"
 #include "agents/migrator.h"
+#include "agents/wake_queue.h"
 #include "openvswitch/vlog.h"
 #include "util.h"
 
@@ -41,13 +42,6 @@ struct own_locator {
     struct migration_locator locator;
     int64_t ready_ms; /* It may be announced. */
     bool attached;
-};
-
-/* Flows to be woken.  'sure' as in migrator_ops. */
-struct wake_queue {
-    uint32_t *ids;
-    size_t n, done, allocated;
-    bool sure;
 };
 
 struct agent_migration {
@@ -159,15 +153,15 @@ wake_timer(uv_timer_t *timer)
 {
     struct agent *agent = timer->data;
     struct wake_queue *queue = &agent->migration->wake;
-    size_t n = MIN(queue->n - queue->done, WAKE_AT_ONCE);
+    const uint32_t *ids;
+    bool sure;
+    size_t n = wake_queue_take(queue, WAKE_AT_ONCE, &ids, &sure);
 
-    datapath_flows_wake(agent->datapath, queue->ids + queue->done, n,
-                        queue->sure);
-    queue->done += n;
-    if (queue->done < queue->n) {
+    if (n) {
+        datapath_flows_wake(agent->datapath, ids, n, sure);
+    }
+    if (!wake_queue_is_empty(queue)) {
         uv_timer_start(timer, wake_timer, 1, 0);
-    } else {
-        queue->n = queue->done = 0;
     }
 }
 
@@ -179,18 +173,8 @@ wake_flows(const uint32_t ids[], size_t n, bool sure, void *agent_)
     size_t first = MIN(n, WAKE_AT_ONCE);
 
     datapath_flows_wake(agent->datapath, ids, first, sure);
-    if (queue->done == queue->n || sure != queue->sure) {
-        queue->n = queue->done = 0;
-        queue->sure = sure;
-    }
-    for (size_t i = first; i < n; i++) {
-        if (queue->n >= queue->allocated) {
-            queue->ids = x2nrealloc(queue->ids, &queue->allocated,
-                                    sizeof *queue->ids);
-        }
-        queue->ids[queue->n++] = ids[i];
-    }
-    if (queue->n) {
+    wake_queue_add(queue, ids + first, n - first, sure);
+    if (!wake_queue_is_empty(queue)) {
         uv_timer_start(&agent->migration->wake_timer, wake_timer, 1, 0);
     }
 }
@@ -571,7 +555,7 @@ agent_migration_stop(struct agent *agent)
     agent->migration = NULL;
     agent_events_destroy(migration->events);
     migrator_destroy(migration->migrator);
-    free(migration->wake.ids);
+    wake_queue_destroy(&migration->wake);
     migration->timer.data = migration->news_timer.data = migration;
     migration->news.data = migration->attach_timer.data = migration;
     migration->route_timer.data = migration->idle_timer.data = migration;

@@ -7,13 +7,16 @@ MIGRATION_SRCS := agents/migration.c agents/migration_message.c \
 MIGRATOR_SRCS := agents/migrator.c agents/migrator_command.c \
                  agents/migrator_drive.c \
                  agents/migrator_policy.c agents/migrator_show.c
+AGENT_SRCS += agents/wake_queue.c
+PURE += agents/wake_queue.c
 AGENT_SRCS += $(MIGRATOR_SRCS)
 PURE += $(MIGRATOR_SRCS)
 AGENT_SRCS += $(MIGRATION_SRCS)
 PURE += $(MIGRATION_SRCS)
 
 MIGRATION_TESTS := test_migration test_migrator test_migrator_faults \
-                   test_migration_message test_migration_model
+                   test_migration_message test_migration_model \
+                   test_wake_queue
 UNIT_TESTS += $(MIGRATION_TESTS)
 $(MIGRATION_TESTS:%=$(BUILD)/tests/%): $(LIBAGENT)
 

@@ -221,6 +221,8 @@ start_group(struct migrator_group *group, const struct datapath_flow *flow,
     group->held = !flow->path.ifindex;
     group->moving = group->use_pending = group->probing = false;
     group->pinned = group->n_probes = 0;
+    group->back.ifindex = 0;
+    group->use_at = group->give_up_at = INT64_MAX;
     group->reason = MIGRATOR_START;
     group->started_at = group->alive_at = clock->ms;
     group->from = flow->path;

@@ -334,6 +334,7 @@ resume_if_silent(struct migrator_group *group,
     struct migrator *m = group->migrator;
 
     if (!group->held && clock->ms >= group->alive_at + SILENT_MS) {
+        group->alive_at = clock->ms;
         migrator_group_apply(group);
         m->ops->wake(group->ids, group->n_flows, true, m->aux);
     }

@@ -220,13 +220,15 @@ lose(struct migrator_group *group, const struct migrator_clock *clock)
 }
 
 static bool
-is_settled(const struct migrator *m, int ifindex,
+is_settled(const struct migrator *m, const struct migrator_place *place,
            const struct migrator_clock *clock)
 {
+    int family = migrator_family(&place->locator);
+
     for (size_t i = 0; i < m->n_uplinks; i++) {
-        if (m->uplinks[i].ifindex == ifindex) {
+        if (m->uplinks[i].ifindex == place->ifindex) {
             return clock->ms
-                   >= m->usable_since[i] + m->config.hysteresis_ms;
+                   >= m->usable_since[i][family] + m->config.hysteresis_ms;
         }
     }
     return false;
@@ -257,7 +259,7 @@ consider_better(struct migrator_group *group,
         || migrator_family(&place.locator) != migrator_family(&group->place.locator)) {
         return;
     }
-    if (is_settled(m, place.ifindex, clock)) {
+    if (is_settled(m, &place, clock)) {
         migrator_begin(group, &place, MIGRATOR_PREFERRED, clock);
     }
 }
@@ -307,9 +309,11 @@ static void
 plan_reconsidering(struct migrator *m, const struct migrator_clock *clock)
 {
     for (size_t i = 0; i < m->n_uplinks; i++) {
-        int64_t at = m->usable_since[i] + m->config.hysteresis_ms;
-        if (m->uplinks[i].usable && at > clock->ms) {
-            m->reconsider_at = MIN(m->reconsider_at, at);
+        for (int f = 0; f < MIGRATOR_N_FAMILIES; f++) {
+            int64_t at = m->usable_since[i][f] + m->config.hysteresis_ms;
+            if (migrator_has_place(&m->uplinks[i], f) && at > clock->ms) {
+                m->reconsider_at = MIN(m->reconsider_at, at);
+            }
         }
     }
 }
@@ -340,10 +344,13 @@ migrator_set_uplinks(struct migrator *m, const struct migrator_uplink *uplinks,
 {
     n = MIN(n, MIGRATOR_MAX_UPLINKS);
     for (size_t i = 0; i < n; i++) {
-        bool was = i < m->n_uplinks && m->uplinks[i].usable
-                   && m->uplinks[i].ifindex == uplinks[i].ifindex;
-        if (uplinks[i].usable && !was) {
-            m->usable_since[i] = clock->ms;
+        for (int f = 0; f < MIGRATOR_N_FAMILIES; f++) {
+            bool was = i < m->n_uplinks
+                       && m->uplinks[i].ifindex == uplinks[i].ifindex
+                       && migrator_has_place(&m->uplinks[i], f);
+            if (!was && migrator_has_place(&uplinks[i], f)) {
+                m->usable_since[i][f] = clock->ms;
+            }
         }
         m->uplinks[i] = uplinks[i];
     }
@@ -419,6 +426,17 @@ keep_mapping(struct migrator_group *group, int64_t quiet_ms, int64_t wait,
     }
 }
 
+/* One silence is over: the next one is probed as soon as the first was. */
+static void
+note_heard(struct migrator_group *group, int64_t at)
+{
+    group->alive_at = MAX(group->alive_at, at);
+    if (at > group->machine.started_at && !group->probing) {
+        group->n_probes = 0;
+        group->probe_at = 0;
+    }
+}
+
 /* Looks at some of the flows: which are gone, which get no answer. */
 void
 migrator_look(struct migrator *m, const struct migrator_clock *clock)
@@ -440,7 +458,7 @@ migrator_look(struct migrator *m, const struct migrator_clock *clock)
             migrator_flow_closed(m, flow->id, clock);
             continue;
         }
-        group->alive_at = MAX(group->alive_at, clock->ms - seen.quiet_ms);
+        note_heard(group, clock->ms - seen.quiet_ms);
         if (seen.unanswered && clock->ms - group->alive_at >= wait) {
             migrator_probe(group, clock);
             migrator_arm(group);

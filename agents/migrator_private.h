@@ -92,7 +92,7 @@ struct migrator {
                           * groups can be put in order. */
     uint64_t last_ticket;
     struct migrator_uplink uplinks[MIGRATOR_MAX_UPLINKS];
-    int64_t usable_since[MIGRATOR_MAX_UPLINKS];
+    int64_t usable_since[MIGRATOR_MAX_UPLINKS][MIGRATOR_N_FAMILIES];
     size_t n_uplinks;
     struct hmap peers, flows;
     struct heap timers;

@@ -49,6 +49,57 @@ test_absence(void)
     CU_ASSERT_TRUE(hosts[0].n_wakes > 0 && hosts[1].n_wakes > 0);
 }
 
+/* A path that was silent now and then, and answered in between, is probed as
+ * soon as ever when it dies. */
+static void
+test_silent_again(void)
+{
+    set_up();
+    hosts[0].uplinks[1].usable = false;
+    uplinks_changed(0);
+    for (int i = 0; i < 10; i++) {
+        hosts[0].silent[0] = true;
+        pass(2500);
+        hosts[0].silent[0] = false;
+        pass(20000);
+        expect_at(0, v4(0, 0));
+    }
+    CU_ASSERT_TRUE(migrator_counters(hosts[0].migrator)->probes >= 10);
+    hosts[0].uplinks[1].usable = true;
+    uplinks_changed(0);
+    hosts[0].silent[0] = true;
+    hosts[0].registered = v4(0, 1);
+    pass(4000);
+    expect_at(0, v4(0, 1));
+}
+
+/* An uplink that stays up but whose address comes and goes is not believed,
+ * either. */
+static void
+test_address_flaps(void)
+{
+    const struct migration_locator none = {.port = 0};
+
+    set_up();
+    hosts[0].uplinks[0].locators[MIGRATOR_V4] = none;
+    uplinks_changed(0);
+    pass(100);
+    expect_at(0, v4(0, 1));
+    for (int i = 0; i < 3; i++) {
+        hosts[0].uplinks[0].locators[MIGRATOR_V4] = v4(0, 0);
+        uplinks_changed(0);
+        pass(4900);
+        expect_at(0, v4(0, 1));
+        hosts[0].uplinks[0].locators[MIGRATOR_V4] = none;
+        uplinks_changed(0);
+        pass(1000);
+    }
+    hosts[0].uplinks[0].locators[MIGRATOR_V4] = v4(0, 0);
+    uplinks_changed(0);
+    pass(5100);
+    expect_at(0, v4(0, 0));
+}
+
 /* A path dies and nobody tells: either end that has data unanswered finds
  * out. */
 static void
@@ -239,6 +290,7 @@ test_random(void)
 }
 
 UNIT_MAIN("migrator_faults", UNIT_TEST(test_nowhere), UNIT_TEST(test_absence),
+          UNIT_TEST(test_silent_again), UNIT_TEST(test_address_flaps),
           UNIT_TEST(test_silence),
           UNIT_TEST(test_peer_without_daemon), UNIT_TEST(test_reverted),
           UNIT_TEST(test_daemon_dies_in_a_move), UNIT_TEST(test_hostile),
