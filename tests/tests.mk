@@ -43,3 +43,4 @@ include tests/bench/switch/bench.mk
 include tests/bench/controller/bench.mk
 include tests/migration/migration-tests.mk
 include tests/bench/migration/bench.mk
+include tests/kernel/kernel.mk

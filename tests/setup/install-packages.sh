@@ -1,9 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs the packages of packages.txt that are missing and says which.  No
-# service of theirs is started: what runs, runs in namespaces of ours.
+# Installs the packages of a list that are missing and says which.  No service
+# of theirs is started: what runs, runs in namespaces of ours.
+#
+#     install-packages.sh [LIST]    default: packages.txt beside this script
 set -eu
-list=$(dirname "$0")/packages.txt
+list=${1:-$(dirname "$0")/packages.txt}
 missing=
 for package in $(sed 's/#.*//' "$list"); do
     status=$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null || true)
