@@ -278,10 +278,12 @@ explain_load_error(int error, char **ret_error)
     }
 }
 
-int
-datapath_load(const char *pin_path, uint32_t max_flows,
-              struct datapath **ret_dp, char **ret_error)
+/* 'programs' false: the maps only. */
+static int
+load(const char *pin_path, uint32_t max_flows, bool programs,
+     struct datapath **ret_dp, char **ret_error)
 {
+    struct bpf_program *program;
     int error;
     libbpf_set_print(libbpf_log);
     if (pin_path) {
@@ -309,6 +311,9 @@ datapath_load(const char *pin_path, uint32_t max_flows,
     if (pin_path) {
         reuse_maps(dp);
     }
+    bpf_object__for_each_program(program, dp->skeleton->obj) {
+        bpf_program__set_autoload(program, programs);
+    }
     error = sal_bpf__load(dp->skeleton);
     if (!error) {
         error = init_settings(dp);
@@ -317,6 +322,32 @@ datapath_load(const char *pin_path, uint32_t max_flows,
         datapath_close(dp);
         return explain_load_error(error, ret_error);
     }
+    *ret_dp = dp;
+    return 0;
+}
+
+int
+datapath_load(const char *pin_path, uint32_t max_flows,
+              struct datapath **ret_dp, char **ret_error)
+{
+    return load(pin_path, max_flows, true, ret_dp, ret_error);
+}
+
+int
+datapath_peek(const char *pin_path, struct datapath **ret_dp, char **ret_error)
+{
+    struct datapath *dp;
+    struct sal_settings settings;
+    int error = load(pin_path, 0, false, &dp, ret_error);
+    if (error) {
+        return error;
+    }
+    error = datapath_get_settings(dp, &settings);
+    if (error) {
+        datapath_close(dp);
+        return datapath_error(ret_error, error, "cannot read the settings");
+    }
+    dp->sal_ifindex = settings.sal_ifindex;
     *ret_dp = dp;
     return 0;
 }

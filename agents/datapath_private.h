@@ -67,6 +67,9 @@ struct datapath {
  * 'pin_path' NULL: nothing outlives the process. */
 int datapath_load(const char *pin_path, uint32_t max_flows,
                   struct datapath **, char **ret_error);
+/* What somebody else loaded, to look at its maps or to remove it: no program,
+ * which the verifier would have to read first. */
+int datapath_peek(const char *pin_path, struct datapath **, char **ret_error);
 
 /* File descriptors of a map by its name, -1 if there is none. */
 int datapath_map(const struct datapath *, const char *name);

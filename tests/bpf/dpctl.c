@@ -322,11 +322,24 @@ run_command(struct datapath *dp, const char *command)
     host_tables_destroy(&tables);
 }
 
+/* Whether 'commands' do without programs. */
+static bool
+only_look(char **commands)
+{
+    for (char **c = commands; *c; c++) {
+        if (strcmp(*c, "flows") && strcmp(*c, "counters")
+            && strcmp(*c, "remove")) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int
 main(int argc, char *argv[])
 {
     struct datapath *dp;
-    char *error;
+    char *error = NULL;
 
     if (argc < 3) {
         fail("usage: dpctl PIN_PATH DEVICE COMMAND...");
@@ -338,10 +351,11 @@ main(int argc, char *argv[])
         config.ingress = !strcmp(ingress, "xdp") ? DATAPATH_INGRESS_XDP
                                                  : DATAPATH_INGRESS_TC;
     }
-    if (datapath_open(&config, &dp, &error)) {
+    arguments = argv + 3;
+    if (only_look(arguments) ? datapath_peek(config.pin_path, &dp, &error)
+                             : datapath_open(&config, &dp, &error)) {
         fail("%s", error);
     }
-    arguments = argv + 3;
     while (*arguments) {
         const char *command = next_argument();
         if (!strcmp(command, "remove")) {

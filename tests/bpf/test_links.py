@@ -8,6 +8,8 @@
 
 "stacked" is a VLAN interface and a macvlan, "joined" a bond and a bridge, as
 far as the kernel has them.  Services are those of test_ipv6.py.
+
+    test_links.py BUILD [KIND]...    default: all kinds
 """
 import os
 import subprocess
@@ -174,19 +176,24 @@ def joined(client, server, kind):
     transfer(client, server, 256, during=fail)
 
 
+def chosen(kinds):
+    return {kind: words for kind, words in kinds.items()
+            if kind in sys.argv[2:] or not sys.argv[2:]}
+
+
 def main():
     lab = Lab(sys.argv[1], direct=True)
     try:
         client, server = build(lab)
         lab.hosts += [client, server]
-        for kind, words in STACKED.items():
+        for kind, words in chosen(STACKED).items():
             if kernel_has(client, kind, "link", "eth0", "name", "probe",
                           *words):
                 stack((client, server), kind)
                 stacked(client, server, kind)
                 two(client, server, kind)
                 remove((client, server), "stacked")
-        for kind, words in JOINED.items():
+        for kind, words in chosen(JOINED).items():
             if kernel_has(client, kind, "probe", *words):
                 join((client, server), kind)
                 joined(client, server, kind)
