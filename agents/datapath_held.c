@@ -31,7 +31,8 @@ datapath_held_fd(const struct datapath *dp)
 }
 
 /* The sum of the pseudo header, and where the transport header is; 0 if it is
- * not IP without options or extensions. */
+ * not IP without options or extensions, or a fragment, whose sum the stack has
+ * completed. */
 static size_t
 transport_of(const uint8_t *packet, size_t len, uint32_t *ret_sum,
              uint8_t *ret_proto)
@@ -40,7 +41,8 @@ transport_of(const uint8_t *packet, size_t len, uint32_t *ret_sum,
     const struct ip6_hdr *ip6 = (const void *) packet;
 
     if (len >= sizeof *ip4 && ip4->ip_v == 4 && ip4->ip_hl == 5
-        && ntohs(ip4->ip_len) == len) {
+        && ntohs(ip4->ip_len) == len
+        && !(ip4->ip_off & htons(IP_MF | IP_OFFMASK))) {
         *ret_proto = ip4->ip_p;
         *ret_sum = csum_continue(0, &ip4->ip_src, 8);
         return sizeof *ip4;

@@ -8,20 +8,44 @@
 #include "agents/bpf/path.bpf.h"
 #include "agents/bpf/service.bpf.h"
 
-/* The inner packet, as read from its headers. */
-struct egress {
-    struct sal_tuple tuple;
-    __be32 seq, ack;
-    __u32 len; /* With the IP header. */
-    __u32 segment_len; /* The same, of each datagram of UDP_SEGMENT. */
-    __u32 payload; /* Of TCP; a FIN counts. */
-    __u8 tos; /* Or IPv6's traffic class. */
-    __u8 tcp_flags;
-    __u8 v6;
-};
-
 /* In place of a verdict: the packet is ICMP, for egress_icmp(). */
 #define EGRESS_ICMP (-3)
+/* It is a fragment, or too short for anything else: for egress_fragment(). */
+#define EGRESS_FRAGMENT (-4)
+
+/* Makes the first fragment in 'skb' look like the headers of the datagram that
+ * it belongs to, with some of its data behind them. */
+static __noinline int
+fragment_to_headers(struct __sk_buff *skb, const struct egress *packet)
+{
+    struct scratch *scratch = scratch_get();
+    if (!scratch || !packet) {
+        return -1;
+    }
+    struct iphdr *ip4 = (void *) scratch->chunk;
+    struct ipv6hdr *ip6 = (void *) scratch->chunk;
+    const int v6 = packet->v6;
+    const __u32 udp_ofs = ETH_HLEN + (v6 ? IP6_LEN + IP6_FRAGMENT_LEN
+                                         : IP4_LEN);
+    __u8 *udp_at = scratch->chunk + (v6 ? IP6_LEN : IP4_LEN);
+    if (bpf_skb_load_bytes(skb, ETH_HLEN, scratch->chunk,
+                           v6 ? IP6_LEN : IP4_LEN)
+        || bpf_skb_load_bytes(skb, udp_ofs, udp_at, UDP_LEN)) {
+        return -1;
+    }
+    __be16 udp_len = ((struct udphdr *) udp_at)->len;
+    if (v6) {
+        ip6->nexthdr = IPPROTO_UDP;
+        ip6->payload_len = udp_len;
+        return bpf_skb_store_bytes(skb, ETH_HLEN, scratch->chunk,
+                                   INNER_MIN(1), 0);
+    }
+    ip4->frag_off = 0;
+    ip4->tot_len = bpf_htons(bpf_ntohs(udp_len) + IP4_LEN);
+    ip_checksum(ip4);
+    return bpf_skb_store_bytes(skb, ETH_HLEN, scratch->chunk, INNER_MIN(0),
+                               0);
+}
 
 /* Refuses the SYN, or the datagram, in 'skb' towards the application. */
 static __noinline int
@@ -32,7 +56,9 @@ deliver_refusal(struct __sk_buff *skb, const struct sal_settings *settings,
         return TC_ACT_SHOT;
     }
     if (packet->tuple.proto == IPPROTO_UDP) {
-        return deliver_unreachable(skb, settings, &packet->tuple);
+        return packet->fragment && fragment_to_headers(skb, packet)
+               ? TC_ACT_SHOT
+               : deliver_unreachable(skb, settings, &packet->tuple);
     }
     return deliver_rst(skb, settings, &packet->tuple, 0,
                        bpf_htonl(bpf_ntohl(packet->seq) + 1));
@@ -192,7 +218,8 @@ local_syn(struct __sk_buff *skb, struct sal_settings *settings,
                   && !local_flows_bind(flow))) {
         return drop(SAL_COUNT_OUT_NO_FLOW);
     }
-    return forward_local(skb, settings, flow);
+    return packet->fragment ? EGRESS_FRAGMENT
+                            : forward_local(skb, settings, flow);
 }
 
 /* The answer of a local server to a local client. */
@@ -250,6 +277,9 @@ send_datagram(struct __sk_buff *skb, struct sal_settings *settings,
     }
     if (!fits_handshake(settings, packet, flow)) {
         count(SAL_COUNT_OUT_DATAGRAM_TOO_BIG);
+        if (packet->fragment && fragment_to_headers(skb, packet)) {
+            return TC_ACT_SHOT;
+        }
         return deliver_too_big(skb, settings, &packet->tuple,
                                path_mtu(settings, flow) - SYN_HEADER_LEN
                                - OUTER_LEN(flow_outer_v6(flow)));
@@ -346,7 +376,8 @@ send_syn(struct __sk_buff *skb, struct sal_settings *settings,
             count(SAL_COUNT_OUT_HOLD);
             flow->marks |= SAL_FLOW_MARK_HELD;
         }
-        if (bpf_skb_change_tail(skb, ETH_HLEN + INNER_MIN(packet->v6), 0)) {
+        if ((packet->fragment && fragment_to_headers(skb, packet))
+            || bpf_skb_change_tail(skb, ETH_HLEN + INNER_MIN(packet->v6), 0)) {
             return drop(SAL_COUNT_OUT_FAILED);
         }
     } else {
@@ -392,15 +423,17 @@ egress_own(struct __sk_buff *skb, struct sal_settings *settings,
     return local_syn(skb, settings, scratch, packet, target);
 }
 
-/* A connection's first packet, or a datagram of a flow that is not bound. */
-static __noinline int
-egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
-           const struct egress *packet)
+/* A connection's first packet, or a datagram of a flow that is not bound, as
+ * scratch->packet says. */
+GLOBAL int
+egress_first(struct __sk_buff *skb)
 {
+    struct sal_settings *settings = settings_get();
     struct scratch *scratch = scratch_get();
-    if (!scratch || !settings || !packet) {
+    if (!scratch || !settings) {
         return TC_ACT_SHOT;
     }
+    const struct egress *packet = &scratch->packet;
     const struct sal_addr *identity = identity_of(settings, packet->v6);
     if (addr_is_zero(identity)) {
         return refuse_connect(skb, settings, packet,
@@ -449,6 +482,17 @@ egress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     return flow->marks & SAL_FLOW_MARK_DATAGRAM
            ? send_datagram(skb, settings, packet, flow)
            : send_syn(skb, settings, packet, flow, result.flags);
+}
+
+static __always_inline int
+egress_syn(struct __sk_buff *skb, const struct egress *packet)
+{
+    struct scratch *scratch = scratch_get();
+    if (!scratch) {
+        return TC_ACT_SHOT;
+    }
+    scratch->packet = *packet;
+    return egress_first(skb);
 }
 
 /* The server's answer to a SYN: its SYN-ACK, or a RST where nobody listens. */
@@ -574,7 +618,7 @@ egress_other(struct __sk_buff *skb, struct sal_settings *settings,
              const struct egress *packet)
 {
     if ((packet->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
-        return egress_syn(skb, settings, packet);
+        return egress_syn(skb, packet);
     }
     struct sal_flow *flow = half_flow_by_tuple(&packet->tuple);
     if (flow && flow->state == SAL_FLOW_CLOSING) {
@@ -648,7 +692,7 @@ egress_parse(struct __sk_buff *skb, struct egress *packet, const int v6)
         data = packet_data(skb);
         end = packet_end(skb);
         if (data + ETH_HLEN + INNER_MIN(v6) > end) {
-            return SAL_COUNT_OUT_MALFORMED;
+            return SAL_COUNT_OUT_FRAGMENT; /* The last one can be so short. */
         }
     }
     int reason = egress_parse_ip(data + ETH_HLEN, packet, v6);
@@ -678,6 +722,9 @@ egress(struct __sk_buff *skb, struct sal_settings *settings, const int v6)
 {
     struct egress packet = {0};
     int reason = egress_parse(skb, &packet, v6);
+    if (reason == SAL_COUNT_OUT_FRAGMENT) {
+        return EGRESS_FRAGMENT;
+    }
     if (reason >= 0) {
         return reason == SAL_COUNT_OUT_UNSUPPORTED
                        && packet.tuple.proto == (v6 ? IPPROTO_ICMPV6
@@ -687,7 +734,7 @@ egress(struct __sk_buff *skb, struct sal_settings *settings, const int v6)
     if (packet.tuple.proto == IPPROTO_UDP) {
         int verdict = egress_udp(skb, settings, &packet);
         return verdict == UDP_UNANSWERED
-               ? egress_syn(skb, settings, &packet) : verdict;
+               ? egress_syn(skb, &packet) : verdict;
     }
 
     struct sal_flow *flow = NULL;

@@ -10,6 +10,8 @@
 #define INGRESS_ICMP (-3)
 /* It is DATA with an ICMP packet in it, for ingress_inner_icmp(). */
 #define INGRESS_INNER_ICMP (-9)
+/* With a fragment, or too short for anything else: for ingress_fragment(). */
+#define INGRESS_FRAGMENT (-10)
 
 /* Says how to go on after a check. */
 enum ingress_next {
@@ -481,7 +483,7 @@ ingress_inner(struct __sk_buff *skb, struct sal_settings *settings,
     const void *ip = sal + 1;
     __u32 len = outer->sal_len - SAL_DATA_HEADER_LEN;
     if (ip + INNER_MIN(inner_v6) > end || len < INNER_MIN(inner_v6)) {
-        return drop(SAL_COUNT_IN_TRUNCATED);
+        return INGRESS_FRAGMENT;
     }
     struct inner inner;
     inner.proto = 0;
@@ -494,7 +496,9 @@ ingress_inner(struct __sk_buff *skb, struct sal_settings *settings,
     } else {
         reason = inner_parse(ip, len, sal->proto, &inner, inner_v6);
     }
-
+    if (reason == SAL_COUNT_IN_INNER_FRAGMENT) {
+        return INGRESS_FRAGMENT;
+    }
     if (reason >= 0) {
         int is_icmp = reason == SAL_COUNT_IN_INNER_MALFORMED
                       && inner.proto == (inner_v6 ? IPPROTO_ICMPV6

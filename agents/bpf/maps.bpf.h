@@ -108,6 +108,13 @@ struct {
 } sal_half_tuples SEC(".maps");
 
 struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 4096);
+    __type(key, struct sal_fragment_key);
+    __type(value, struct sal_fragment);
+} sal_fragments SEC(".maps");
+
+struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(max_entries, 1);
     __type(key, __u32);
@@ -167,6 +174,9 @@ struct scratch {
     __u8 service_id[SAL_SERVICE_ID_LEN]; /* Of the packet in hand. */
     struct sal_addr next; /* Where a packet to be resolved goes. */
     struct control control;
+    struct egress packet; /* For egress_first(). */
+    struct fragment fragment;
+    struct sal_fragment_key fragment_key;
     __u64 sequence;   /* Makes each input of the hash unique. */
     __u8 header[1024]; /* A whole SAL header. */
     __u8 chunk[512];

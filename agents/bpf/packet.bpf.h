@@ -34,6 +34,7 @@
 #define IP6_HOP_BY_HOP 0
 #define IP6_ROUTING 43
 #define IP6_FRAGMENT 44
+#define IP6_FRAGMENT_LEN 8
 #define IP6_DESTINATION 60
 
 #define IP_FRAGMENT 0x3fff /* More fragments, or an offset. */

@@ -11,6 +11,7 @@
  *     sal_wake      run by the daemon: hands a packet to the local stack
  *     sal_sweep     run by the daemon: forgets UDP flows that are idle */
 #include "agents/bpf/control.bpf.h"
+#include "agents/bpf/fragment.bpf.h"
 #include "agents/bpf/icmp.bpf.h"
 #include "agents/bpf/inner_icmp.bpf.h"
 #include "agents/bpf/move.bpf.h"
@@ -32,6 +33,9 @@ sal_egress(struct __sk_buff *skb)
         return drop(SAL_COUNT_OUT_UNSUPPORTED);
     }
     int verdict = v6 ? egress(skb, settings, 1) : egress(skb, settings, 0);
+    if (verdict == EGRESS_FRAGMENT) {
+        return egress_fragment(skb, settings, v6);
+    }
     return verdict == EGRESS_ICMP ? egress_icmp(skb, settings, v6) : verdict;
 }
 
@@ -106,6 +110,9 @@ sal_ingress(struct __sk_buff *skb)
     }
     if (verdict == INGRESS_INNER_ICMP) {
         return ingress_inner_icmp(skb, settings, &outer);
+    }
+    if (verdict == INGRESS_FRAGMENT) {
+        return ingress_fragment(skb, settings, &outer);
     }
     return verdict == INGRESS_ICMP ? ingress_icmp(skb, settings, v6)
                                    : verdict;

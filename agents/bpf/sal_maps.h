@@ -107,6 +107,17 @@ struct sal_path {
     sal_u64 expires_ns; /* CLOCK_MONOTONIC. */
 };
 
+/* sal_fragments: a datagram that the local stack fragmented -> its ports,
+ * which only the first fragment has. */
+struct sal_fragment_key {
+    struct sal_addr local, remote;
+    sal_u32 id; /* IP's; network byte order. */
+};
+struct sal_fragment {
+    sal_u16 lport, rport;
+    sal_u32 held; /* The first one waits with the daemon: so do the others. */
+};
+
 /* sal_events, a ring buffer: what the daemon must know of flows. */
 enum sal_flow_event_type {
     SAL_FLOW_EVENT_BOUND = 1,
@@ -368,7 +379,11 @@ struct sal_target {
     X(OUT_NOT_BOUND, "out_not_bound", "flow is not bound yet")                \
     X(OUT_TIME_WAIT, "out_time_wait", "TIME-WAIT ended for a new SYN")        \
     X(OUT_UNSUPPORTED, "out_unsupported", "protocol that is not carried")     \
-    X(OUT_FRAGMENT, "out_fragment", "IP fragment")                            \
+    X(OUT_FRAGMENTED, "out_fragmented", "fragments of datagrams sent")        \
+    X(OUT_FRAGMENT, "out_fragment",                                           \
+      "IP fragment of what cannot be sent in fragments")                      \
+    X(OUT_FRAGMENT_LATE, "out_fragment_late",                                 \
+      "IP fragment whose first one was not seen, or was refused")             \
     X(OUT_EXTENSION, "out_extension", "IPv6 extension header")                \
     X(OUT_MALFORMED, "out_malformed", "inner header is malformed")            \
     X(OUT_HELD, "out_held", "flow has no way to its peer now")                \
@@ -416,7 +431,10 @@ struct sal_target {
     X(IN_CHECKSUM, "in_checksum", "SAL checksum is wrong")                    \
     X(IN_INNER_FORMAT, "in_inner_format", "inner format does not fit")        \
     X(IN_INNER_MALFORMED, "in_inner_malformed", "inner header is malformed")  \
-    X(IN_INNER_FRAGMENT, "in_inner_fragment", "inner IP fragment")            \
+    X(IN_FRAGMENTED, "in_fragmented",                                         \
+      "fragments of datagrams accepted, of the DATA packets")                 \
+    X(IN_INNER_FRAGMENT, "in_inner_fragment",                                 \
+      "inner IP fragment where there may be none")                            \
     X(IN_INNER_EXTENSION, "in_inner_extension",                               \
       "inner IPv6 extension header")                                          \
     X(IN_INNER_SOURCE, "in_inner_source", "inner source address is bogus")    \
@@ -464,6 +482,8 @@ _Static_assert(sizeof(struct sal_addr) == 16, "sal_addr");
 _Static_assert(sizeof(struct sal_tuple) == 40, "sal_tuple");
 _Static_assert(sizeof(struct sal_flow) == 344, "sal_flow");
 _Static_assert(sizeof(struct sal_path) == 16, "sal_path");
+_Static_assert(sizeof(struct sal_fragment_key) == 36, "sal_fragment_key");
+_Static_assert(sizeof(struct sal_fragment) == 8, "sal_fragment");
 _Static_assert(sizeof(struct sal_flow_event) == 8, "sal_flow_event");
 _Static_assert(sizeof(struct sal_held) == 80, "sal_held");
 _Static_assert(sizeof(struct sal_peer_key) == 32, "sal_peer_key");

@@ -41,4 +41,29 @@ struct control {
                   * large to travel with its SYN. */
 };
 
+/* The inner packet that the local stack sends, as read from its headers. */
+struct egress {
+    struct sal_tuple tuple;
+    __be32 seq, ack;
+    __u32 len; /* With the IP header. */
+    __u32 segment_len; /* The same, of each datagram of UDP_SEGMENT. */
+    __u32 payload; /* Of TCP; a FIN counts. */
+    __u8 tos; /* Or IPv6's traffic class. */
+    __u8 tcp_flags;
+    __u8 v6;
+    __u8 fragment; /* The first one of a datagram. */
+};
+
+/* What the IP headers of a fragment say. */
+struct fragment {
+    struct sal_addr src, dst;
+    __be32 id;
+    __u32 len;           /* With the IP header. */
+    __u32 transport_ofs; /* From the IP header on. */
+    __u8 proto;
+    __u8 tos;
+    __u8 is_first;
+    __u8 v6;
+};
+
 #endif /* types.bpf.h */

@@ -353,6 +353,7 @@ def udp(client, server, services=(WEB, NOBODY, UNKNOWN)):
     full = bytes(i % 256 for i in range(mtu - (48 if v6 else 28)))
     s.sendto(full, (web, 53))
     assert echo.recv(2000) == full
+    fragmented(s, echo, web)
     s.setsockopt(socket.IPPROTO_UDP, 103, 1000)  # UDP_SEGMENT.
     parts = [bytes([i]) * 1000 for i in range(20)]
     s.sendto(b"".join(parts), (web, 53))
@@ -380,12 +381,43 @@ def udp(client, server, services=(WEB, NOBODY, UNKNOWN)):
         s.close()
 
 
+def fragmented(s, echo, service):
+    """Datagrams larger than sal0's MTU, which the stack fragments: the last
+    fragment long and as short as can be."""
+    for length in (1436, 1409, 2817, 3000, 8192, 20000, 65000):
+        ask = random.Random(length).randbytes(length)
+        s.sendto(ask, (service, 53))
+        got, peer = echo.recvfrom(65536)
+        assert got == ask, (len(got), length)
+        echo.sendto(got[::-1], peer)
+        got, peer = s.recvfrom(65536)
+        assert got == ask[::-1] and peer[0] == service, (len(got), peer)
+
+
+def own_datagrams(server, address=WEB):
+    """A service of the host's own; the first datagram is in fragments."""
+    v6 = ":" in address
+    family = family_of(address)
+    echo = server.socket(family, socket.SOCK_DGRAM)
+    echo.bind(("::" if v6 else "0.0.0.0", 9953))
+    s = server.socket(family, socket.SOCK_DGRAM)
+    for x in s, echo:
+        x.settimeout(10)
+    s.sendto(bytes(5000), (address, 53))
+    got, peer = echo.recvfrom(65536)
+    assert got == bytes(5000) and peer[0] == address, (len(got), peer)
+    fragmented(s, echo, address)
+    s.close()
+    echo.close()
+
+
 def own_service(server, address=WEB):
     step("a server calls its own service, and its own closed port")
     server.dpctl("address", address, "web.shop.acme")
     transfer(server, server, 512, peer_is=address, address=address)
     refused(server, address, 91)
     refused(server, address, 81)
+    own_datagrams(server, address)
     no_flows(server, server)
 
 

@@ -11,6 +11,7 @@ Services are those of test_ipv6.py.  With "thorough", 2 x 50 MiB a time.
 """
 import errno
 import os
+import random
 import socket
 import sys
 import time
@@ -141,6 +142,44 @@ def datagrams(client, server, address, mtu, version):
     sink.close()
 
 
+def plain_datagrams(client, server, address, mtu, version):
+    """A sender that asks for nothing: what it sends arrives, once the stack
+    has learnt how large fragments may be; and answers do."""
+    v6 = ":" in address
+    sink = server.socket(family_of(address), socket.SOCK_DGRAM)
+    sink.bind(("::" if v6 else "0.0.0.0", 9953))
+    s = client.socket(family_of(address), socket.SOCK_DGRAM)
+    for x in s, sink:
+        x.settimeout(10)
+    s.sendto(b"first", (address, 53))
+    got, peer = sink.recvfrom(2000)
+    for length in 1340, 5000:
+        for sender, receiver, to in (s, sink, (address, 53)), (sink, s, peer):
+            data = random.Random(length).randbytes(length)
+            receiver.settimeout(0.1)
+            for _ in range(100):
+                sender.sendto(data, to)
+                try:
+                    got = receiver.recv(65536)
+                    break
+                except TimeoutError:
+                    pass
+            assert got == data, (length, len(got))
+            receiver.settimeout(0.3)
+            try:
+                while True:
+                    assert receiver.recv(65536) == data
+            except TimeoutError:
+                pass
+            # From now on nothing is lost.
+            receiver.settimeout(10)
+            for i in range(20):
+                sender.sendto(data[i:], to)
+                assert receiver.recv(65536) == data[i:]
+    s.close()
+    sink.close()
+
+
 def paths(client, server, routers):
     for mtu in 1400, 1300:
         narrow(routers, mtu)
@@ -157,6 +196,8 @@ def paths(client, server, routers):
                 tcp(client, server, address)
                 forget((client, server))
                 datagrams(client, server, address, mtu, version)
+                forget((client, server))
+                plain_datagrams(client, server, address, mtu, version)
             for host in client, server:
                 counters = host.dump("counters")
                 assert counters["in_path_mtu"] > 0

@@ -96,6 +96,22 @@ def icmp(source, about, kind=3, code=3, rest=0):
     return ip(source, socket.inet_ntoa(about[12:16]), 1, body)
 
 
+def fragments(packet, ident=0x1234, size=16):
+    """An IP packet in fragments of 'size' bytes of what IP carries."""
+    v6 = packet[0] >> 4 == 6
+    head, body = packet[:40 if v6 else 20], packet[40 if v6 else 20:]
+    for ofs in range(0, len(body), size):
+        part, more = body[ofs:ofs + size], ofs + size < len(body)
+        if v6:
+            yield head[:4] + struct.pack("!HB", 8 + len(part), 44) + head[7:] \
+                + struct.pack("!BBHI", head[6], 0, ofs | more, ident) + part
+        else:
+            h = head[:2] + struct.pack("!HHH", 20 + len(part), ident,
+                                       more << 13 | ofs // 8) + head[8:10] \
+                + b"\0\0" + head[12:]
+            yield h[:10] + struct.pack("!H", checksum(h)) + h[12:] + part
+
+
 def step(action, frame):
     return struct.pack("<BH", action, len(frame)) + frame
 
@@ -269,6 +285,7 @@ def seeds():
     yield "in_arp", step(INGRESS, b"\xff" * 6 + OWN_MAC + b"\x08\x06" + b"\0" * 28)
     yield "in_udp_plain", step(INGRESS, ethernet(OWN_MAC, udp(PEER, OWN, 5, 53)))
     yield from seeds6()
+    yield from fragment_seeds()
     for op, name in (4, "active"), (5, "passive"):
         yield f"sock_{name}", step(SOCKET, sockops(op, 0, 0, ID, WEB, 40000, 80))
     yield "sock_close", step(SOCKET, sockops(10, 1, 7, ID, WEB, 40000, 80)) + \
@@ -339,6 +356,39 @@ def seeds6():
     yield "in6_reset_server", step(INGRESS, sal("reset", 6, 0xc9, 0xc8,
                                                 nonce=0xca, **outer6))
     yield "in6_probe", step(INGRESS, sal("probe", 6, 0xc9, 0xc8, **outer6))
+
+
+def fragment_seeds():
+    for name, at, web, served, hops, client, port, kwargs in (
+            ("4", ID, WEB, SERVED, "198.18.0.6", CLIENT, 40005, {}),
+            ("6", ID6, WEB6, SERVED6, "fd20::6", CLIENT6, 40014,
+             {"source": PEER6, "to": OWN6})):
+        def sent(packet, *order):
+            parts = list(fragments(packet))
+            return b"".join(out(parts[i]) for i in order or range(len(parts)))
+        yield f"out{name}_fragments", sent(udp(at, web, port, 53, b"x" * 25))
+        yield f"out{name}_fragments_turned", sent(
+            udp(at, web, port, 53, b"x" * 25), 1, 0, 2)
+        yield f"out{name}_fragments_first", sent(
+            udp(at, web, 46000, 53, b"x" * 25))
+        yield f"out{name}_fragments_own", sent(
+            udp(at, served, 46000, 53, b"x" * 25))
+        yield f"out{name}_fragments_datagram", sent(
+            udp(at, hops, 46000, 53, b"x" * 25))
+        yield f"out{name}_fragments_tcp", sent(
+            tcp(at, web, 40000, 80, ACK, b"x" * 25))
+        for flow, from_, to, sport, dport in (
+                (0xc0 if kwargs else 0x60, web, at, 53, port),
+                *([] if kwargs else [(0x70, client, served, 40006, 53)])):
+            yield f"in{name}_fragments_{flow:x}", b"".join(
+                step(INGRESS, sal("data", 17, flow + 1, flow, part, **kwargs))
+                for part in fragments(udp(from_, to, sport, dport,
+                                          b"x" * 25)))
+    # Local senders of IPv6 that get its length wrong.
+    for length in 0, 9, 0xffff:
+        packet = udp(ID6, SERVED6, 46000, 53)
+        yield f"out6_own_length_{length}", out(
+            packet[:4] + struct.pack("!H", length) + packet[6:])
 
 
 def main():
