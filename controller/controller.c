@@ -179,6 +179,7 @@ create_core(struct controller *c)
     c->plan = plan_create(&config->rules, &config->routes, &config->classes,
                           c->registry, c->topology);
     put_order_init(&c->order, c->plan, c->topology);
+    c->order.patience_ms = c->config->order_timeout_ms;
     randombytes_buf(discovery.link_key, sizeof discovery.link_key);
     c->discovery = discovery_create(&discovery, &controller_discovery_ops, c,
                                     c->topology);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "controller/addresses.h"
+#include "controller/put_order.h"
 #include "ofp-ext/service_id.h"
 #include "proto/daemon/config_file.h"
 #include "proto/endpoint.h"
@@ -57,6 +58,7 @@ defaults(void)
 
     add_listen(&config->openflow, "tcp:127.0.0.1:6653"); /* IANA: openflow. */
     config->session = switch_session_defaults;
+    config->order_timeout_ms = PUT_ORDER_PATIENCE_MS;
     config->confirm_timeout_ms = 30000;
     config->forget_switch_ms = 60000;
     add_listen(&config->api, "tcp:127.0.0.1:6654");
@@ -200,6 +202,8 @@ read_openflow(struct config_node *node, struct controller_config *config)
         = duration(node, "retry", config->session.retry_ms);
     config->session.patience_ms
         = duration(node, "patience", config->session.patience_ms);
+    config->order_timeout_ms
+        = duration(node, "order_timeout", config->order_timeout_ms);
     config->confirm_timeout_ms
         = duration(node, "confirm_timeout", config->confirm_timeout_ms);
     config->forget_switch_ms

@@ -100,6 +100,8 @@ reload_sessions(struct controller *c, const struct controller_config *config)
         openflow_server_configure(c->openflow, mine);
     }
     c->config->confirm_timeout_ms = config->confirm_timeout_ms;
+    c->config->order_timeout_ms = config->order_timeout_ms;
+    c->order.patience_ms = config->order_timeout_ms;
     c->config->forget_switch_ms = config->forget_switch_ms;
     c->config->hold_ms = config->hold_ms;
 }

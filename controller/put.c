@@ -390,15 +390,14 @@ static void
 hold_back(struct put *put, struct plan *plan, const struct put_order *order,
           struct rule_changes *changes, long long now)
 {
-    bool was_held = put_is_held(put);
-
-    if (!order || (was_held && now - put->held_since >= PUT_ORDER_MS)) {
+    if (!order) {
         put_order_held_destroy(&put->held);
         return;
     }
-    put_order_split(order, put->session->datapath_id, changes, &put->held);
+    put_order_split(order, put->session->datapath_id, changes, &put->held,
+                    now);
     if (put_is_held(put)) {
-        put->held_since = was_held ? put->held_since : now;
+        put->held_until = put->held.since + order->patience_ms;
         plan_touch_again(plan, put->session->datapath_id,
                          &put->held.changes);
     }
@@ -667,7 +666,7 @@ put_wakeup(const struct put *put, long long timeout_ms)
         return LLONG_MAX;
     case PUT_READY:
         return put_is_held(put)
-               ? MIN(put->retry_at, put->held_since + PUT_ORDER_MS)
+               ? MIN(put->retry_at, put->held_until)
                : put->retry_at;
     default:
         return put->started_at + timeout_ms;

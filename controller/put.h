@@ -30,8 +30,6 @@
 
 /* Refusals whose reason is kept. */
 #define PUT_REFUSALS_SHOWN 32
-/* So long changes wait for other switches (put_order.h); then they go. */
-#define PUT_ORDER_MS 2000
 
 enum put_state { PUT_STANDBY, PUT_READING, PUT_READY, PUT_ROUND };
 
@@ -59,8 +57,8 @@ struct put {
     size_t n_refusals;
     struct put_stats stats;
     bool holding; /* A difference waits for the hold time to end. */
-    struct put_order_held held;  /* What waits for other switches, */
-    long long held_since;        /* since when, if there is any. */
+    struct put_order_held held;  /* What waits for other switches; */
+    long long held_until;        /* some of it until then. */
     uint64_t upper_generation;   /* As put_order_member has it. */
 
     /* Private. */

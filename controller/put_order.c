@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controller/put_order.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include "hash.h"
@@ -15,6 +16,7 @@ void
 put_order_init(struct put_order *order, const struct plan *plan,
                const struct topology *topology)
 {
+    order->patience_ms = PUT_ORDER_PATIENCE_MS;
     order->plan = plan;
     order->topology = topology;
     hmap_init(&order->members);
@@ -219,9 +221,84 @@ is_held(const struct hmap *services, const struct rule *rule)
     return false;
 }
 
+/* How long they have waited. */
+
+struct wait {
+    struct hmap_node node;
+    struct rule key;
+    long long since;
+    bool goes_on; /* Since the present look began. */
+};
+
+static struct wait *
+find_wait(const struct put_order_held *held, const struct rule *rule)
+{
+    struct wait *wait;
+
+    HMAP_FOR_EACH_WITH_HASH (wait, node, hash_service(rule), held->waits) {
+        if (same_service(&wait->key, rule)) {
+            return wait;
+        }
+    }
+    return NULL;
+}
+
+/* May the service or route wait on? */
+static bool
+waits_on(const struct put_order *order, struct put_order_held *held,
+         const struct rule *rule, long long now)
+{
+    struct wait *wait = find_wait(held, rule);
+
+    if (!wait) {
+        wait = xzalloc(sizeof *wait);
+        wait->key = *rule;
+        wait->since = now;
+        hmap_insert(held->waits, &wait->node, hash_service(rule));
+    }
+    if (now - wait->since >= order->patience_ms) {
+        return false;
+    }
+    wait->goes_on = true;
+    return true;
+}
+
+static void
+begin_waits(struct put_order_held *held)
+{
+    struct wait *wait;
+
+    if (!held->waits) {
+        held->waits = xmalloc(sizeof *held->waits);
+        hmap_init(held->waits);
+    }
+    HMAP_FOR_EACH (wait, node, held->waits) {
+        wait->goes_on = false;
+    }
+}
+
+/* Who does not wait any more is forgotten. */
+static void
+end_waits(struct put_order_held *held)
+{
+    struct wait *wait;
+
+    held->since = LLONG_MAX;
+    HMAP_FOR_EACH_SAFE (wait, node, held->waits) {
+        if (wait->goes_on) {
+            held->since = MIN(held->since, wait->since);
+        } else {
+            hmap_remove(held->waits, &wait->node);
+            free(wait);
+        }
+    }
+}
+
 static void
 find_held_services(const struct put_order *order, uint64_t dpid,
-                   const struct rule_changes *changes, struct hmap *services)
+                   const struct rule_changes *changes,
+                   struct put_order_held *held, struct hmap *services,
+                   long long now)
 {
     struct early_cache *cache = NULL;
 
@@ -238,10 +315,12 @@ find_held_services(const struct put_order *order, uint64_t dpid,
             cache = xzalloc(sizeof *cache);
         }
         if (is_early(order, dpid, &change->rule, cache)
-            && !is_held(services, &change->rule)) {
-            struct held_service *held = xmalloc(sizeof *held);
-            held->key = change->rule;
-            hmap_insert(services, &held->node, hash_service(&held->key));
+            && !is_held(services, &change->rule)
+            && waits_on(order, held, &change->rule, now)) {
+            struct held_service *service = xmalloc(sizeof *service);
+            service->key = change->rule;
+            hmap_insert(services, &service->node,
+                        hash_service(&service->key));
         }
     }
     free(cache);
@@ -294,7 +373,8 @@ upper_generation_of_others(const struct put_order *order, uint64_t dpid)
 
 void
 put_order_split(const struct put_order *order, uint64_t dpid,
-                struct rule_changes *changes, struct put_order_held *held)
+                struct rule_changes *changes, struct put_order_held *held,
+                long long now)
 {
     struct hmap services = HMAP_INITIALIZER(&services);
     uint64_t confirmed = upper_generation_of_others(order, dpid);
@@ -303,17 +383,21 @@ put_order_split(const struct put_order *order, uint64_t dpid,
     held->changes.n = 0;
     held->upper = false;
     if (confirmed >= plan_ways_generation(order->plan)) {
+        put_order_held_destroy(held);
         return; /* All ways are as they should be; which is usual. */
     }
-    find_held_services(order, dpid, changes, &services);
+    begin_waits(held);
+    find_held_services(order, dpid, changes, held, &services, now);
     held->upper = !hmap_is_empty(&services);
     for (size_t i = 0; i < changes->n; i++) {
         const struct rule_change *change = &changes->changes[i];
 
         if (is_route_going(change)
             /* Our own services that wait may still need it. */
-            ? held->upper || plan_gone_since(order->plan,
-                                             &change->rule.address) > confirmed
+            ? (held->upper
+               || plan_gone_since(order->plan, &change->rule.address)
+                  > confirmed)
+              && waits_on(order, held, &change->rule, now)
             : (rule_has_target(&change->rule) || is_route(&change->rule))
               && is_held(&services, &change->rule)) {
             rule_changes_add(&held->changes, change->op, &change->rule);
@@ -323,11 +407,21 @@ put_order_split(const struct put_order *order, uint64_t dpid,
     }
     changes->n = n;
     destroy_held_services(&services);
+    end_waits(held);
 }
 
 void
 put_order_held_destroy(struct put_order_held *held)
 {
+    struct wait *wait;
+
+    if (held->waits) {
+        HMAP_FOR_EACH_POP (wait, node, held->waits) {
+            free(wait);
+        }
+        hmap_destroy(held->waits);
+        free(held->waits);
+    }
     rule_changes_destroy(&held->changes);
     memset(held, 0, sizeof *held);
 }

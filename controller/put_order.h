@@ -12,8 +12,9 @@
  * something was confirmed elsewhere.  A service is changed as a whole or not
  * yet.
  *
- * Waiting is bounded by the caller: a switch that confirms nothing must not
- * stop the others.
+ * Each change waits for 'patience_ms' at most: a switch that confirms nothing
+ * must not stop the others.  (Each by itself: where something changes all the
+ * time, something always waits.)
  *
  * Pure.  One thread; members stay the caller's. */
 #ifndef CONTROLLER_PUT_ORDER_H
@@ -25,6 +26,8 @@
 #include "controller/rule_table.h"
 #include "controller/topology.h"
 #include "openvswitch/hmap.h"
+
+#define PUT_ORDER_PATIENCE_MS 2000
 
 /* A switch that is written. */
 struct put_order_member {
@@ -39,6 +42,7 @@ struct put_order_member {
 };
 
 struct put_order {
+    long long patience_ms;
     const struct plan *plan;
     const struct topology *topology;
     struct hmap members;
@@ -55,6 +59,8 @@ void put_order_leave(struct put_order *, struct put_order_member *);
 struct put_order_held {
     struct rule_changes changes; /* Owned. */
     bool upper; /* Among them: more than routes that go. */
+    long long since;     /* The longest wait began, if there is any. */
+    struct hmap *waits;  /* struct wait; NULL: none.  Owned. */
 };
 
 /* Adds to 'going' the routes that 'changes' delete. */
@@ -62,10 +68,10 @@ void put_order_note_going(const struct rule_changes *changes,
                           struct rule_table *going);
 
 /* Moves what must wait from 'changes' of switch 'dpid' to 'held', in the same
- * order. */
+ * order.  'held' is what waited there the last time. */
 void put_order_split(const struct put_order *, uint64_t dpid,
                      struct rule_changes *changes,
-                     struct put_order_held *held);
+                     struct put_order_held *held, long long now);
 void put_order_held_destroy(struct put_order_held *);
 
 #endif /* put_order.h */

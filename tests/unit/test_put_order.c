@@ -30,6 +30,7 @@ static struct plan *plan;
 static struct put_order order;
 static uint32_t seq;
 static bool ordered;
+static long long now; /* Stands still: nobody loses patience. */
 
 static void
 start(bool groups)
@@ -108,7 +109,7 @@ put(struct member *m)
     }
     plan_diff(plan, m->order.dpid, m->installed, false, &m->flight);
     if (ordered) {
-        put_order_split(&order, m->order.dpid, &m->flight, &m->held);
+        put_order_split(&order, m->order.dpid, &m->flight, &m->held, now);
         plan_touch_again(plan, m->order.dpid, &m->held.changes);
     }
     rule_table_clear(m->going);
@@ -318,6 +319,42 @@ test_links(void)
     walk(true, true, 5000);
 }
 
+/* Each change waits for so long at most, also while others begin to wait. */
+static void
+test_patience(void)
+{
+    struct put_order_held held = {.upper = false};
+    struct rule_changes changes = RULE_CHANGES_INITIALIZER;
+
+    ordered = true;
+    start(false);
+    put_all();
+    drain(false);
+    order.patience_ms = 1000;
+    for (int i = 0; i < SWITCHES; i++) {
+        members[i].order.unsettled = true;
+    }
+    for (long long t = 0; t < 5000; t += 500) {
+        /* Another host that switch 4 does not know yet. */
+        struct topology_probe probe = build_probe(t / 500, 4, HOST_PORT,
+                                                  ++seq);
+        uint64_t number;
+        topology_attach(topology, &probe, BUILDER_NEVER);
+        registry_session_begin(registry, &probe.endpoint, "h", 0,
+                               BUILDER_NEVER, &number);
+        plan_run(plan, NULL);
+        plan_diff(plan, 1, members[0].installed, true, &changes);
+        put_order_split(&order, 1, &changes, &held, t);
+        /* Those of the last second wait: their endpoints' services. */
+        CU_ASSERT_EQUAL(held.changes.n, t ? 2 : 1);
+        CU_ASSERT_EQUAL(held.since, t ? t - 500 : 0);
+        rule_changes_apply(&changes, changes.n, members[0].installed);
+    }
+    rule_changes_destroy(&changes);
+    put_order_held_destroy(&held);
+    stop();
+}
+
 /* A service is held as a whole; a switch that is settled is not waited for. */
 static void
 test_split(void)
@@ -344,23 +381,23 @@ test_split(void)
     }
     /* Switch 4 has the host: nothing to wait for; 1 waits for it. */
     plan_diff(plan, 4, members[3].installed, true, &changes);
-    put_order_split(&order, 4, &changes, &held);
+    put_order_split(&order, 4, &changes, &held, 0);
     CU_ASSERT_EQUAL(held.changes.n, 0);
     plan_diff(plan, 1, members[0].installed, true, &changes);
     size_t n = changes.n;
-    put_order_split(&order, 1, &changes, &held);
+    put_order_split(&order, 1, &changes, &held, 0);
     CU_ASSERT(held.upper);
     CU_ASSERT_EQUAL(held.changes.n, 2); /* The service, and the endpoint. */
     CU_ASSERT_EQUAL(held.changes.n + changes.n, n);
     /* Whoever cannot be told is not waited for. */
     members[3].order.unsettled = false;
     plan_diff(plan, 1, members[0].installed, true, &changes);
-    put_order_split(&order, 1, &changes, &held);
+    put_order_split(&order, 1, &changes, &held, 0);
     CU_ASSERT_EQUAL(held.changes.n, 0);
     rule_changes_destroy(&changes);
     put_order_held_destroy(&held);
     stop();
 }
 
-UNIT_MAIN("put_order", UNIT_TEST(test_split), UNIT_TEST(test_no_stray),
+UNIT_MAIN("put_order", UNIT_TEST(test_split), UNIT_TEST(test_patience), UNIT_TEST(test_no_stray),
           UNIT_TEST(test_links))

@@ -45,6 +45,8 @@ struct load_switch {
     uv_connect_t connecting;
     uv_timer_t retry;
     bool open, up, written;
+    int slow_ms;     /* Does nothing sooner than that. */
+    uv_timer_t late; /* Runs while it is to do something. */
     struct openflow_stream input;
     struct ofpbuf output, bundle;
 };
@@ -83,6 +85,8 @@ struct load {
     int open_handles;
     /* Where agents' frames go instead of to a switch of ours; may be NULL. */
     void (*inject)(struct load *, int sw, int port, const void *, size_t);
+    /* After flows of switch 'sw' changed, together; may be NULL. */
+    void (*committed)(struct load *, int sw);
     uint32_t resolver;
     uint16_t sal_port;
     uint64_t flow_mods, faults, last_written_us;
@@ -105,16 +109,31 @@ void load_switch_packet_in(struct load_switch *, int port, const void *,
                            size_t);
 /* Both ends of the link at this port. */
 void load_set_link(struct load *, int sw, int port, bool up);
+/* A port without a link. */
+void load_set_port(struct load *, int sw, int port, bool up);
 
 /* Agents.  The instance 'j' of service 'i' is always on the same one. */
 int load_agent_of(const struct load *, int i, int j);
 void load_agent_start(struct load *, struct load_agent *);
 void load_agent_stop(struct load_agent *);
+/* Here I am: at 'sw' and 'port'. */
+void load_probe(struct load_agent *);
 /* Says what services[i].weight[j] is. */
 void load_register(struct load *, int i, int j, bool wait);
 void load_register_all(struct load *, struct load_agent *);
 bool load_agents_are_answered(const struct load *);
 void load_service_name(int i, char name[64]);
+
+/* What matters of a flow: its table, and where it sends to. */
+struct load_effect {
+    uint8_t table, kind;  /* SAL_TABLE_*, SAL_COOKIE_*. */
+    uint32_t destination; /* Of a route, or of who is chosen. */
+    uint32_t port;        /* 0: none. */
+    struct eth_addr mac;
+};
+/* Also stores the match.  False if it cannot be decoded. */
+bool load_read_flow(const struct load_flow *, struct match *,
+                    struct load_effect *);
 
 /* Every flow of every switch against graph and registrations.  The number of
  * differences; the first ones are said on stderr if 'say'. */

@@ -56,8 +56,8 @@ put_be32(uint8_t *p, uint32_t value)
 }
 
 /* As the edge switch hands it to the controller. */
-static void
-send_probe(struct load_agent *agent)
+void
+load_probe(struct load_agent *agent)
 {
     struct load *l = load_of(agent);
     uint8_t frame[ETH_LEN + IP_LEN + UDP_LEN + PROBE_LEN] = {
@@ -224,7 +224,7 @@ receive(struct channel *channel, const Salient__V1__Envelope *e, void *aux)
         break;
     case SALIENT__V1__ENVELOPE__BODY_PROBE_REQUEST:
         if (agent->up) {
-            send_probe(agent);
+            load_probe(agent);
         }
         break;
     }

@@ -104,17 +104,11 @@ find_host(const struct check *c, uint32_t locator)
 }
 
 /* What the actions do to a packet. */
-struct effect {
-    uint32_t destination, port;
-    struct eth_addr mac;
-};
-
 static void
-read_effect(const struct ofputil_flow_mod *fm, struct effect *effect)
+read_effect(const struct ofputil_flow_mod *fm, struct load_effect *effect)
 {
     const struct ofpact *a;
 
-    memset(effect, 0, sizeof *effect);
     OFPACT_FOR_EACH_FLATTENED (a, fm->ofpacts, fm->ofpacts_len) {
         if (a->type == OFPACT_OUTPUT) {
             effect->port = ofp_to_u16(ofpact_get_OUTPUT(a)->port);
@@ -136,7 +130,7 @@ read_effect(const struct ofputil_flow_mod *fm, struct effect *effect)
 
 static void
 check_route(struct check *c, const struct match *match,
-            const struct effect *effect)
+            const struct load_effect *effect)
 {
     int host = find_host(c, ntohl(match->flow.nw_dst));
 
@@ -152,7 +146,7 @@ check_route(struct check *c, const struct match *match,
 
 static void
 check_service_flow(struct check *c, const struct match *match,
-                   const struct effect *effect)
+                   const struct load_effect *effect)
 {
     union mf_value id;
     int host = find_host(c, effect->destination);
@@ -182,7 +176,7 @@ check_service_flow(struct check *c, const struct match *match,
 /* Every endpoint is a service by its ID. */
 static void
 check_endpoint_flow(struct check *c, const struct match *match,
-                    const struct effect *effect)
+                    const struct load_effect *effect)
 {
     int host = find_host(c, effect->destination);
     uint8_t endpoint[SAL_ENDPOINT_ID_LEN];
@@ -206,37 +200,49 @@ check_endpoint_flow(struct check *c, const struct match *match,
     }
 }
 
-static void
-check_flow(struct check *c, const struct load_flow *flow)
+bool
+load_read_flow(const struct load_flow *flow, struct match *match,
+               struct load_effect *effect)
 {
     const struct ofp_header *oh = (const void *) flow->message;
     struct ofputil_flow_mod fm;
     struct ofpbuf ofpacts;
-    struct effect effect;
+
+    memset(effect, 0, sizeof *effect);
+    ofpbuf_init(&ofpacts, 0);
+    bool ok = !ofputil_decode_flow_mod(&fm, oh, OFPUTIL_P_OF15_OXM, NULL, NULL,
+                                       &ofpacts, OFPP_MAX, 254);
+    if (ok) {
+        minimatch_expand(&fm.match, match);
+        minimatch_destroy(&fm.match);
+        read_effect(&fm, effect);
+        effect->table = fm.table_id;
+        effect->kind = ntohll(fm.new_cookie) >> 32;
+        if (fm.table_id == SAL_TABLE_FORWARD) {
+            effect->destination = ntohl(match->flow.nw_dst);
+        }
+    }
+    ofpbuf_uninit(&ofpacts);
+    return ok;
+}
+
+static void
+check_flow(struct check *c, const struct load_flow *flow)
+{
+    struct load_effect effect;
     struct match match;
 
-    ofpbuf_init(&ofpacts, 0);
-    if (ofputil_decode_flow_mod(&fm, oh, OFPUTIL_P_OF15_OXM, NULL, NULL,
-                                &ofpacts, OFPP_MAX, 254)) {
+    if (!load_read_flow(flow, &match, &effect)) {
         differs(c, "a flow that cannot be decoded");
-        ofpbuf_uninit(&ofpacts);
-        return;
-    }
-    minimatch_expand(&fm.match, &match);
-    read_effect(&fm, &effect);
-    if (fm.table_id == SAL_TABLE_FORWARD) {
+    } else if (effect.table == SAL_TABLE_FORWARD) {
         check_route(c, &match, &effect);
-    } else if (fm.table_id == SAL_TABLE_SERVICE
-               && (ntohll(fm.new_cookie) >> 32 & 0xff)
-                  == SAL_COOKIE_SERVICE) {
+    } else if (effect.table == SAL_TABLE_SERVICE
+               && effect.kind == SAL_COOKIE_SERVICE) {
         check_service_flow(c, &match, &effect);
-    } else if (fm.table_id == SAL_TABLE_SERVICE
-               && (ntohll(fm.new_cookie) >> 32 & 0xff)
-                  == SAL_COOKIE_ENDPOINT) {
+    } else if (effect.table == SAL_TABLE_SERVICE
+               && effect.kind == SAL_COOKIE_ENDPOINT) {
         check_endpoint_flow(c, &match, &effect);
     }
-    minimatch_destroy(&fm.match);
-    ofpbuf_uninit(&ofpacts);
 }
 
 /* Any source port must find exactly one tile. */

@@ -47,6 +47,7 @@ load_controller_configure(struct load *l, struct load_controller *c)
     /* Long waits, because the machine may be busy with other things. */
     fprintf(file, "openflow:\n  listen: [\"tcp:127.0.0.1:%u\"]\n"
             "  echo_timeout: 60s\n  confirm_timeout: 2m\n"
+            "  order_timeout: 1m\n"
             "api:\n  listen: [\"%s\"]\n  lease: 2m\n"
             "  keepalive_interval: 30s\n  wait_timeout: 2m\n"
             "control: %s/control\nlink_timeout: 2m\n"

@@ -270,6 +270,17 @@ handle_flow_mod(struct load_switch *sw, const struct ofp_header *oh)
     }
 }
 
+/* Its flows have changed. */
+static void
+told(const struct load_switch *sw)
+{
+    struct load *l = load_of(sw);
+
+    if (l->committed) {
+        l->committed(l, sw->index);
+    }
+}
+
 static void
 commit(struct load_switch *sw)
 {
@@ -287,6 +298,7 @@ commit(struct load_switch *sw)
         ofs += ROUND_UP(ntohs(oh->length), 8);
     }
     ofpbuf_clear(&sw->bundle);
+    told(sw);
 }
 
 static void
@@ -455,6 +467,7 @@ handle_request(struct load_switch *sw, const struct ofp_header *oh)
         break;
     case OFPTYPE_FLOW_MOD:
         handle_flow_mod(sw, oh);
+        told(sw);
         break;
     case OFPTYPE_METER_MOD:
         handle_meter_mod(sw, oh);
@@ -476,6 +489,9 @@ closed(uv_handle_t *handle)
     struct load_switch *sw = handle->data;
     struct load *l = handle->loop->data;
 
+    if (!l->stopping) {
+        uv_timer_stop(&sw->late);
+    }
     openflow_stream_destroy(&sw->input);
     ofpbuf_uninit(&sw->output);
     ofpbuf_uninit(&sw->bundle);
@@ -502,22 +518,35 @@ allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
     *buf = uv_buf_init(buffer, sizeof buffer);
 }
 
+/* Does all that it was told. */
+static void
+work(uv_timer_t *timer)
+{
+    struct load_switch *sw = timer->data;
+    struct ofpbuf *message;
+
+    while (sw->open && openflow_stream_next(&sw->input, &message) > 0) {
+        handle_request(sw, message->data);
+        ofpbuf_delete(message);
+    }
+    flush(sw);
+}
+
 static void
 received(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
     struct load_switch *sw = stream->data;
-    struct ofpbuf *message;
 
     if (n < 0) {
         close_connection(sw);
         return;
     }
     openflow_stream_push(&sw->input, buf->base, n);
-    while (openflow_stream_next(&sw->input, &message) > 0) {
-        handle_request(sw, message->data);
-        ofpbuf_delete(message);
+    if (!sw->slow_ms) {
+        work(&sw->late);
+    } else if (!uv_is_active((uv_handle_t *) &sw->late)) {
+        uv_timer_start(&sw->late, work, sw->slow_ms, 0);
     }
-    flush(sw);
 }
 
 static void
@@ -558,7 +587,8 @@ void
 load_switch_start(struct load *l, struct load_switch *sw)
 {
     uv_timer_init(l->loop, &sw->retry);
-    sw->retry.data = sw;
+    uv_timer_init(l->loop, &sw->late);
+    sw->retry.data = sw->late.data = sw;
     try_to_connect(&sw->retry);
 }
 
@@ -566,6 +596,7 @@ void
 load_switch_stop(struct load_switch *sw)
 {
     uv_close((uv_handle_t *) &sw->retry, NULL);
+    uv_close((uv_handle_t *) &sw->late, NULL);
     if (sw->tcp.data && uv_is_active((uv_handle_t *) &sw->tcp)) {
         close_connection(sw);
     }
@@ -591,4 +622,15 @@ load_set_link(struct load *l, int index, int port, bool up)
     sw->ports[port].up = peer->ports[peer_port].up = up;
     tell_port(sw, port);
     tell_port(peer, peer_port);
+}
+
+void
+load_set_port(struct load *l, int index, int port, bool up)
+{
+    struct load_switch *sw = &l->switches[index];
+
+    sw->ports[port].up = up;
+    if (sw->up) {
+        tell_port(sw, port);
+    }
 }

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Make before break across switches, end to end: the real controller, and
+ * switches that do not exist but confirm when they like, some of them slow.
+ *
+ *     check_order CONTROLLER
+ *
+ * Hosts move, vanish and return, weights change, links fail, all at once.
+ * Whenever a switch has changed its flows, every service rule of every switch is
+ * followed along the flows that the switches hold at that moment: if a switch on
+ * the way does not know the host, packets stray. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include "ofp-ext/sal_pipeline.h"
+#include "openvswitch/match.h"
+#include "openvswitch/vlog.h"
+#include "random.h"
+#include "tests/bench/controller/load.h"
+#include "util.h"
+
+#define K 4
+#define SERVICES 12
+#define INSTANCES 3
+#define EVENTS 400
+#define SLOW_MAX_MS 400 /* The controller waits for two seconds at most. */
+#define SLOW_SWITCHES 3
+#define TIMEOUT_US 60000000
+#define HOPS_MAX 32
+
+struct choice {
+    int host;
+    uint32_t port;
+};
+
+/* What a switch holds, as far as packets of services are concerned. */
+static struct view {
+    uint32_t *routes; /* Of each host, the port; 0: none. */
+    struct choice *choices;
+    size_t n, allocated;
+} *views;
+
+static struct load load;
+static struct load_controller controller;
+static uv_timer_t tick;
+static uint64_t commits, followed, strays;
+static int passed, failed;
+
+static void
+report(bool ok, const char *what, const char *figure)
+{
+    printf("  %s    %-48s %s\n", ok ? "PASS" : "FAIL", what, figure);
+    fflush(stdout);
+    passed += ok;
+    failed += !ok;
+}
+
+static void
+look_at(int sw)
+{
+    struct view *view = &views[sw];
+    const struct load_flow *flow;
+
+    memset(view->routes, 0, load.n_agents * sizeof *view->routes);
+    view->n = 0;
+    HMAP_FOR_EACH (flow, node, &load.switches[sw].flows) {
+        struct load_effect effect;
+        struct match match;
+
+        if (flow->message[LOAD_OFS_TABLE] != SAL_TABLE_FORWARD
+            && flow->message[LOAD_OFS_TABLE] != SAL_TABLE_SERVICE) {
+            continue;
+        }
+        if (!load_read_flow(flow, &match, &effect)) {
+            load.faults++;
+            continue;
+        }
+        int host = effect.destination - load.agents[0].locator;
+        if (host < 0 || host >= load.n_agents || !effect.port) {
+            continue;
+        }
+        if (effect.table == SAL_TABLE_FORWARD) {
+            view->routes[host] = effect.port;
+            continue;
+        }
+        if (view->n == view->allocated) {
+            view->choices = x2nrealloc(view->choices, &view->allocated,
+                                       sizeof *view->choices);
+        }
+        view->choices[view->n++] = (struct choice) {host, effect.port};
+    }
+}
+
+/* True if no switch on the way from 'port' of 'sw' lacks a route.  A link that
+ * is down ends a packet, and is nobody's mistake. */
+static bool
+is_known(int sw, uint32_t port, int host)
+{
+    for (int hops = 0; hops < HOPS_MAX; hops++) {
+        const struct load_port *p = &load.switches[sw].ports[port];
+        if (p->peer < 0 || !p->up) {
+            return true;
+        }
+        sw = p->peer;
+        port = views[sw].routes[host];
+        if (!port) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static uint64_t
+count_strays(void)
+{
+    uint64_t n = 0;
+
+    for (int i = 0; i < load.n_switches; i++) {
+        for (size_t j = 0; j < views[i].n; j++) {
+            const struct choice *choice = &views[i].choices[j];
+            followed++;
+            n += !is_known(i, choice->port, choice->host);
+        }
+    }
+    return n;
+}
+
+static void
+committed(struct load *l, int sw)
+{
+    look_at(sw);
+    commits++;
+    strays += count_strays();
+}
+
+/* Waiting. */
+
+static void
+ticked(uv_timer_t *timer)
+{
+    /* Only lets run_until() look again. */
+}
+
+static uint64_t pause_end;
+
+static bool
+pause_over(void)
+{
+    return load_now_us() >= pause_end;
+}
+
+static bool
+settled(void)
+{
+    return load_now_us() > load.last_written_us + 300000
+           && !load_check(&load, false);
+}
+
+static bool
+answered(void)
+{
+    return load_agents_are_answered(&load);
+}
+
+static bool
+attached(void)
+{
+    for (int i = 0; i < load.n_agents; i++) {
+        if (!load.agents[i].attached) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool
+run_until(bool (*condition)(void))
+{
+    uint64_t end = load_now_us() + TIMEOUT_US;
+
+    while (!condition()) {
+        if (load_now_us() > end) {
+            return false;
+        }
+        uv_run(load.loop, UV_RUN_ONCE);
+    }
+    return true;
+}
+
+static bool
+run_until_settled(void)
+{
+    return run_until(attached) && run_until(answered) && run_until(settled);
+}
+
+static void
+run_for(uint64_t us)
+{
+    pause_end = load_now_us() + us;
+    run_until(pause_over);
+}
+
+/* What happens. */
+
+static struct home {
+    int sw, port;
+} *homes;
+
+static void
+change_weight(void)
+{
+    int i = random_range(SERVICES), j = random_range(INSTANCES);
+
+    /* Never all drained: load_check() knows shares only. */
+    load.services[i].weight[j] = j ? random_range(4) : 1 + random_range(3);
+    if (load.agents[load_agent_of(&load, i, j)].up) {
+        load_register(&load, i, j, false);
+    }
+}
+
+static void
+move_host(void)
+{
+    struct load_agent *agent = &load.agents[random_range(load.n_agents)];
+    struct home *there = &homes[random_range(load.n_agents)];
+
+    agent->sw = there->sw;
+    agent->port = there->port;
+    if (agent->up) {
+        load_probe(agent);
+    }
+}
+
+static void
+toggle_port(void)
+{
+    const struct home *home = &homes[random_range(load.n_agents)];
+    bool up = load.switches[home->sw].ports[home->port].up;
+
+    load_set_port(&load, home->sw, home->port, !up);
+}
+
+static void
+toggle_link(void)
+{
+    int sw = random_range(load.n_switches);
+    int port = 1 + random_range(load.switches[sw].n_ports);
+
+    if (load.switches[sw].ports[port].peer >= 0) {
+        load_set_link(&load, sw, port, !load.switches[sw].ports[port].up);
+    }
+}
+
+static void
+choose_slow_switches(int n)
+{
+    for (int i = 0; i < load.n_switches; i++) {
+        load.switches[i].slow_ms = 0;
+    }
+    while (n-- > 0) {
+        load.switches[random_range(load.n_switches)].slow_ms
+            = 1 + random_range(SLOW_MAX_MS);
+    }
+}
+
+/* Everybody is at home again, all ports and links are up. */
+static void
+restore(void)
+{
+    choose_slow_switches(0);
+    for (int i = 0; i < load.n_switches; i++) {
+        for (int port = 1; port <= load.switches[i].n_ports; port++) {
+            const struct load_port *p = &load.switches[i].ports[port];
+            if (p->up) {
+                continue;
+            } else if (p->peer >= 0) {
+                load_set_link(&load, i, port, true);
+            } else {
+                load_set_port(&load, i, port, true);
+            }
+        }
+    }
+    for (int i = 0; i < load.n_agents; i++) {
+        load.agents[i].sw = homes[i].sw;
+        load.agents[i].port = homes[i].port;
+        load_probe(&load.agents[i]);
+    }
+    load_distances(&load);
+}
+
+/* A link that fails cuts ways that rules still use: what strays then would have
+ * been lost anyway, so it is counted, no more. */
+static void
+walk(bool links, const char *what)
+{
+    uint64_t before = strays, commits_before = commits;
+    char figure[80];
+
+    for (int i = 0; i < EVENTS; i++) {
+        if (i % 20 == 0) {
+            choose_slow_switches(SLOW_SWITCHES);
+        }
+        switch (random_range(links ? 8 : 6)) {
+        case 0:
+        case 1:
+            change_weight();
+            break;
+        case 2:
+        case 3:
+            move_host();
+            break;
+        case 4:
+        case 5:
+            toggle_port();
+            break;
+        default:
+            toggle_link();
+            break;
+        }
+        run_for(random_range(30000));
+    }
+    restore();
+    bool ok = run_until_settled();
+    snprintf(figure, sizeof figure, "%llu changes of switches, %llu strays",
+             (unsigned long long) (commits - commits_before),
+             (unsigned long long) (strays - before));
+    report(ok && (links || strays == before), what, figure);
+    if (!ok) {
+        load_check(&load, true);
+    }
+}
+
+/* The oracle must notice a route that is missing. */
+static bool
+oracle_sees(void)
+{
+    for (int i = 0; i < load.n_switches; i++) {
+        for (size_t j = 0; j < views[i].n; j++) {
+            const struct choice *choice = &views[i].choices[j];
+            int peer = load.switches[i].ports[choice->port].peer;
+            if (peer >= 0) {
+                uint32_t port = views[peer].routes[choice->host];
+                views[peer].routes[choice->host] = 0;
+                bool seen = count_strays() > 0;
+                views[peer].routes[choice->host] = port;
+                return seen && !count_strays();
+            }
+        }
+    }
+    return false;
+}
+
+static void
+begin(const char *program)
+{
+    load.loop = uv_default_loop();
+    load.loop->data = &load;
+    load_fat_tree(&load, K);
+    load.n_services = SERVICES;
+    load.services = xcalloc(SERVICES, sizeof *load.services);
+    for (int i = 0; i < SERVICES; i++) {
+        load.services[i] = (struct load_service) {INSTANCES, {1, 1, 1}};
+    }
+    load.registered = true;
+    load.committed = committed;
+    views = xcalloc(load.n_switches, sizeof *views);
+    for (int i = 0; i < load.n_switches; i++) {
+        views[i].routes = xcalloc(load.n_agents, sizeof *views[i].routes);
+    }
+    homes = xcalloc(load.n_agents, sizeof *homes);
+    for (int i = 0; i < load.n_agents; i++) {
+        homes[i] = (struct home) {load.agents[i].sw, load.agents[i].port};
+    }
+    uv_timer_init(load.loop, &tick);
+    uv_timer_start(&tick, ticked, 5, 5);
+    load_controller_configure(&load, &controller);
+    load_controller_start(&controller, program);
+    for (int i = 0; i < load.n_switches; i++) {
+        load_switch_start(&load, &load.switches[i]);
+    }
+    for (int i = 0; i < load.n_agents; i++) {
+        load_agent_start(&load, &load.agents[i]);
+    }
+}
+
+static void
+finish(void)
+{
+    load.stopping = true;
+    load.committed = NULL;
+    for (int i = 0; i < load.n_switches; i++) {
+        load_switch_stop(&load.switches[i]);
+        free(views[i].routes);
+        free(views[i].choices);
+    }
+    for (int i = 0; i < load.n_agents; i++) {
+        load_agent_stop(&load.agents[i]);
+    }
+    uv_close((uv_handle_t *) &tick, NULL);
+    load_controller_kill(&controller, SIGTERM);
+    uv_run(load.loop, UV_RUN_DEFAULT);
+    load_controller_remove(&controller);
+    free(views);
+    free(homes);
+    load_free(&load);
+}
+
+int
+main(int argc, char *argv[])
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: check_order CONTROLLER\n");
+        return 2;
+    }
+    set_program_name(argv[0]);
+    vlog_set_levels(NULL, VLF_ANY_DESTINATION, VLL_OFF);
+    signal(SIGPIPE, SIG_IGN);
+    const char *seed = getenv("SEED");
+    uint32_t number = seed ? strtoul(seed, NULL, 0) : 20120425;
+    random_set_seed(number);
+    printf("order: SEED=%u\n", number);
+    begin(argv[1]);
+    bool up = run_until_settled();
+    report(up && !strays, "a fat tree, k=4, 16 hosts, 12 services", "");
+    if (up) {
+        report(oracle_sees(), "a route that is missing is noticed", "");
+        walk(false, "hosts and weights change, switches are slow");
+        walk(true, "links fail and return, too");
+    }
+    if (load.faults) {
+        report(false, "the switches understand all", "");
+    }
+    finish();
+    printf("order: %d passed, %d failed, %d skipped\n", passed, failed,
+           up ? 0 : 3);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
