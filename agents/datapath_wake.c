@@ -6,10 +6,12 @@
  * them (docs/migration.md says what was tried):
  *
  *   keep-alive     what the peer sent last, once more: answered with an
- *                  acknowledgement, the first packet on the new path.  Not
- *                  after a long silence: if that acknowledges something, the
- *                  peer takes the silence for the round trip (RFC 7323).
- *                  For flows that wait for nothing; to the others:
+ *                  acknowledgement, the first packet on the new path.  It
+ *                  has the window, too: if that was full, and the news that
+ *                  it is not any more was lost, the peer would ask for it
+ *                  after up to two minutes.  For flows that wait for nothing
+ *                  (whoever said something last, unless that is long ago);
+ *                  to the others:
  *   acknowledgement  the peer's last one, once more: new data that was held
  *                  back is sent
  *   unreachable    ICMP, quoting the first segment that is not acknowledged:
@@ -34,6 +36,7 @@
 /* TCP's first timer, at least; each further one takes twice as long. */
 #define FIRST_TIMER_NS 200000000ULL
 #define MAX_DOUBLINGS 12 /* Linux: at most 2 minutes. */
+#define LONG_AGO_NS 150000000000ULL /* A full window is asked about before. */
 _Static_assert(MAX_DOUBLINGS <= SAL_WAKE_MAX, "all at once");
 
 /* IP begins at a multiple of 4. */
@@ -224,7 +227,9 @@ wake(struct datapath *dp, const struct sal_flow *flow, uint64_t now, bool sure)
             build_unreachable(flow, &f);
             inject(dp, &f, n);
         }
-    } else if (silent < FIRST_TIMER_NS / 2) {
+    } else if (silent < FIRST_TIMER_NS / 2
+               || (sure && silent < LONG_AGO_NS
+                   && flow->last_out_ns >= flow->last_in_ns)) {
         build_segment(flow, 1, &f);
         inject(dp, &f, 1);
     }

@@ -7,16 +7,22 @@
  * echo of what it sent first after the silence, which undoes what doubled its
  * timer; or of 0, which is none, if it has not sent anything.  Selective
  * acknowledgements become an option that nobody knows.  What the segment
- * acknowledges as such stays, and the next one is left alone. */
+ * acknowledges as such stays, and the next one is left alone.
+ *
+ * While our flow is still held, a bare acknowledgement is dropped: we shall
+ * send again what it acknowledges as soon as we may, and the answer to that
+ * tells TCP more. */
 #ifndef SALIENT_ECHO_BPF_H
 #define SALIENT_ECHO_BPF_H 1
 
 #include "agents/bpf/flow.bpf.h"
+#include "agents/bpf/types.bpf.h"
 
 /* More than any round trip; less than TCP's second timer. */
 #define ECHO_OLD_NS 500000000ULL
 
-/* To be called when 'flow' gets another path, or its old one again. */
+/* To be called when 'flow' gets another path, or its old one again; or when
+ * something comes in before that. */
 static __always_inline void
 echo_expect_old(struct sal_flow *flow)
 {
@@ -75,36 +81,53 @@ echo_replace(struct __sk_buff *skb, __u32 tcp_ofs, __u32 ofs, __be32 from,
            || bpf_skb_store_bytes(skb, tcp_ofs + ofs, &to, sizeof to, 0);
 }
 
-/* Makes the inner segment at the start of 'skb', which acknowledges up to
- * 'ack', say nothing of times. */
+/* True if what comes in for 'flow' has to pass echo_forget(). */
+static __always_inline int
+echo_matters(const struct sal_flow *flow)
+{
+    return flow->marks & SAL_FLOW_MARK_OLD_ECHO || !flow->ifindex;
+}
+
+/* Makes the inner segment at the start of 'skb', of 'len' bytes with IP, say
+ * nothing of times if they are old.  The counter to drop under, or -1. */
 static __noinline int
-echo_forget(struct __sk_buff *skb, struct sal_flow *flow, __be32 ack, int v6)
+echo_forget(struct __sk_buff *skb, struct sal_flow *flow,
+            const struct inner *inner, __u32 len, int v6)
 {
     const __u32 tcp_ofs = ETH_HLEN + IP_LEN(v6);
     struct echo_segment s = {};
 
-    if (!flow) {
-        return 0;
+    if (!flow || !inner) {
+        return SAL_COUNT_IN_FAILED;
+    }
+    if (!flow->ifindex) {
+        echo_expect_old(flow);
+    }
+    if (!(flow->marks & SAL_FLOW_MARK_OLD_ECHO)
+        || !echo_stamps(skb, tcp_ofs + ECHO_OFS, &s)) {
+        flow->marks &= ~SAL_FLOW_MARK_OLD_ECHO;
+        return -1;
     }
     flow->marks &= ~SAL_FLOW_MARK_OLD_ECHO;
-    count(SAL_COUNT_IN_OLD_ECHO);
-    if (!echo_stamps(skb, tcp_ofs + ECHO_OFS, &s)) {
-        return 0;
+    if (!flow->ifindex && inner->tcp_flags == TCP_ACK
+        && len == IP_LEN(v6) + (s.doff >> 4) * 4) {
+        return SAL_COUNT_IN_EARLY_ACK;
     }
+    count(SAL_COUNT_IN_OLD_ECHO);
     if (echo_replace(skb, tcp_ofs, TCP_LEN + 8, s.echo, flow->own_stamp)) {
-        return -1;
+        return SAL_COUNT_IN_FAILED;
     }
     const __u32 sack = __builtin_offsetof(struct echo_segment, sack);
     if ((s.doff >> 4) * 4 < TCP_LEN + 20
         || bpf_skb_load_bytes(skb, tcp_ofs + ECHO_OFS + sack, &s.sack, 8)
         || (s.sack & bpf_htonl(0xffffff00)) != bpf_htonl(ECHO_SACK)
-        || (__s32) (bpf_ntohl(s.left) - bpf_ntohl(ack)) < 0) {
-        return 0; /* None, or about what came twice (RFC 2883). */
+        || (__s32) (bpf_ntohl(s.left) - bpf_ntohl(inner->ack)) < 0) {
+        return -1; /* None, or about what came twice (RFC 2883). */
     }
     return echo_replace(skb, tcp_ofs, TCP_LEN + 12, s.sack,
                         bpf_htonl(ECHO_NO_SACK)
                         | (s.sack & bpf_htonl(0xff)))
-           ? -1 : 0;
+           ? SAL_COUNT_IN_FAILED : -1;
 }
 
 #endif /* echo.bpf.h */

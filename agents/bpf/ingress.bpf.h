@@ -540,10 +540,14 @@ ingress_inner(struct __sk_buff *skb, struct sal_settings *settings,
     if (decapsulate(skb, outer_v6, inner_v6, SAL_DATA_HEADER_LEN)
         || ((flow->flags & SAL_FLOW_REWRITE)
             && rewrite_inner_v(skb, flow, 0, inner_v6))
-        || ((flow->marks & SAL_FLOW_MARK_OLD_ECHO)
-            && echo_forget(skb, flow, inner.ack, inner_v6))
         || ecn_restore(skb, outer->tos, inner.tos, inner_v6)) {
         return drop(SAL_COUNT_IN_FAILED);
+    }
+    if (echo_matters(flow)) {
+        reason = echo_forget(skb, flow, &inner, len, inner_v6);
+        if (reason >= 0) {
+            return drop(reason);
+        }
     }
     flow->in_packets += 1;
     flow->in_bytes += outer->sal_len - SAL_DATA_HEADER_LEN;

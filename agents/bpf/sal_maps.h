@@ -405,6 +405,8 @@ struct sal_target {
     X(IN_PREVIOUS, "in_previous", "of these, from the peer's previous locator") \
     X(IN_OLD_ECHO, "in_old_echo",                                             \
       "of these, the first after a silence: their time stamps are out of date") \
+    X(IN_EARLY_ACK, "in_early_ack",                                           \
+      "acknowledgement while the flow was held: we shall ask again")          \
     X(IN_XDP, "in_xdp", "DATA packets stripped by XDP")                       \
     X(IN_SYN, "in_syn", "SYNs accepted")                                      \
     X(IN_SYN_AGAIN, "in_syn_again", "of these, seen before")                  \

@@ -210,10 +210,14 @@ ingress_stripped(struct __sk_buff *skb, const struct sal_settings *settings,
     __u32 n = skb->gso_segs ? skb->gso_segs : 1;
     __u64 now = bpf_ktime_get_coarse_ns();
     l2_learn(skb, flow, &flow->peer_locator, now);
-    if ((flow->flags & SAL_FLOW_REWRITE && rewrite_inner_v(skb, flow, 0, v6))
-        || (flow->marks & SAL_FLOW_MARK_OLD_ECHO
-            && echo_forget(skb, flow, inner.ack, v6))) {
+    if (flow->flags & SAL_FLOW_REWRITE && rewrite_inner_v(skb, flow, 0, v6)) {
         return drop(SAL_COUNT_IN_FAILED);
+    }
+    if (echo_matters(flow)) {
+        int reason = echo_forget(skb, flow, &inner, len, v6);
+        if (reason >= 0) {
+            return drop(reason);
+        }
     }
     flow->in_packets += n;
     flow->in_bytes += len;

@@ -8,6 +8,8 @@ echo of a time stamp from before it.  No TCP may take that for a round trip:
 its timer would be as long as the absence, and whatever is lost next would wait
 for it.
 
+Nor may anybody wait for news of a window that was full, and lost those.
+
     client 10.0.0.1, then .77, then .1 --- br0 --- 10.0.0.2 server
 
 Neither controller nor SAL switches.
@@ -58,6 +60,28 @@ class End:
     def send(self, n):
         self.sock.sendall(b"x" * n)
 
+    def fill(self):
+        """Sends until the peer's window is full.  How much that was."""
+        n = 0
+        self.sock.settimeout(0.3)
+        while True:
+            try:
+                n += self.sock.send(b"x" * 10000)
+            except socket.timeout:
+                self.sock.settimeout(30)
+                return n
+
+    def drain(self):
+        """Receives what is there.  How much that was."""
+        n = 0
+        self.sock.setblocking(False)
+        while True:
+            try:
+                n += len(self.sock.recv(1 << 20))
+            except BlockingIOError:
+                self.sock.settimeout(30)
+                return n
+
     def receive(self, n):
         while n:
             data = self.sock.recv(n)
@@ -94,6 +118,16 @@ def unmute(lab, name):
     lab.bridge.run("nft", f"delete table netdev {name}")
 
 
+def block(connection):
+    """The client does not read: the server waits for its window.  How much is
+    still to be read then."""
+    connection.client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF,
+                                      1 << 16)
+    connection.server.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF,
+                                      1 << 18)
+    return connection.server.fill()
+
+
 def lose_acknowledgements(lab, upwards, downwards, hole):
     """Leaves three connections with data that arrived and nobody says so: what
     the client sent, what the server sent, and what the server sent last, while
@@ -121,15 +155,19 @@ def absence(lab, connections, agents, seconds, new):
     """The client loses its address, and has another one, or the same, later.
     How long it took from then until all went on, ms."""
     client = agents["client"].host
-    lose_acknowledgements(lab, *connections)
+    blocked = connections[3]
+    unread = block(blocked)
+    lose_acknowledgements(lab, *connections[:3])
     old = client.address
     client.run("ip", "addr", "del", f"{old}/24", "dev", "eth0")
     unmute(lab, "client")
+    unread -= blocked.client.drain()
     time.sleep(seconds)  # It is the absence that is tested.
     connections[2].client.send(100)
     client.address = new
     client.run("ip", "addr", "add", f"{new}/24", "dev", "eth0")
     start = time.monotonic()
+    blocked.client.receive(unread)
     ends = [end for connection in connections
             for end in (connection.client, connection.server)]
     wait_for(lambda: not any(end.tcp_info()[2] for end in ends),
@@ -149,7 +187,7 @@ def checksum_errors(host):
 
 
 NAMES = ("data from the client", "data from the server",
-         "data after a hole")
+         "data after a hole", "a window that was full")
 
 
 def judge(what, connections):
@@ -198,7 +236,7 @@ def absences(lab, agents, seconds):
 
 def main():
     lab = Lab(sys.argv[1])
-    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 4
+    seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 8
     agents = {}
     try:
         for number, name, more in (1, "client", CLIENT), (2, "server", SERVER):

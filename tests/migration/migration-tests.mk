@@ -22,7 +22,7 @@ check-migration-stock: $(PROGRAMS) $(MIGRATION_CLIENTS) ## both ends move at onc
 
 check-absence: $(PROGRAMS) ## no TCP takes a host's absence for a round trip (SECONDS=30 longer)
 	@/usr/bin/python3 tests/migration/check_absence.py $(BUILD) \
-	    $(or $(SECONDS),4)
+	    $(or $(SECONDS),8)
 
 .PHONY: check-migration check-migration-all check-migration-stock \
     check-absence
