@@ -17,6 +17,12 @@ VLOG_DEFINE_THIS_MODULE(controller);
 
 /* Rounds that follow one another without a look at the sockets, at most. */
 #define MAX_ROUNDS 4
+/* Computing everything anew takes seconds with hundreds of switches and
+ * thousands of services.  When many come at once, as after a start, it must not
+ * be done for each: for as long as it took, but no longer than this, messages
+ * come first. */
+#define REST_MAX_US 1000000
+#define REST_MIN_US 20000
 
 void
 controller_event(struct controller *c, const char *format, ...)
@@ -36,9 +42,14 @@ static void
 plan(struct controller *c)
 {
     uint64_t before = plan_generation(c->plan);
+    long long start = controller_now_us();
     struct plan_result result;
 
     plan_run(c->plan, &result);
+    long long end = controller_now_us();
+    if (result.everything && end - start >= REST_MIN_US) {
+        c->rest_until_us = end + MIN(end - start, REST_MAX_US);
+    }
     if (result.topology.graph) {
         controller_event(c, "links or switches changed");
     }
@@ -46,6 +57,14 @@ plan(struct controller *c)
     plan_result_destroy(&result);
     event_log_planned(c->events, plan_generation(c->plan),
                       plan_generation(c->plan) != before);
+}
+
+/* True as long as changes of the network wait. */
+static bool
+rests(const struct controller *c)
+{
+    return topology_has_changes(c->topology)
+           && controller_now_us() < c->rest_until_us;
 }
 
 /* What follows from the inputs since the last round.  True if it made new
@@ -62,15 +81,19 @@ controller_round(struct controller *c)
     controller_check_switches(c, now);
     discovery_run(c->discovery, now);
     controller_count_usage(c, now);
-    if (!controller_hold(c, now)) {
+    bool resting = rests(c);
+    bool waits = controller_hold(c, now) || resting;
+    if (!waits) {
         plan(c);
         controller_put_all(c, now);
     }
     controller_update_confirmed(c);
-    controller_answer_waits(c);
+    if (!resting) {
+        controller_answer_waits(c); /* For what is planned. */
+    }
     openflow_server_flush(c->openflow);
-    return !controller_hold(c, now) && (registry_has_changes(c->registry)
-                                 || topology_has_changes(c->topology));
+    return !waits && !rests(c) && (registry_has_changes(c->registry)
+                                   || topology_has_changes(c->topology));
 }
 
 static void timer_fired(uv_timer_t *);
@@ -89,6 +112,9 @@ arm_timer(struct controller *c)
     if (!c->hold.over
         && c->config->session.role != OFPCR12_ROLE_SECONDARY) {
         at = MIN(at, c->hold.until);
+    }
+    if (rests(c)) {
+        at = MIN(at, now + (c->rest_until_us - controller_now_us()) / 1000);
     }
     if (at == LLONG_MAX) {
         uv_timer_stop(&c->timer);

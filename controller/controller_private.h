@@ -78,6 +78,7 @@ struct controller {
     struct put_order order;
     uint64_t confirmations;   /* Grows when a switch confirms, or is gone. */
     long long input_us;       /* When the input at hand arrived. */
+    long long rest_until_us;  /* No other change of the network before. */
 };
 
 static inline long long

@@ -606,6 +606,64 @@ paths_alternate(const struct paths *paths, uint32_t from, uint32_t to,
     return best;
 }
 
+/* The next edge, from the i-th on, that begins a shortest path. */
+static const struct edge *
+next_hop_edge(const struct paths *paths, uint32_t from, uint32_t to,
+              size_t *i)
+{
+    const struct node *node = &paths->nodes[from];
+    uint32_t distance = paths_distance(paths, from, to);
+
+    while (*i < node->n_edges) {
+        const struct edge *edge = &node->edges[(*i)++];
+        if (distance_by(paths, edge, to) == distance) {
+            return edge;
+        }
+    }
+    return NULL;
+}
+
+static bool
+is_same_way(const struct paths *a, const struct paths *b, uint32_t from,
+            uint32_t to)
+{
+    const struct edge *x, *y;
+    size_t i = 0, j = 0;
+    uint32_t port = 0;
+    int n = 0;
+
+    if (from == to || paths_distance(a, from, to) == PATHS_UNREACHABLE) {
+        return true; /* The same in 'b', as the shape is. */
+    }
+    for (;; n++) {
+        x = next_hop_edge(a, from, to, &i);
+        y = next_hop_edge(b, from, to, &j);
+        if (!x || !y) {
+            break;
+        }
+        if (x->port != y->port || x->to != y->to) {
+            return false;
+        }
+        port = x->port;
+    }
+    return !x && !y
+           && (n != 1 || paths_alternate(a, from, to, port)
+                         == paths_alternate(b, from, to, port));
+}
+
+size_t
+paths_changed_ways(const struct paths *before, const struct paths *after,
+                   uint32_t from, bool ret_changed[])
+{
+    size_t n = 0;
+
+    for (uint32_t to = 0; to < after->n; to++) {
+        ret_changed[to] = !is_same_way(before, after, from, to);
+        n += ret_changed[to];
+    }
+    return n;
+}
+
 static void
 cover_switch(const struct paths *paths, uint32_t from,
              struct paths_coverage *coverage)

@@ -63,6 +63,13 @@ bool paths_has_hosts(const struct paths *, uint32_t index);
  * reach each other: nothing differs but the ways. */
 bool paths_same_shape(const struct paths *, const struct paths *);
 
+/* Of two of the same shape: marks in 'ret_changed', one a switch, towards which
+ * others 'from' has other next hops than before, or another alternate for a
+ * single one.  Returns how many there are. */
+size_t paths_changed_ways(const struct paths *before,
+                          const struct paths *after, uint32_t from,
+                          bool ret_changed[]);
+
 /* True if the switch needs service rules: it has SAL, and hosts may be behind
  * it or behind a stock switch whose nearest SAL switch it is, or resolution is
  * hop by hop. */

@@ -452,20 +452,99 @@ update_apart(struct plan *plan, bool changed)
     }
 }
 
-/* Rules that depend on ways and nothing else. */
-static void
-compute_ways(const struct plan *plan, const struct paths *paths,
-             uint64_t dpid, struct rule_table *table)
-{
-    uint32_t index = paths_index(paths, dpid);
+/* A switch whose ways have changed: towards which others. */
+struct detour {
+    const struct paths *before;
+    struct plan_switch *sw;
+    bool *towards; /* One a switch, by index in both paths. */
+};
 
-    rule_table_clear(table);
-    if (index != PATHS_NO_SWITCH && paths_has_sal(paths, index)) {
-        rules_compute_base(&plan->rules_config, paths, dpid, table);
-        rules_compute_groups(&plan->rules_config, paths, dpid, table);
+static bool
+is_detoured(const struct plan *plan, const struct detour *detour,
+            uint64_t dpid)
+{
+    uint32_t index = paths_index(plan->paths, dpid);
+    return index != PATHS_NO_SWITCH && detour->towards[index];
+}
+
+/* Replaces what has been computed for the way before and the one now. */
+static void
+replace_scratch(struct plan *plan, struct plan_switch *sw)
+{
+    replace(sw, plan->before, plan->after);
+    rule_table_clear(plan->before);
+    rule_table_clear(plan->after);
+}
+
+static bool
+service_is_detoured(const struct plan *plan, const struct detour *detour,
+                    const struct service_routes *service)
+{
+    for (size_t i = 0; i < service->n_routes; i++) {
+        const struct route *route = service->routes[i];
+        for (size_t j = 0; j < route->n_targets; j++) {
+            if (is_detoured(plan, detour, route->targets[j].dpid)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void
+detour_services(struct plan *plan, const struct detour *detour)
+{
+    const struct rules_config *config = &plan->rules_config;
+    uint64_t dpid = detour->sw->dpid;
+    const struct service_routes *service;
+    const struct plan_endpoint *endpoint;
+
+    ROUTES_FOR_EACH_SERVICE (service, plan->routes) {
+        if (service_is_detoured(plan, detour, service)) {
+            rules_compute_service(config, detour->before, service, dpid,
+                                  plan->before);
+            rules_compute_service(config, plan->paths, service, dpid,
+                                  plan->after);
+            replace_scratch(plan, detour->sw);
+        }
+    }
+    HMAP_FOR_EACH (endpoint, node, &plan->endpoints) {
+        compute_endpoint(plan, detour->before, endpoint, dpid, plan->before);
+        compute_endpoint(plan, plan->paths, endpoint, dpid, plan->after);
+        replace_scratch(plan, detour->sw);
+    }
+}
+
+/* What goes to hosts where the way there has changed. */
+static void
+detour_switch(struct plan *plan, const struct detour *detour)
+{
+    const struct rules_config *config = &plan->rules_config;
+    uint64_t dpid = detour->sw->dpid;
+    bool groups = rules_uses_groups(config, plan->paths, dpid);
+    const struct plan_host *host;
+
+    if (groups) {
+        rules_compute_groups(config, detour->before, dpid, detour->towards,
+                             plan->before);
+        rules_compute_groups(config, plan->paths, dpid, detour->towards,
+                             plan->after);
+        replace_scratch(plan, detour->sw);
     } else {
-        rules_compute_forwarding(&plan->rules_config, plan->topology, paths,
-                                 dpid, table); /* It has no groups. */
+        HMAP_FOR_EACH (host, node, &plan->hosts) {
+            if (is_detoured(plan, detour, host->at.dpid)) {
+                rules_compute_host(config, detour->before, &host->at, dpid,
+                                   plan->before);
+                rules_compute_host(config, plan->paths, &host->at, dpid,
+                                   plan->after);
+                replace_scratch(plan, detour->sw);
+            }
+        }
+    }
+    uint32_t index = paths_index(plan->paths, dpid);
+    if ((!groups || config->hop_by_hop)
+        && paths_resolves(plan->paths, index)) {
+        detour_services(plan, detour);
     }
 }
 
@@ -473,12 +552,30 @@ compute_ways(const struct plan *plan, const struct paths *paths,
 static void
 update_ways(struct plan *plan, const struct paths *old)
 {
+    struct detour detour = {
+        .before = old,
+        .towards = xcalloc(paths_n_switches(plan->paths) + 1,
+                           sizeof *detour.towards),
+    };
+
+    rule_table_clear(plan->before);
+    rule_table_clear(plan->after);
     struct plan_switch *sw;
     HMAP_FOR_EACH (sw, node, &plan->switches) {
-        compute_ways(plan, old, sw->dpid, plan->before);
-        compute_ways(plan, plan->paths, sw->dpid, plan->after);
-        replace(sw, plan->before, plan->after);
+        uint32_t index = paths_index(plan->paths, sw->dpid);
+        if (sw->apart || index == PATHS_NO_SWITCH) {
+            continue; /* See update_apart(). */
+        }
+        rules_compute_base(&plan->rules_config, old, sw->dpid, plan->before);
+        rules_compute_base(&plan->rules_config, plan->paths, sw->dpid,
+                           plan->after);
+        replace_scratch(plan, sw);
+        detour.sw = sw;
+        if (paths_changed_ways(old, plan->paths, index, detour.towards)) {
+            detour_switch(plan, &detour);
+        }
     }
+    free(detour.towards);
 }
 
 static void
@@ -520,16 +617,15 @@ routes_depend_on_ways(const struct plan *plan)
     return false;
 }
 
-/* Computes paths.  True if the rules could be mended: behind groups, nobody
- * but the groups knows the ways, unless routes are chosen by distance. */
+/* Computes paths.  True if the rules could be mended: only ways have changed,
+ * and nothing but forwarding depends on them. */
 static bool
 update_graph(struct plan *plan)
 {
     struct paths *old = plan->paths;
     plan->paths = paths_compute(plan->topology, plan->classes);
 
-    bool mended = plan->started && plan->rules_config.groups
-                  && !(plan->classes && plan->classes->n)
+    bool mended = plan->started && !(plan->classes && plan->classes->n)
                   && paths_same_shape(old, plan->paths)
                   && !routes_depend_on_ways(plan);
     if (mended) {
@@ -608,6 +704,7 @@ plan_run(struct plan *plan, struct plan_result *ret_result)
            != registry_zones_generation(plan->registry)) {
         zones_changed = update_zones(plan);
     }
+    result.everything = all;
     if (all) {
         update_everything(plan);
         plan->started = true;

@@ -65,6 +65,8 @@ struct plan_result {
     size_t n_services;
     struct topology_changes topology; /* Attachments: push to agents. */
     size_t n_switches;                /* Desired tables that changed. */
+    bool everything;                  /* Nothing was mended: all rules of all
+                                       * switches were computed anew. */
 };
 
 /* Brings everything up to date.  '*ret_result' (may be NULL) is the caller's:

@@ -270,18 +270,28 @@ put_group(const struct paths *paths, uint32_t from, uint32_t to,
     }
 }
 
+bool
+rules_uses_groups(const struct rules_config *config,
+                  const struct paths *paths, uint64_t dpid)
+{
+    uint32_t index = paths_index(paths, dpid);
+    return index != PATHS_NO_SWITCH && uses_groups(config, paths, index);
+}
+
 void
 rules_compute_groups(const struct rules_config *config,
                      const struct paths *paths, uint64_t dpid,
-                     struct rule_table *table)
+                     const bool towards[], struct rule_table *table)
 {
     uint32_t from = paths_index(paths, dpid);
     if (from == PATHS_NO_SWITCH || !uses_groups(config, paths, from)) {
         return;
     }
     for (uint32_t to = 0; to < paths_n_switches(paths); to++) {
-        for (uint32_t v = 0; paths_has_hosts(paths, to)
-                             && v < PATHS_GROUP_VARIANTS; v++) {
+        if (!paths_has_hosts(paths, to) || (towards && !towards[to])) {
+            continue;
+        }
+        for (uint32_t v = 0; v < PATHS_GROUP_VARIANTS; v++) {
             put_group(paths, from, to, v, table);
         }
     }
@@ -497,7 +507,7 @@ rules_compute_forwarding(const struct rules_config *config,
     const struct topology_attachment *host;
 
     rules_compute_base(config, paths, dpid, table);
-    rules_compute_groups(config, paths, dpid, table);
+    rules_compute_groups(config, paths, dpid, NULL, table);
     TOPOLOGY_FOR_EACH_ATTACHMENT (host, topology) {
         rules_compute_host(config, paths, host, dpid, table);
     }

@@ -295,9 +295,15 @@ struct ofpbuf *rules_encode_meter(int i, const struct rule_dialect *,
  * if the paths do not know the switch; so with all of these. */
 void rules_compute_base(const struct rules_config *, const struct paths *,
                         uint64_t dpid, struct rule_table *table);
-/* Adds the groups towards other switches, if the configuration has groups. */
+/* True if the switch sends by way of groups: then its groups and nothing else
+ * follow from the ways, unless resolution is hop by hop. */
+bool rules_uses_groups(const struct rules_config *, const struct paths *,
+                       uint64_t dpid);
+/* Adds the groups towards other switches, if it uses groups; only those marked
+ * in 'towards', which has one member a switch, unless that is NULL. */
 void rules_compute_groups(const struct rules_config *, const struct paths *,
-                          uint64_t dpid, struct rule_table *table);
+                          uint64_t dpid, const bool towards[],
+                          struct rule_table *table);
 /* Adds ARP or ND and the routes of one host, if it can be reached: the default
  * one and those of the path classes that differ; where it is attached, also
  * what admits it. */

@@ -63,7 +63,8 @@ static void
 random_definition(int s)
 {
     struct service_definition definition = {
-        .policy = unit_random_below(ROUTE_LOCAL_FIRST + 1),
+        .policy = options.same_policy
+                  ? ROUTE_DEFAULT : unit_random_below(ROUTE_LOCAL_FIRST + 1),
         .path_class = unit_random_below(5)};
     if (unit_random_below(3)) {
         registry_define(registry, names[s], &definition);
@@ -208,6 +209,22 @@ test_hop_by_hop(void)
     random_walk();
 }
 
+/* What changes with the graph is mended. */
+static void
+test_detours(void)
+{
+    options = (struct plan_options) {.same_policy = true};
+    random_walk();
+    options.groups = options.anti_spoofing = options.plain_hosts = true;
+    random_walk();
+    options.hop_by_hop = true;
+    random_walk();
+    options.groups = options.hop_by_hop = false;
+    options.limited = true;
+    random_walk();
+}
+
 UNIT_MAIN("plan_random", UNIT_TEST(test_no_options), UNIT_TEST(test_groups),
           UNIT_TEST(test_plain_hosts), UNIT_TEST(test_limited),
-          UNIT_TEST(test_hop_by_hop))
+          UNIT_TEST(test_hop_by_hop),
+          UNIT_TEST(test_detours))

@@ -24,9 +24,7 @@
 #define REGISTRATIONS 200
 #define FAILURES 20
 #define QUIET_US 200000
-#ifndef TIMEOUT_US
-#define TIMEOUT_US 60000000
-#endif
+#define TIMEOUT_US 900000000 /* Ten million rules take their time. */
 #define IDLE_US 5000000
 
 static struct load load;

@@ -46,11 +46,11 @@ load_controller_configure(struct load *l, struct load_controller *c)
     }
     /* Long waits, because the machine may be busy with other things. */
     fprintf(file, "openflow:\n  listen: [\"tcp:127.0.0.1:%u\"]\n"
-            "  echo_timeout: 60s\n  confirm_timeout: 2m\n"
+            "  echo_timeout: 15m\n  confirm_timeout: 15m\n"
             "  order_timeout: 1m\n"
-            "api:\n  listen: [\"%s\"]\n  lease: 2m\n"
-            "  keepalive_interval: 30s\n  wait_timeout: 2m\n"
-            "control: %s/control\nlink_timeout: 2m\n"
+            "api:\n  listen: [\"%s\"]\n  lease: 15m\n"
+            "  keepalive_interval: 5m\n  wait_timeout: 15m\n"
+            "control: %s/control\nlink_timeout: 15m\n"
             /* The switches here have no groups. */
             "fast_failover: false\n",
             l->openflow_port, l->api, c->dir);
