@@ -224,7 +224,8 @@ def local_first(net):
 
 
 def latency_is_measured(net):
-    """The slow cable is known as such, the others are not, and it stays."""
+    """The slow cable is known as such, the others are not.  How much slower
+    both are on a busy machine is unknown, so they are compared."""
     def slow(number, far):
         for switch in net.ask("show", "topology")["switches"]:
             for port in switch["ports"]:
@@ -233,10 +234,13 @@ def latency_is_measured(net):
                         and link["dpid"] == f"{far:016x}":
                     return link["latency_us"]
         return 0
-    until(lambda: 14000 <= slow(1, 3) <= 40000 and 14000 <= slow(3, 1) <= 40000
-          and 0 < slow(1, 2) < 8000 and 0 < slow(2, 4) < 8000
-          and 0 < slow(3, 4) < 8000,
-          f"latencies are as they should be", 60)
+
+    def measured():
+        cable = [slow(1, 3), slow(3, 1)]
+        others = [slow(1, 2), slow(2, 4), slow(3, 4)]
+        return (12000 <= min(cable) and max(cable) <= 100000
+                and 0 < min(others) and 2 * max(others) <= min(cable))
+    until(measured, "latencies are as they should be", 90)
     return (f"s1-s3 {slow(1, 3)} us (a cable of 15 ms), "
             f"s1-s2 {slow(1, 2)} us")
 
