@@ -209,8 +209,9 @@ number_groups(struct paths *paths)
         uint32_t group;
         do {
             group = PATHS_GROUP_BASE
-                    | (number & ~PATHS_GROUP_BASE_MASK
-                       & ~(PATHS_GROUP_VARIANTS - 1));
+                    | (number
+                       & ((1 << PATHS_GROUP_CLASS_SHIFT)
+                          - PATHS_GROUP_VARIANTS));
             number += PATHS_GROUP_VARIANTS;
         } while (is_group_taken(paths, i, group));
         paths->nodes[i].group = group;
@@ -512,34 +513,6 @@ paths_class_kind(const struct paths *paths, uint8_t class)
     return paths->classes[class].kind;
 }
 
-struct paths_way
-paths_way(const struct paths *paths, uint8_t class, bool marked,
-          uint32_t from, uint32_t to)
-{
-    const struct class_paths *own = &paths->classes[class];
-    struct paths_way way = {paths, to, false};
-
-    if (own->kind == PATH_CLASS_NONE || !paths->nodes[from].has_sal) {
-        return way;
-    }
-    if (own->kind == PATH_CLASS_WAYPOINT && !marked
-        && own->waypoint != PATHS_NO_SWITCH) {
-        if (from != own->waypoint) {
-            if (paths_distance(own->paths, from, own->waypoint)
-                != PATHS_UNREACHABLE) {
-                way.paths = own->paths;
-                way.to = own->waypoint;
-            }
-            return way;
-        }
-        way.mark = true;
-    }
-    if (paths_distance(own->paths, from, to) != PATHS_UNREACHABLE) {
-        way.paths = own->paths;
-    }
-    return way;
-}
-
 /* Distance to 'to' by way of 'edge'. */
 static uint32_t
 distance_by(const struct paths *paths, const struct edge *edge, uint32_t to)
@@ -651,6 +624,36 @@ is_same_way(const struct paths *a, const struct paths *b, uint32_t from,
                          == paths_alternate(b, from, to, port));
 }
 
+struct paths_way
+paths_way(const struct paths *paths, uint8_t class, bool marked,
+          uint32_t from, uint32_t to)
+{
+    const struct class_paths *own = &paths->classes[class];
+    struct paths_way way = {.paths = paths, .to = to};
+
+    if (own->kind == PATH_CLASS_NONE || !paths->nodes[from].has_sal) {
+        return way;
+    }
+    if (own->kind == PATH_CLASS_WAYPOINT && !marked
+        && own->waypoint != PATHS_NO_SWITCH) {
+        if (from != own->waypoint) {
+            if (paths_distance(own->paths, from, own->waypoint)
+                != PATHS_UNREACHABLE) {
+                way = (struct paths_way) {own->paths, class, own->waypoint,
+                                          false};
+            }
+            return way;
+        }
+        way.mark = true;
+    }
+    if (paths_distance(own->paths, from, to) != PATHS_UNREACHABLE
+        && !is_same_way(paths, own->paths, from, to)) {
+        way.paths = own->paths;
+        way.class = class;
+    }
+    return way;
+}
+
 size_t
 paths_changed_ways(const struct paths *before, const struct paths *after,
                    uint32_t from, bool ret_changed[])
@@ -664,32 +667,69 @@ paths_changed_ways(const struct paths *before, const struct paths *after,
     return n;
 }
 
+enum use { UNUSED, COVERED, UNCOVERED };
+
+/* Counts one way; 'links' has how each edge of 'from' is used.  A class's graph
+ * has some of them, in the same order. */
+static void
+cover_way(const struct paths *paths, const struct paths_way *way,
+          uint32_t from, enum use links[], struct paths_coverage *coverage)
+{
+    const struct edge *all = paths->nodes[from].edges, *edge;
+    uint32_t hops[2];
+    size_t n = paths_next_hops(way->paths, from, way->to, hops, 2);
+    bool covered = n > 1 || (n && paths_alternate(way->paths, from, way->to,
+                                                  hops[0]));
+    size_t i = 0, j = 0;
+
+    coverage->ways += n > 0;
+    coverage->ways_covered += covered;
+    while (n && (edge = next_hop_edge(way->paths, from, way->to, &i))) {
+        while (all[j].port != edge->port) {
+            j++;
+        }
+        links[j] = MAX(links[j], covered ? COVERED : UNCOVERED);
+    }
+}
+
+/* Ways that rules of path classes take. */
+static void
+cover_classes(const struct paths *paths, uint32_t from, enum use links[],
+              struct paths_coverage *coverage)
+{
+    for (int class = 1; class <= PATH_CLASSES_MAX; class++) {
+        bool two = paths->classes[class].kind == PATH_CLASS_WAYPOINT;
+        bool counted = false; /* The way to the waypoint is but one. */
+
+        for (uint32_t to = 0; to < paths->n; to++) {
+            for (int marked = 0; paths_has_hosts(paths, to) && marked <= two;
+                 marked++) {
+                struct paths_way way = paths_way(paths, class, marked, from,
+                                                 to);
+                bool again = way.to != to && counted;
+                if (way.class && !again) {
+                    cover_way(paths, &way, from, links, coverage);
+                    counted |= way.to != to;
+                }
+            }
+        }
+    }
+}
+
 static void
 cover_switch(const struct paths *paths, uint32_t from,
              struct paths_coverage *coverage)
 {
     const struct node *node = &paths->nodes[from];
-    enum { UNUSED, COVERED, UNCOVERED } *links
-        = xcalloc(node->n_edges + 1, sizeof *links);
+    enum use *links = xcalloc(node->n_edges + 1, sizeof *links);
 
     for (uint32_t to = 0; to < paths->n; to++) {
-        uint32_t hops[2];
-        size_t n = paths_has_hosts(paths, to)
-                   ? paths_next_hops(paths, from, to, hops, 2) : 0;
-        if (!n) {
-            continue;
-        }
-        bool covered = n > 1 || paths_alternate(paths, from, to, hops[0]);
-        coverage->ways++;
-        coverage->ways_covered += covered;
-        for (size_t i = 0; i < node->n_edges; i++) {
-            if (n > 1 ? distance_by(paths, &node->edges[i], to)
-                        == paths_distance(paths, from, to)
-                      : node->edges[i].port == hops[0]) {
-                links[i] = MAX(links[i], covered ? COVERED : UNCOVERED);
-            }
+        const struct paths_way way = {.paths = paths, .to = to};
+        if (paths_has_hosts(paths, to)) {
+            cover_way(paths, &way, from, links, coverage);
         }
     }
+    cover_classes(paths, from, links, coverage);
     for (size_t i = 0; i < node->n_edges; i++) {
         coverage->links += links[i] != UNUSED;
         coverage->links_covered += links[i] == COVERED;
@@ -709,9 +749,9 @@ paths_coverage(const struct paths *paths, struct paths_coverage *ret_coverage)
 }
 
 uint32_t
-paths_group(const struct paths *paths, uint32_t to)
+paths_group(const struct paths *paths, uint8_t class, uint32_t to)
 {
-    return paths->nodes[to].group;
+    return paths->nodes[to].group | class << PATHS_GROUP_CLASS_SHIFT;
 }
 
 uint32_t

@@ -32,13 +32,14 @@ uint32_t paths_index(const struct paths *, uint64_t dpid); /* or NO_SWITCH */
 uint64_t paths_dpid(const struct paths *, uint32_t index);
 bool paths_has_sal(const struct paths *, uint32_t index);
 
-/* The OpenFlow group "towards switch 'to'" has this number or one of the next
- * PATHS_GROUP_VARIANTS - 1, on whatever switch it is.  Follows from the set of
- * switches alone. */
+/* The OpenFlow group "towards switch 'to' in the graph of 'class'" (0 = default)
+ * has this number or one of the next PATHS_GROUP_VARIANTS - 1, on whatever
+ * switch it is.  Follows from the set of switches alone. */
 #define PATHS_GROUP_BASE 0x53000000 /* 'S'; the high byte marks ours. */
 #define PATHS_GROUP_BASE_MASK 0xff000000
+#define PATHS_GROUP_CLASS_SHIFT 20
 #define PATHS_GROUP_VARIANTS 4
-uint32_t paths_group(const struct paths *, uint32_t to);
+uint32_t paths_group(const struct paths *, uint8_t class, uint32_t to);
 
 /* The port of the switch's i-th link, in ascending order; 0 if there are no
  * more. */
@@ -100,7 +101,10 @@ uint32_t paths_latency(const struct paths *, uint32_t from, uint32_t to);
  * source); a marked packet goes to its destination by the class's graph.  Each
  * stage by itself has no loops, and there is no way back to the first. */
 struct paths_way {
-    const struct paths *paths; /* The graph to go by. */
+    const struct paths *paths; /* The graph to go by, */
+    uint8_t class;             /* of this class; 0 is the default one, also
+                                * where that of the class has the same next
+                                * hops and the same alternate. */
     uint32_t to;               /* The switch to go to; the destination, or the
                                 * waypoint. */
     bool mark;                 /* This is the waypoint. */
@@ -127,9 +131,9 @@ uint32_t paths_alternate(const struct paths *, uint32_t from, uint32_t to,
                          uint32_t port);
 
 /* How much of the network fast failover covers: pairs of a switch with SAL and
- * one where hosts may be ('ways'), and links by which such ways leave a switch
- * (each end counts); covered if the switch by itself has another port for all
- * of it. */
+ * one where hosts may be ('ways'; once more for each path class in whose graph
+ * it differs), and links by which such ways leave a switch (each end counts);
+ * covered if the switch by itself has another port for all of it. */
 struct paths_coverage {
     size_t ways, ways_covered, links, links_covered;
 };

@@ -222,29 +222,47 @@ to_host(const struct topology_attachment *host)
                                  .salt = locator_salt(&host->locator)};
 }
 
-/* Directs the rule to what is attached to a port.  False if there is no way. */
+/* The way of what is to go to 'd'.  False if there is none. */
 static bool
-send_towards(const struct rules_config *config, const struct paths *paths,
-             uint32_t from, const struct destination *d, struct rule *rule)
+find_way(const struct paths *paths, uint32_t from,
+         const struct destination *d, struct paths_way *ret_way)
 {
     uint32_t to = paths_index(paths, d->at.dpid);
-    uint16_t hop;
 
     if (to == PATHS_NO_SWITCH
         || paths_distance(paths, from, to) == PATHS_UNREACHABLE) {
         return false;
     }
-    struct paths_way way = paths_way(paths, d->class, d->marked, from, to);
+    *ret_way = paths_way(paths, d->class, d->marked, from, to);
+    return true;
+}
+
+static uint32_t
+variant_of(uint32_t salt)
+{
+    return mix(salt, 0) % PATHS_GROUP_VARIANTS;
+}
+
+/* Directs the rule to what is attached to a port.  False if there is no way. */
+static bool
+send_towards(const struct rules_config *config, const struct paths *paths,
+             uint32_t from, const struct destination *d, struct rule *rule)
+{
+    struct paths_way way;
+    uint16_t hop;
+
+    if (!find_way(paths, from, d, &way)) {
+        return false;
+    }
     if (way.mark) {
         rule->flags |= RULE_MARK | d->class << RULE_MARK_CLASS_SHIFT;
     }
     if (way.to == from) {
         rule->port = d->at.port;
-    } else if (way.paths == paths && uses_groups(config, paths, from)
-               && paths_has_hosts(paths, way.to)
-               && !(config->hop_by_hop && rule_has_target(rule))) {
-        rule->port = paths_group(paths, way.to) + mix(d->salt, 0)
-                                                  % PATHS_GROUP_VARIANTS;
+    } else if (uses_groups(config, paths, from)
+               && (way.class || paths_has_hosts(paths, way.to))) {
+        rule->port = paths_group(paths, way.class, way.to)
+                     + variant_of(d->salt);
         rule->flags |= RULE_VIA_GROUP;
     } else if (preferred_hops(way.paths, from, way.to, d->salt, &hop, 1)) {
         rule->port = hop;
@@ -252,21 +270,46 @@ send_towards(const struct rules_config *config, const struct paths *paths,
     return rule->port != 0;
 }
 
-/* Equal next hops protect each other; a single one is protected by a loop-free
- * alternate, where there is one. */
-static void
-put_group(const struct paths *paths, uint32_t from, uint32_t to,
-          uint32_t variant, struct rule_table *table)
+/* What a group sends to, in that order.  Equal next hops protect each other; a
+ * single one is protected by a loop-free alternate, where there is one. */
+static size_t
+group_ports(const struct paths_way *way, uint32_t from, uint32_t variant,
+            uint16_t ports[RULE_GROUP_PORTS_MAX])
 {
-    struct rule rule = RULE_INIT(RULE_GROUP);
-    size_t n = preferred_hops(paths, from, to, variant, rule.ports,
+    size_t n = preferred_hops(way->paths, from, way->to, variant, ports,
                               RULE_GROUP_PORTS_MAX);
     if (n == 1) {
-        rule.ports[1] = paths_alternate(paths, from, to, rule.ports[0]);
+        ports[1] = paths_alternate(way->paths, from, way->to, ports[0]);
+        n += ports[1] != 0;
     }
-    if (n) {
-        rule.group = paths_group(paths, to) + variant;
-        rule_table_put(table, &rule);
+    return n;
+}
+
+static void
+put_groups(const struct paths *paths, const struct paths_way *way,
+           uint32_t from, struct rule_table *table)
+{
+    for (uint32_t v = 0; v < PATHS_GROUP_VARIANTS; v++) {
+        struct rule rule = RULE_INIT(RULE_GROUP);
+        if (group_ports(way, from, v, rule.ports)) {
+            rule.group = paths_group(paths, way->class, way->to) + v;
+            rule_table_put(table, &rule);
+        }
+    }
+}
+
+/* What a class needs besides the groups of the default graph. */
+static void
+put_class_groups(const struct paths *paths, uint8_t class, uint32_t from,
+                 uint32_t to, struct rule_table *table)
+{
+    bool two = paths_class_kind(paths, class) == PATH_CLASS_WAYPOINT;
+
+    for (int marked = 0; marked <= two; marked++) {
+        struct paths_way way = paths_way(paths, class, marked, from, to);
+        if (way.class) {
+            put_groups(paths, &way, from, table);
+        }
     }
 }
 
@@ -291,8 +334,12 @@ rules_compute_groups(const struct rules_config *config,
         if (!paths_has_hosts(paths, to) || (towards && !towards[to])) {
             continue;
         }
-        for (uint32_t v = 0; v < PATHS_GROUP_VARIANTS; v++) {
-            put_group(paths, from, to, v, table);
+        const struct paths_way way = {.paths = paths, .to = to};
+        put_groups(paths, &way, from, table);
+        for (int class = 1; class <= PATH_CLASSES_MAX; class++) {
+            if (paths_class_kind(paths, class) != PATH_CLASS_NONE) {
+                put_class_groups(paths, class, from, to, table);
+            }
         }
     }
 }
@@ -513,18 +560,41 @@ rules_compute_forwarding(const struct rules_config *config,
     }
 }
 
-/* True if the switch behind the rule's port will choose like us. */
+/* True if the switch behind the port will choose like us. */
 static bool
-is_handed_on(const struct rules_config *config, const struct paths *paths,
-             uint32_t from, const struct route *route,
-             const struct rule *rule)
+chooses_alike(const struct paths *paths, uint32_t from, uint32_t port,
+              const struct route *route)
 {
-    if (!config->hop_by_hop || rule->flags & (RULE_VIA_GROUP | RULE_MARK)) {
-        return false;
-    }
-    uint32_t next = paths_neighbour(paths, from, rule->port);
+    uint32_t next = paths_neighbour(paths, from, port);
     return next != PATHS_NO_SWITCH && paths_resolves(paths, next)
            && route_is_at(route, paths_dpid(paths, next));
+}
+
+/* The same of all that the rule may send to. */
+static bool
+is_handed_on(const struct rules_config *config, const struct paths *paths,
+             uint32_t from, const struct destination *d,
+             const struct route *route, const struct rule *rule)
+{
+    uint16_t ports[RULE_GROUP_PORTS_MAX];
+    struct paths_way way;
+
+    if (!config->hop_by_hop || rule->flags & RULE_MARK) {
+        return false;
+    }
+    if (!(rule->flags & RULE_VIA_GROUP)) {
+        return chooses_alike(paths, from, rule->port, route);
+    }
+    if (!find_way(paths, from, d, &way)) {
+        return false;
+    }
+    size_t n = group_ports(&way, from, variant_of(d->salt), ports);
+    for (size_t i = 0; i < n; i++) {
+        if (!chooses_alike(paths, from, ports[i], route)) {
+            return false;
+        }
+    }
+    return n > 0;
 }
 
 static void
@@ -554,7 +624,7 @@ compute_route(const struct rules_config *config, const struct paths *paths,
         if (!send_towards(config, paths, from, &d, &rule)) {
             continue;
         }
-        if (is_handed_on(config, paths, from, route, &rule)) {
+        if (is_handed_on(config, paths, from, &d, route, &rule)) {
             memset(&rule.target, 0, sizeof rule.target);
             memset(&rule.mac, 0, sizeof rule.mac);
             rule.flags |= RULE_ONWARD;

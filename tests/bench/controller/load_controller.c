@@ -51,6 +51,7 @@ load_controller_configure(struct load *l, struct load_controller *c)
             "api:\n  listen: [\"%s\"]\n  lease: 15m\n"
             "  keepalive_interval: 5m\n  wait_timeout: 15m\n"
             "control: %s/control\nlink_timeout: 15m\n"
+            "host_timeout: 15m\n"
             /* The switches here have no groups. */
             "fast_failover: false\n",
             l->openflow_port, l->api, c->dir);
