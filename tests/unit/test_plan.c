@@ -114,10 +114,49 @@ test_only_what_is_concerned(void)
     stop();
 }
 
+/* What 'dpid' sends by its port 'p', which is down, has another port at once
+ * if its group has one, and arrives. */
+static void
+follow_bypasses(uint64_t dpid, uint32_t p, int *bypassed, int *concerned)
+{
+    const struct rule_table *table = installed[dpid - 1];
+    size_t next = 0;
+
+    for (const struct rule *rule; (rule = rule_table_next(table, &next));) {
+        struct rule key = RULE_INIT(RULE_GROUP);
+        key.group = rule->port;
+        const struct rule *group
+            = rule->kind == RULE_HOST && rule->flags & RULE_VIA_GROUP
+              ? rule_table_find(table, &key) : NULL;
+        if (!group || group->ports[0] != p) {
+            continue;
+        }
+        struct packet packet = {
+            .at = dpid, .to = rule->address,
+            .class = rule->path_class & SAL_PATH_CLASS_MASK,
+            .marked = rule->path_class & RULE_MARKED_CLASS};
+        uint8_t class = packet.class;
+        const struct topology_attachment *at
+            = topology_attachment(topology, &rule->address);
+        uint32_t end = follow_packet(&packet);
+
+        ++*concerned;
+        *bypassed += group->ports[1] != 0;
+        if (!group->ports[1]) {
+            CU_ASSERT_EQUAL(end, 0);
+        } else if (class == 3 && !(rule->path_class & RULE_MARKED_CLASS)) {
+            CU_ASSERT(packet.visited[4]); /* What is behind may need us. */
+        } else {
+            CU_ASSERT_EQUAL(end, at->dpid * 1000 + at->port);
+            CU_ASSERT(class != 2 || !packet.avoided);
+        }
+    }
+}
+
 /* Every link in turn goes down, and nobody is told: switches go round it by
  * themselves where the graph allows (in one without triangles, a neighbour has
  * no loop-free alternate).  Returns how many uses of a link by a switch for a
- * host were protected, stores how many there were. */
+ * host, in a class, were protected, stores how many there were. */
 static int
 fail_each_link(int *ret_concerned)
 {
@@ -125,36 +164,12 @@ fail_each_link(int *ret_concerned)
 
     for (uint64_t dpid = 1; dpid <= SWITCHES; dpid++) {
         for (uint32_t p = 1; p <= 3; p++) {
-            uint32_t before[SWITCHES + 1][HOSTS];
-            for (uint64_t from = 1; from <= SWITCHES; from++) {
-                for (int i = 0; i < HOSTS; i++) {
-                    struct in6_addr locator = locator_of(i, false);
-                    before[from][i] = follow_host(from, &locator);
-                }
-            }
             const struct topology_port *port = topology_port(topology, dpid,
                                                              p);
             struct topology_end far = {port->peer_dpid, port->peer_port};
             build_port(topology, dpid, p, false);
             build_port(topology, far.dpid, far.port, false);
-            for (int i = 0; i < HOSTS; i++) {
-                struct rule key = RULE_INIT(RULE_HOST);
-                key.address = locator_from_v4(0x0a000000 + i);
-                const struct rule *rule = rule_table_find(installed[dpid - 1],
-                                                          &key);
-                struct rule group = RULE_INIT(RULE_GROUP);
-                group.group = rule->port;
-                const struct rule *g = rule->flags & RULE_VIA_GROUP
-                    ? rule_table_find(installed[dpid - 1], &group) : NULL;
-                if (!g || g->ports[0] != p) {
-                    continue;
-                }
-                /* Where there is another port, it must do. */
-                concerned++;
-                bypassed += g->ports[1] != 0;
-                CU_ASSERT_EQUAL(follow_host(dpid, &key.address),
-                                g->ports[1] ? before[dpid][i] : 0);
-            }
+            follow_bypasses(dpid, p, &bypassed, &concerned);
             build_port(topology, dpid, p, true);
             build_port(topology, far.dpid, far.port, true);
             build_link(topology, dpid, p, far.dpid, far.port);
@@ -162,6 +177,36 @@ fail_each_link(int *ret_concerned)
     }
     *ret_concerned = concerned;
     return bypassed;
+}
+
+/* Those of path classes, too: once more with links of different latency. */
+static void
+test_class_failover(void)
+{
+    int concerned[2], bypassed[2];
+
+    for (int classes_too = 0; classes_too < 2; classes_too++) {
+        options.classes = classes_too;
+        start();
+        build_fabric();
+        for (int i = 0; i < HOSTS; i++) {
+            session(i);
+            attach(i, 1 + i % SWITCHES, HOST_PORT + i / SWITCHES);
+        }
+        for (uint64_t dpid = 1; dpid <= SWITCHES; dpid++) {
+            struct topology_end end = {dpid, 1};
+            topology_link_set_latency(topology, &end, 1000 * dpid);
+        }
+        put_all(false);
+        bypassed[classes_too] = fail_each_link(&concerned[classes_too]);
+        put_all(false); /* Links that were down have forgotten latencies. */
+        check();
+        stop();
+    }
+    printf("of path classes: %d of %d\n", bypassed[1] - bypassed[0],
+           concerned[1] - concerned[0]);
+    CU_ASSERT((bypassed[1] - bypassed[0]) * 4 > concerned[1] - concerned[0]);
+    options.classes = false;
 }
 
 static void
@@ -253,6 +298,7 @@ test_with_options(void)
     test_flap();
     test_only_what_is_concerned();
     test_fast_failover();
+    test_class_failover();
     test_restart();
     options.classes = true;
     test_restart();
