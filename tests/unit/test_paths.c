@@ -286,19 +286,28 @@ test_random(void)
 }
 
 /* A triangle protects every link; a line none; a square with its two equal
- * ways only what goes across. */
+ * ways only what goes across.  A class that avoids a link of a triangle has a
+ * line left. */
 static void
 test_coverage(void)
 {
     static const struct {
         int n, ring;
+        bool class;
         struct paths_coverage expected;
     } cases[] = {
-        {3, true, {.ways = 6, .ways_covered = 6, .links = 6,
-                   .links_covered = 6}},
-        {3, false, {.ways = 6, .links = 4}},
-        {4, true, {.ways = 12, .ways_covered = 4, .links = 8}},
+        {3, true, false, {.ways = 6, .ways_covered = 6, .links = 6,
+                          .links_covered = 6}},
+        {3, false, false, {.ways = 6, .links = 4}},
+        {4, true, false, {.ways = 12, .ways_covered = 4, .links = 8}},
+        {3, true, true, {.ways = 12, .ways_covered = 6, .links = 6,
+                         .links_covered = 2}},
     };
+    struct path_classes classes = {.n = 1};
+
+    classes.classes[1].kind = PATH_CLASS_AVOID;
+    classes.classes[1].n_links = 1;
+    classes.classes[1].links[0] = (struct topology_end) {1, 1};
 
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct topology *topology = topology_create();
@@ -311,7 +320,8 @@ test_coverage(void)
         for (int s = 1; s < n + cases[i].ring; s++) {
             build_link(topology, s, 1, s % n + 1, 2);
         }
-        struct paths *paths = paths_compute(topology, NULL);
+        struct paths *paths = paths_compute(
+            topology, cases[i].class ? &classes : NULL);
         paths_coverage(paths, &coverage);
         CU_ASSERT(!memcmp(&coverage, &cases[i].expected, sizeof coverage));
         paths_destroy(paths);
