@@ -8,7 +8,7 @@ class TooLate(Exception):
     """A condition did not come true in time."""
 
 
-def until(condition, what, timeout=10.0, interval=0.02):
+def until(condition, what, timeout=30.0, interval=0.02):
     """Calls condition() until it returns something true and returns that.
     Raises TooLate, which says 'what', after 'timeout' seconds."""
     deadline = time.monotonic() + timeout

@@ -18,7 +18,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
 
 
-def wait_for(condition, what, seconds=10):
+def wait_for(condition, what, seconds=30):
     """Polls until condition() is true; its last value, or an error."""
     end = time.monotonic() + seconds
     while True:

@@ -30,7 +30,7 @@ run static /usr/bin/python3 "$(dirname "$0")/test_static.py" "$build"
 run udp-clients /usr/bin/python3 "$(dirname "$0")/test_udp_clients.py" "$build"
 run nat /usr/bin/python3 "$(dirname "$0")/test_nat.py" "$build"
 run ipv6 /usr/bin/python3 "$(dirname "$0")/test_ipv6.py" "$build"
-run flood /usr/bin/python3 "$(dirname "$0")/test_flood.py" "$build" 2
+run flood /usr/bin/python3 "$(dirname "$0")/test_flood.py" "$build" 2 20000
 run path-mtu /usr/bin/python3 "$(dirname "$0")/test_path.py" "$build"
 echo "bpf: $passed passed, $failed failed"
 [ $failed = 0 ]

@@ -215,7 +215,7 @@ class Questions(threading.Thread):
         self.server.bind(("::", 9953))
         self.client = client.socket(family, socket.SOCK_DGRAM)
         self.client.connect((address, 53))
-        self.client.settimeout(2)
+        self.client.settimeout(10)  # Late is not lost.
         self.asked, self.lost, self.ended = 0, 0, False
         self.echo = threading.Thread(target=self.answer, daemon=True)
         self.echo.start()
@@ -243,7 +243,7 @@ class Questions(threading.Thread):
 
     def end(self):
         self.ended = True
-        self.join(5)
+        self.join(15)
         self.echo.join(5)
         self.client.close()
         self.server.close()

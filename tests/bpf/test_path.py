@@ -100,7 +100,7 @@ def tcp(client, server, address):
     begin = time.monotonic()
     transfer(client, server, 800 if thorough else 128, address=address)
     took = time.monotonic() - begin
-    assert took < 30, took
+    assert took < 60, took
     base.no_flows(client, server)
 
 

@@ -359,12 +359,18 @@ test_held(void)
     CU_ASSERT_EQUAL_FATAL(datapath_flow_get(client.dp, id, &flow), 0);
     struct datapath_move move = {.path = flow.path};
     memcpy(move.peer_endpoint, flow.peer_endpoint, sizeof flow.peer_endpoint);
-    move.path.ifindex = 0;
-    CU_ASSERT_EQUAL(datapath_flows_move(client.dp, &move, &id, 1), 1);
-    build_inner(&f, &s);
-    CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_SHOT);
-    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_HELD), 1);
-    int verdict = TC_ACT_SHOT;
+    int verdict = TC_ACT_UNSPEC;
+    for (int i = 0; i < 50 && verdict != TC_ACT_SHOT; i++) {
+        /* Unless we were not run for as long as that lasts. */
+        move.path.ifindex = flow.path.ifindex;
+        CU_ASSERT_EQUAL(datapath_flows_move(client.dp, &move, &id, 1), 1);
+        move.path.ifindex = 0;
+        CU_ASSERT_EQUAL(datapath_flows_move(client.dp, &move, &id, 1), 1);
+        build_inner(&f, &s);
+        verdict = run_egress(&client, &f);
+    }
+    CU_ASSERT_EQUAL(verdict, TC_ACT_SHOT);
+    CU_ASSERT(counter(&client, SAL_COUNT_OUT_HELD) >= 1);
     for (int i = 0; i < 100 && verdict == TC_ACT_SHOT; i++) {
         poll(NULL, 0, 10);
         /* Held again: that does not begin anew. */

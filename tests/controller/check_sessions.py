@@ -189,7 +189,7 @@ def other_protocols_are_closed_at_once(net):
             except ConnectionResetError:
                 pass
             took.append((time.monotonic() - start) * 1e3)
-    expect(max(took) < 1000, f"{took}")
+    expect(max(took) < 3000, f"{took}")
     return f"after at most {max(took):.0f} ms"
 
 
