@@ -576,6 +576,7 @@ timer_at(struct agent *agent, size_t i)
         &agent->save_timer,    &agent->waiter_timer, &agent->stop_timer,
         &agent->drain_timer,   &agent->hold_timer,
         &agent->expire_timer,   &agent->upkeep_timer,
+        &agent->whereabouts_timer,
     };
     return i < ARRAY_SIZE(timers) ? timers[i] : NULL;
 }
@@ -619,6 +620,8 @@ close_all(struct agent *agent)
     agent_walks_fail_all(agent);
     agent_upkeep_stop(agent);
     agent_lost_flows_stop(agent);
+    agent_whereabouts_stop(agent);
+    agent_service_router_stop(agent);
     if (agent->session) {
         controller_session_stop(agent->session);
     }
@@ -671,6 +674,8 @@ agent_start(uv_loop_t *loop, struct agent_config *config,
     agent_balance_start(agent);
     agent_upkeep_start(agent);
     agent_lost_flows_start(agent);
+    agent_whereabouts_start(agent);
+    agent_service_router_start(agent);
     agent_uplinks_changed(agent);
     restore_leases(agent);
     agent_update_services(agent);

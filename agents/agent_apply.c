@@ -70,6 +70,7 @@ apply_tables(struct agent *agent, char **ret_error)
     }
     host_tables_diff_destroy(&diff);
     host_tables_destroy(&desired);
+    agent_whereabouts_tables_changed(agent);
     return error;
 }
 

@@ -678,10 +678,11 @@ const struct control_command agent_commands[] = {
     {"show status", "", "same as status", 0, 0, show_status},
     {"show", "", "same as status", 0, 0, show_status},
     {"route add",
-     "NAME|ID [LOCATOR[,WEIGHT]]... [--action forward|delay|reject|drop] "
+     "NAME|ID|endpoint:EID|endpoint:any [LOCATOR[,WEIGHT]]... [--action forward|delay|reject|drop] "
      "[--datagram] [--path-class N] [--address A]",
      "say where a service is, or what to do with it", 1, -1, agent_route_add},
-    {"route del", "NAME|ID", "undo that", 1, 1, agent_route_del},
+    {"route del", "NAME|ID|endpoint:EID|endpoint:any", "undo that", 1, 1,
+     agent_route_del},
     {"show routes", "", "where services are that others serve", 0, 0,
      show_routes},
     {"show rules", "", "the service table, with counters", 0, 0, show_rules},

@@ -11,6 +11,7 @@
 #include "agents/datapath_flows.h"
 #include "agents/migrator.h"
 #include "agents/wake_queue.h"
+#include "agents/whereabouts.h"
 #include "openvswitch/vlog.h"
 #include "util.h"
 
@@ -35,6 +36,10 @@ VLOG_DEFINE_THIS_MODULE(agent_migration);
 
 #define WAKE_AT_ONCE 256
 
+/* Looks at the neighbor table before flows are woken: of so many groups a
+ * millisecond. */
+#define MAX_DROPS 16
+
 /* Most moves are over by then. */
 #define BUSY_MS 200
 
@@ -58,6 +63,8 @@ struct agent_migration {
     struct own_locator locators[AGENT_MAX_UPLINKS][MIGRATOR_N_FAMILIES];
     /* When neighbors that did not answer were asked anew. */
     int64_t asked_ms;
+    int64_t dropped_ms; /* When what waits for some was dropped, */
+    unsigned int n_drops; /* and how often then. */
 };
 
 struct migrator *
@@ -165,6 +172,29 @@ wake_timer(uv_timer_t *timer)
     }
 }
 
+/* What was sent to where a peer no longer is waits in the kernel for the
+ * neighbor's answer, three seconds; TCP does not send again what is there. */
+static void
+drop_waiting(struct agent *agent)
+{
+    struct agent_migration *migration = agent->migration;
+
+    if (migration->dropped_ms != agent_now(agent)) {
+        migration->dropped_ms = agent_now(agent);
+        migration->n_drops = 0;
+    }
+    if (migration->n_drops++ >= MAX_DROPS) {
+        return;
+    }
+    for (size_t i = 0; i < host_netdev_n_uplinks(agent->netdev); i++) {
+        const struct netdev_uplink *uplink
+            = host_netdev_uplink(agent->netdev, i);
+        if (uplink->ifindex && uplink->up) {
+            host_netdev_forget_neighbors(agent->netdev, uplink->ifindex);
+        }
+    }
+}
+
 static void
 wake_flows(const uint32_t ids[], size_t n, bool sure, void *agent_)
 {
@@ -172,6 +202,7 @@ wake_flows(const uint32_t ids[], size_t n, bool sure, void *agent_)
     struct wake_queue *queue = &agent->migration->wake;
     size_t first = MIN(n, WAKE_AT_ONCE);
 
+    drop_waiting(agent);
     datapath_flows_wake(agent->datapath, ids, first, sure);
     wake_queue_add(queue, ids + first, n - first, sure);
     if (!wake_queue_is_empty(queue)) {
@@ -325,8 +356,18 @@ agent_migration_received(const struct probe_path *path, const uint8_t *data,
                                      .ifindex = path->ifindex,
                                      .own = path->own,
                                      .other = path->other};
+    struct whereabouts whereabouts;
     struct migrator_clock clock;
 
+    if (!whereabouts_parse(data, len, &whereabouts)) {
+        if (whereabouts.kind == WHEREABOUTS_ASK
+            || whereabouts.kind == WHEREABOUTS_TELL) {
+            agent_service_router_received(agent, path, &whereabouts, data);
+        } else {
+            agent_whereabouts_received(agent, path, &whereabouts, data);
+        }
+        return;
+    }
     if (len > SAL_OFS_TYPE && (data[SAL_OFS_TYPE] == SAL_TYPE_PROBE
                                || data[SAL_OFS_TYPE] == SAL_TYPE_FIN)) {
         agent_lost_flows_received(agent, path, data, len);

@@ -79,7 +79,9 @@ struct agent {
     struct ovs_list walks;   /* Commands that look at flows; agent_flows.c. */
 
     uv_timer_t session_timer, probe_timer, apply_timer, save_timer;
-    uv_timer_t upkeep_timer;
+    uv_timer_t upkeep_timer, whereabouts_timer;
+    struct agent_whereabouts *whereabouts;       /* NULL until started, */
+    struct agent_service_router *service_router; /* as this is. */
     struct agent_lost_flows *lost_flows;
     struct agent_sweep *sweep; /* Under way, or NULL; agent_upkeep.c. */
     int64_t swept_ms;
@@ -121,6 +123,8 @@ void agent_static_welcome(struct agent *);
 /* Takes the controller's answers to what was asked for held packets, and for
  * peers that move. */
 void agent_take_resolved(struct agent *);
+/* Takes a route that is good for a while. */
+void agent_route_learned(struct agent *, const struct service_route *);
 void agent_show_routes(struct agent *, bool json, struct ds *out);
 void agent_route_add(struct control_call *, int argc,
                      const char *const argv[], void *agent);
@@ -203,6 +207,38 @@ struct session_resolved;
 /* False if the answer is not about such a peer. */
 bool agent_rendezvous_answered(struct agent *,
                                const struct session_resolved *);
+
+/* agent_whereabouts.c: tells service routers where we are. */
+struct whereabouts;
+void agent_whereabouts_start(struct agent *);
+void agent_whereabouts_stop(struct agent *);
+void agent_whereabouts_timer(uv_timer_t *);
+/* To be called when the installed tables, and when uplinks have changed. */
+void agent_whereabouts_tables_changed(struct agent *);
+void agent_whereabouts_uplinks_changed(struct agent *);
+/* A router's CHALLENGE or KNOWN. */
+void agent_whereabouts_received(struct agent *, const struct probe_path *,
+                                const struct whereabouts *,
+                                const uint8_t *packet);
+/* The 'i'-th router, and where it knows us to be (or none); false if there are
+ * not so many. */
+bool agent_whereabouts_get(const struct agent *, size_t i,
+                           struct migration_locator *ret_router,
+                           struct migration_locator *ret_known);
+
+/* agent_service_router.c: where others are. */
+struct service_router_counters {
+    uint64_t challenged, told; /* Hosts that said where they are, proved it. */
+    uint64_t refused, forged, limited, full;
+};
+void agent_service_router_start(struct agent *);
+void agent_service_router_stop(struct agent *);
+/* A host's ASK or TELL. */
+void agent_service_router_received(struct agent *, const struct probe_path *,
+                                   const struct whereabouts *,
+                                   const uint8_t *packet);
+const struct service_router_counters *
+agent_service_router_counters(const struct agent *);
 
 /* agent_migration_commands.c. */
 struct agent_events;

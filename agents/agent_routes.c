@@ -144,6 +144,15 @@ expire_timer(uv_timer_t *timer)
     }
 }
 
+void
+agent_route_learned(struct agent *agent, const struct service_route *route)
+{
+    if (service_routes_put(&agent->resolved, route)) {
+        expire_timer(&agent->expire_timer);
+        agent_apply_soon(agent);
+    }
+}
+
 /* Puts the rule in at once: packets wait for it. */
 static bool
 install(struct agent *agent, const struct service_route *route)

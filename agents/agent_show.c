@@ -269,9 +269,11 @@ controller_to_json(const struct agent *agent)
     const struct controller_session *session = agent->session;
     struct json *json = json_object_create();
 
-    json_object_put_string(
-        json, "endpoint",
-        agent->config->controllers[controller_session_endpoint(session)]);
+    if (agent->config->n_controllers) {
+        json_object_put_string(
+            json, "endpoint",
+            agent->config->controllers[controller_session_endpoint(session)]);
+    }
     json_object_put_string(json, "state",
                            session_state_name(controller_session_state(
                                session)));
@@ -281,6 +283,47 @@ controller_to_json(const struct agent *agent)
                                controller_session_error(session));
     }
     return json;
+}
+
+/* Who resolves for others where we are. */
+static struct json *
+routers_to_json(const struct agent *agent)
+{
+    struct json *array = json_array_create_empty();
+    struct migration_locator router, known;
+    char text[MIGRATOR_LOCATOR_LEN];
+
+    for (size_t i = 0; agent_whereabouts_get(agent, i, &router, &known);
+         i++) {
+        struct json *json = json_object_create();
+        json_object_put_string(json, "locator",
+                               migrator_format_locator(&router, text));
+        if (!migration_locator_is_none(&known)) {
+            json_object_put_string(json, "knows_us_at",
+                                   migrator_format_locator(&known, text));
+        }
+        json_array_add(array, json);
+    }
+    return array;
+}
+
+static void
+format_routers(const struct agent *agent, struct ds *out)
+{
+    struct migration_locator router, known;
+    char text[MIGRATOR_LOCATOR_LEN];
+
+    for (size_t i = 0; agent_whereabouts_get(agent, i, &router, &known);
+         i++) {
+        ds_put_format(out, "router      %s: ",
+                      migrator_format_locator(&router, text));
+        if (migration_locator_is_none(&known)) {
+            ds_put_cstr(out, "does not know where we are\n");
+        } else {
+            ds_put_format(out, "knows us at %s\n",
+                          migrator_format_locator(&known, text));
+        }
+    }
 }
 
 static void
@@ -311,6 +354,7 @@ status_to_json(struct agent *agent, struct ds *out)
              registrations_settled(
                  controller_session_registrations(agent->session)));
     json_object_put(json, "uplinks", uplinks_to_json(agent));
+    json_object_put(json, "service_routers", routers_to_json(agent));
     put_bool(dns, "enabled", agent->dns);
     json_object_put_format(dns, "listen", IP_FMT":%"PRIu16,
                            IP_ARGS(htonl(agent->config->dns.listen.address)),
@@ -392,6 +436,7 @@ format_status(struct agent *agent, struct ds *out)
     format_v6(&welcome->resolver_v6, out);
     ds_put_format(out, ", SAL port %"PRIu16"\n", welcome->sal_port);
     format_uplinks(agent, out);
+    format_routers(agent, out);
     ds_put_format(out, "names       %zu%s\n", names_count(&agent->state.names),
                   agent->state.names_complete ? "" : ", not complete yet");
     if (agent->dns) {
@@ -427,6 +472,8 @@ agent_counters_to_json(struct agent *agent)
         = agent->dns ? dns_server_counters(agent->dns) : &no_dns;
     const struct holder_stats *held = &agent->holder.stats;
     const struct lost_flow_counters *lost = agent_lost_flow_counters(agent);
+    const struct service_router_counters *router
+        = agent_service_router_counters(agent);
     struct json *json = json_object_create();
 
     put_int(json, "dns_queries", dns->queries);
@@ -452,6 +499,12 @@ agent_counters_to_json(struct agent *agent)
     put_int(json, "lost_flows_forged", lost->forged);
     put_int(json, "lost_flows_refused", lost->refused);
     put_int(json, "lost_flows_limited", lost->limited);
+    put_int(json, "router_challenged", router->challenged);
+    put_int(json, "router_told", router->told);
+    put_int(json, "router_forged", router->forged);
+    put_int(json, "router_refused", router->refused);
+    put_int(json, "router_limited", router->limited);
+    put_int(json, "router_full", router->full);
     put_int(json, "controller_sessions",
             controller_session_welcomes(agent->session));
     if (agent_migrator(agent)) {

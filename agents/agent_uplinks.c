@@ -98,6 +98,7 @@ agent_uplinks_changed(struct agent *agent)
 
     /* First, as flows wait for it. */
     agent_migration_uplinks_changed(agent);
+    agent_whereabouts_uplinks_changed(agent);
     for (size_t i = 0; i < n; i++) {
         any_up |= uplink_at(agent, i)->up;
     }

@@ -16,12 +16,14 @@ AGENT_SRCS := \
     agents/agent_migration_commands.c \
     agents/agent_rendezvous.c \
     agents/agent_routes.c \
+    agents/agent_service_router.c \
     agents/agent_show.c \
     agents/agent_lost_flows.c \
     agents/agent_state.c \
     agents/lost_flow.c \
     agents/agent_upkeep.c \
     agents/agent_uplinks.c \
+    agents/agent_whereabouts.c \
     agents/controller_session.c agents/session_news.c \
     agents/desired.c \
     agents/dns_answer.c \
@@ -43,20 +45,23 @@ AGENT_SRCS := \
     agents/probe_socket.c \
     agents/registrations.c \
     agents/service_routes.c \
-    agents/uplink_policy.c
+    agents/uplink_policy.c \
+    agents/whereabouts.c
 LIBAGENT := $(BUILD)/lib/libagent.a
 
 PURE += agents/health.c agents/controller_session.c agents/session_news.c agents/desired.c agents/dns_answer.c agents/dns_reverse.c \
         agents/dns_srv.c agents/flow_format.c agents/flow_top.c \
         agents/leases.c agents/local_services.c agents/lost_flow.c \
         agents/names.c agents/probe.c \
-        agents/registrations.c agents/service_routes.c agents/uplink_policy.c
+        agents/registrations.c agents/service_routes.c agents/uplink_policy.c \
+        agents/whereabouts.c
 
 AGENT_TESTS := test_health test_lost_flow test_names test_probe test_local_services \
                test_controller_session test_session_news test_agent_config test_agent_state \
                test_dns_answer test_dns_server test_desired \
                test_flow_filter test_leases \
-               test_host_netdev test_operating_docs test_uplink_policy
+               test_host_netdev test_operating_docs test_uplink_policy \
+               test_whereabouts
 UNIT_TESTS += $(AGENT_TESTS)
 $(AGENT_TESTS:%=$(BUILD)/tests/%): $(LIBAGENT)
 
@@ -115,6 +120,10 @@ $(BUILD)/tests/test_libsal: $(BUILD)/obj/agents/libsal/libsal.o \
     $(BUILD)/obj/agents/libsal/agent_client.o \
     $(BUILD)/obj/agents/libsal/moves.o
 UNIT_TESTS += test_libsal
+
+FUZZ_TARGETS += whereabouts
+FUZZ_SRCS_whereabouts := agents/whereabouts.c agents/migration.c \
+                         proto/identity.c ofp-ext/service_id.c
 
 FUZZ_TARGETS += lost_flow
 FUZZ_SRCS_lost_flow := agents/lost_flow.c proto/identity.c

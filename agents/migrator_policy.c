@@ -133,6 +133,24 @@ migrator_choose_place(const struct migrator_group *group, int not,
     return best.found;
 }
 
+/* The address of the other version of IP on the uplink where the group is. */
+static bool
+other_version(const struct migrator_group *group,
+              struct migrator_place *ret_place)
+{
+    const struct migrator *m = group->migrator;
+    int family = !migrator_family(&group->place.locator);
+
+    for (size_t i = 0; i < m->n_uplinks; i++) {
+        if (m->uplinks[i].ifindex == group->place.ifindex
+            && migrator_has_place(&m->uplinks[i], family)) {
+            migrator_place_at(&m->uplinks[i], family, ret_place);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Moves. */
 
 void
@@ -264,6 +282,23 @@ consider_better(struct migrator_group *group,
     }
 }
 
+/* While nobody answers over the other version of IP: an address of the peer's
+ * has come (back). */
+static void
+consider_peers_version(struct migrator_group *group,
+                       const struct migrator_clock *clock)
+{
+    struct migrator_place place;
+
+    if (group->moving && !group->back.ifindex
+        && migration_own_outstanding(&group->machine)
+        && !migrator_same_family(&group->place.locator, &group->path.peer)
+        && migrator_choose_place(group, 0, clock, &place)
+        && migrator_same_family(&place.locator, &group->path.peer)) {
+        migrator_begin(group, &place, MIGRATOR_LOST, clock);
+    }
+}
+
 void
 migrator_reconsider(struct migrator_group *group,
                     const struct migrator_clock *clock)
@@ -290,6 +325,7 @@ migrator_reconsider(struct migrator_group *group,
             /* It is known only now that there is one, or none. */
             migrator_begin(group, &place, MIGRATOR_COMMAND, clock);
         }
+        consider_peers_version(group, clock);
         consider_better(group, clock);
         return;
     }
@@ -478,6 +514,10 @@ give_up_place(struct migrator_group *group, const struct migrator_clock *clock)
     group->give_up_at = clock->ms + TRY_AGAIN_MS;
     if (!migrator_choose_place(group, group->place.ifindex, clock, &place)
         && !group->back.ifindex) {
+        if (other_version(group, &place)) {
+            group->n_bad++;
+            migrator_begin(group, &place, MIGRATOR_SILENT, clock);
+        }
         return;
     }
     group->bad = group->place.ifindex;

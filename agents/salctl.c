@@ -107,12 +107,16 @@ static const struct command commands[] = {
     {"show counters", "", "counters of data plane and name server\n"},
     {"show status", "", "the same as status; also plain \"show\"\n"},
     {"route add",
-     "NAME|ID [LOCATOR[,WEIGHT]]... [--action forward|delay|reject|drop] "
+     "NAME|ID|endpoint:EID|endpoint:any [LOCATOR[,WEIGHT]]... "
+     "[--action forward|delay|reject|drop] "
      "[--datagram] [--path-class N] [--address A]",
      "say where the service NAME is, or what to do with it\n\n"
      "Connections go to one of the LOCATORs, in proportion to their weights\n"
      "(default 1): the hosts that serve it, or service routers.  Without any\n"
-     "they go to the resolver address.\n"
+     "they go to the resolver address.\n\n"
+     "endpoint:EID is a host: the LOCATORs are where it may be when it has\n"
+     "moved; endpoint:any leaves all hosts to a service router, which is told\n"
+     "where this one is.\n\n"
      "  --action A      forward (default); delay: ask the controller first;\n"
      "                  reject; drop\n"
      "  --datagram      UDP: each datagram is resolved by itself\n"
@@ -121,7 +125,7 @@ static const struct command commands[] = {
      "                  controller; default: an address of the agent's choice\n\n"
      "It stays until deleted, also after a restart, and overrules what the\n"
      "configuration file and the controller say of the same prefix.\n"},
-    {"route del", "NAME|ID", "undo \"route add\"\n"},
+    {"route del", "NAME|ID|endpoint:EID|endpoint:any", "undo \"route add\"\n"},
     {"show routes", "",
      "what is said about where services are: by the controller, as answers to\n"
      "questions (resolved), in the configuration file, by salctl\n"},

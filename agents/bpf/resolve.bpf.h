@@ -145,8 +145,8 @@ is_our_endpoint(const struct sal_settings *settings, const __u8 *service_id)
     return theirs[0] == ours[0] && theirs[1] == ours[1];
 }
 
-/* Service router: an RSYN.  What is for us, or for whom no rule says where it
- * is, is the daemon's. */
+/* Service router: an RSYN.  What is for us is the daemon's; what is for whom no
+ * rule says where it is, too, which ignores it. */
 static __noinline int
 ingress_rsyn(struct __sk_buff *skb, struct sal_settings *settings,
              struct scratch *scratch, struct control *control)

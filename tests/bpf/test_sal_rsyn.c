@@ -281,7 +281,7 @@ expect_passed(struct host *host, const struct frame *in)
 }
 
 /* Its daemon gets what is for the router itself, though a rule covers that,
- * and what only the controller could know of; who is no router gets all. */
+ * and what is for nobody known; who is no router gets all. */
 static void
 test_passed(void)
 {

@@ -20,13 +20,17 @@ check-migration-stock: $(PROGRAMS) $(MIGRATION_CLIENTS) ## both ends move at onc
 	    OVS_PREFIX=$(abspath $(BUILD))/ovs-pristine/ovs \
 	    $(PYTHON) -B tests/migration/check_migration.py both_at_once
 
+check-rendezvous: $(PROGRAMS) $(MIGRATION_CLIENTS) ## both ends move at once, with neither SAL switch nor controller
+	@$(PYTHON) -B tests/migration/check_rendezvous.py $(BUILD)
+
 check-absence: $(PROGRAMS) ## no TCP takes a host's absence for a round trip (SECONDS=30 longer)
 	@/usr/bin/python3 tests/migration/check_absence.py $(BUILD) \
 	    $(or $(SECONDS),8)
 
 .PHONY: check-migration check-migration-all check-migration-stock \
-    check-absence
-CHECKS += check-migration check-migration-stock check-absence
+    check-absence check-rendezvous
+CHECKS += check-migration check-migration-stock check-absence \
+    check-rendezvous
 
 demo-migration: $(PROGRAMS) $(MIGRATION_CLIENTS) ## a download, a session and a call go on while their hosts move
 	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \

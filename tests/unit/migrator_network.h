@@ -46,6 +46,7 @@ static int n_queued, n_sent, n_lost;
 static int loss_percent;
 static bool rendezvous_lost; /* Nobody resolves endpoint service IDs; */
 static bool can_ask;         /* but there is somebody to ask. */
+static bool no_ipv6;         /* IPv6 packets are lost. */
 static struct migrator_clock now;
 
 static inline int
@@ -70,6 +71,13 @@ v6(int host, int uplink)
                     0, uplink}};
 }
 
+static inline bool
+is_v6(const struct migration_locator *locator)
+{
+    uint32_t address;
+    return !migration_locator_to_v4(locator, &address);
+}
+
 /* The uplink that has the locator and works; -1 = none. */
 static inline int
 uplink_with(const struct host *host, const struct migration_locator *locator)
@@ -77,6 +85,7 @@ uplink_with(const struct host *host, const struct migration_locator *locator)
     for (int i = 0; i < N_UPLINKS; i++) {
         for (int f = 0; f < MIGRATOR_N_FAMILIES; f++) {
             if (host->uplinks[i].usable && !host->silent[i]
+                && !(f == MIGRATOR_V6 && no_ipv6)
                 && !migration_locator_is_none(locator)
                 && migration_locator_equal(&host->uplinks[i].locators[f],
                                            locator)) {
@@ -135,6 +144,10 @@ op_send(const struct migrator_packet *packet, void *host_)
     wire->other = packet->other;
     if (migration_locator_is_none(&wire->other)) {
         wire->other = hosts[!wire->from].registered;
+    }
+    if (is_v6(&wire->own) != is_v6(&wire->other)) {
+        n_queued--;
+        n_lost++;
     }
     return 0;
 }
@@ -315,7 +328,7 @@ set_up_flows(int n)
     now.ms = 1000000;
     now.unix_ms = 1800000000000;
     n_queued = n_sent = n_lost = loss_percent = 0;
-    rendezvous_lost = false;
+    rendezvous_lost = no_ipv6 = false;
     can_ask = true;
     n_flows = n;
     for (int host = 0; host < 2; host++) {

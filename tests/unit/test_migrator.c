@@ -259,6 +259,79 @@ test_ipv4_to_ipv6(void)
 }
 
 static void
+one_uplink_with_ipv6(void)
+{
+    for (int host = 0; host < 2; host++) {
+        hosts[host].uplinks[1].usable = false;
+        hosts[host].uplinks[0].locators[MIGRATOR_V6] = v6(host, 0);
+        uplinks_changed(host);
+    }
+    pass(1000);
+}
+
+static void
+expect_all_work(void)
+{
+    for (int i = 0; i < n_flows; i++) {
+        CU_ASSERT_TRUE(works(i));
+    }
+}
+
+/* Both get other IPv4 addresses, and have none in between.  Their IPv6 ones are
+ * no way out: nobody resolves over IPv6. */
+static void
+test_ipv4_renumbered(void)
+{
+    set_up();
+    one_uplink_with_ipv6();
+    for (int host = 0; host < 2; host++) {
+        memset(&hosts[host].uplinks[0].locators[MIGRATOR_V4], 0,
+               sizeof hosts[host].uplinks[0].locators[MIGRATOR_V4]);
+        uplinks_changed(host);
+    }
+    pass(100);
+    can_ask = false;
+    for (int host = 0; host < 2; host++) {
+        hosts[host].registered = v4(host, 1);
+        hosts[host].uplinks[0].locators[MIGRATOR_V4] = v4(host, 1);
+        uplinks_changed(host);
+    }
+    pass(1000);
+    expect_all_work();
+    expect_at(0, v4(0, 1));
+    expect_at(1, v4(1, 1));
+}
+
+/* The only uplink's IPv6 is dead, its IPv4 is not. */
+static void
+test_ipv6_falls_silent(void)
+{
+    set_up();
+    one_uplink_with_ipv6();
+    for (int host = 0; host < 2; host++) {
+        memset(&hosts[host].uplinks[0].locators[MIGRATOR_V4], 0,
+               sizeof hosts[host].uplinks[0].locators[MIGRATOR_V4]);
+        hosts[host].registered = v6(host, 0);
+        uplinks_changed(host);
+    }
+    pass(3000);
+    expect_at(0, v6(0, 0));
+    expect_at(1, v6(1, 0));
+    for (int host = 0; host < 2; host++) {
+        hosts[host].uplinks[0].locators[MIGRATOR_V4] = v4(host, 0);
+        hosts[host].registered = v4(host, 0);
+        uplinks_changed(host);
+    }
+    pass(1000);
+    expect_at(0, v6(0, 0));
+    no_ipv6 = true;
+    pass(20000);
+    expect_all_work();
+    expect_at(0, v4(0, 0));
+    expect_at(1, v4(1, 0));
+}
+
+static void
 test_many_flows(void)
 {
     struct migrator_moves moves;
@@ -317,5 +390,6 @@ UNIT_MAIN("migrator", UNIT_TEST(test_introduction),
           UNIT_TEST(test_both_without_rendezvous), UNIT_TEST(test_answers),
           UNIT_TEST(test_nat), UNIT_TEST(test_nat_forgets_late),
           UNIT_TEST(test_one_flow),
-          UNIT_TEST(test_ipv4_to_ipv6), UNIT_TEST(test_many_flows),
+          UNIT_TEST(test_ipv4_to_ipv6), UNIT_TEST(test_ipv4_renumbered),
+          UNIT_TEST(test_ipv6_falls_silent), UNIT_TEST(test_many_flows),
           UNIT_TEST(test_flows_come_and_go), UNIT_TEST(tear_down))
