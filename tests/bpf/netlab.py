@@ -2,8 +2,8 @@
 """Hosts in network namespaces, joined by a bridge, each with a data plane that
 dpctl drives.  For tests and benchmarks; nothing outlives the process.
 
-    lab = Lab(build)            # re-executes itself in a mount namespace
-    a = lab.host("a", "10.0.0.1")
+    with Lab(build) as lab:     # re-executes itself in a mount namespace
+        a = lab.host("a", "10.0.0.1")
 """
 import ctypes
 import json
@@ -180,15 +180,30 @@ class Lab:
         self.bridge.run("ip", "link", "add", "br0", "type", "bridge")
         self.bridge.run("ip", "link", "set", "br0", "up")
         self.hosts = []
+        self.others = []  # Namespaces that are no hosts: routers, NATs.
 
     def host(self, name, locator, **kwargs):
         self.hosts.append(Host(self, name, locator, **kwargs))
         return self.hosts[-1]
 
-    def close(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, error, *_):
+        if error:
+            self.show_counters()
+        self.close()
+
+    def show_counters(self):
+        """What may say why a test failed."""
         for host in self.hosts:
-            host.close()
-        self.bridge.close()
+            if os.path.isdir(host.pins):
+                counters = host.dump("counters")
+                print(host.name, {k: v for k, v in counters.items() if v})
+
+    def close(self):
+        for namespace in [*self.others, *self.hosts, self.bridge]:
+            namespace.close()
         subprocess.run(["umount", self.bpffs], check=False)
         subprocess.run(["umount", self.dir], check=False)
         os.rmdir(self.dir)

@@ -304,11 +304,8 @@ def all_steps(lab):
 
 
 def main():
-    lab = Lab(sys.argv[1] if len(sys.argv) > 1 else "build")
-    try:
+    with Lab(sys.argv[1] if len(sys.argv) > 1 else "build") as lab:
         all_steps(lab)
-    finally:
-        lab.close()
     print(f"{steps} steps")
 
 

@@ -19,7 +19,6 @@ import re
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -92,7 +91,7 @@ services: {json.dumps(self.services)}
         self.told.clear()
         with open(self.log, "a", encoding="utf8") as log:
             self.process = self.host.popen(
-                "setpriv", f"--bounding-set={only}", f"--inh-caps=-all",
+                "setpriv", f"--bounding-set={only}", "--inh-caps=-all",
                 "--no-new-privs", f"{self.lab.build}/bin/sald", "--config",
                 self.config, stderr=log, env=env)
         if wait:

@@ -257,14 +257,11 @@ def run(lab, seconds, rate):
 def main():
     seconds = int(sys.argv[2]) if len(sys.argv) > 2 else 60
     rate = int(sys.argv[3]) if len(sys.argv) > 3 else 50000
-    lab = Lab(sys.argv[1])
-    try:
+    with Lab(sys.argv[1]) as lab:
         lab.host("client", "10.0.0.1")
         lab.host("server", "10.0.0.2")
         lab.host("attacker", "10.0.0.3")
         run(lab, seconds, rate)
-    finally:
-        lab.close()
     print("9 floods survived\n1 passed, 0 failed, 0 skipped")
 
 

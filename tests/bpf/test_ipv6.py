@@ -142,10 +142,21 @@ def variant(lab, name, **env):
     offloads(*lab.hosts)
 
 
+def thorough(lab):
+    offloads(*lab.hosts)
+    base.removal(lab)
+    variant(lab, "the same with what Linux before 6.3 has", NO_DECAP="1")
+    base.removal(lab)
+    for host in lab.hosts:
+        host.run("ethtool", "-K", "eth0", "gro", "on")
+    variant(lab, "the same with native XDP", INGRESS="xdp")
+    for host in lab.hosts:
+        assert host.dump("counters")["in_xdp"] > 1000
+    base.removal(lab)
+
+
 def main():
-    thorough = sys.argv[2:] == ["thorough"]
-    lab = Lab(sys.argv[1])
-    try:
+    with Lab(sys.argv[1]) as lab:
         client = lab.host("client", "10.0.0.1", locator6="2001:db8::1")
         server = lab.host("server", "10.0.0.2", locator6="2001:db8::2")
         start(lab)
@@ -153,27 +164,9 @@ def main():
         combinations(client, server, 100)
         base.own_service(server, WEB6)
         only_ipv6(client, server)
-        if not thorough:
-            return
-        offloads(client, server)
-        base.removal(lab)
-        variant(lab, "the same with what Linux before 6.3 has", NO_DECAP="1")
-        base.removal(lab)
-        for host in lab.hosts:
-            host.run("ethtool", "-K", "eth0", "gro", "on")
-        variant(lab, "the same with native XDP", INGRESS="xdp")
-        for host in lab.hosts:
-            assert host.dump("counters")["in_xdp"] > 1000
-        base.removal(lab)
-    except BaseException:
-        for host in lab.hosts:
-            if os.path.isdir(host.pins):
-                counters = host.dump("counters")
-                print(host.name, {k: v for k, v in counters.items() if v})
-        raise
-    finally:
-        lab.close()
-        print(f"{base.steps} steps")
+        if sys.argv[2:] == ["thorough"]:
+            thorough(lab)
+    print(f"{base.steps} steps")
 
 
 if __name__ == "__main__":

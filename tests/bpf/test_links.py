@@ -182,8 +182,7 @@ def chosen(kinds):
 
 
 def main():
-    lab = Lab(sys.argv[1], direct=True)
-    try:
+    with Lab(sys.argv[1], direct=True) as lab:
         client, server = build(lab)
         lab.hosts += [client, server]
         for kind, words in chosen(STACKED).items():
@@ -198,14 +197,6 @@ def main():
                 join((client, server), kind)
                 joined(client, server, kind)
                 remove((client, server), "joined")
-    except BaseException:
-        for host in lab.hosts:
-            if os.path.isdir(host.pins):
-                counters = host.dump("counters")
-                print(host.name, {k: v for k, v in counters.items() if v})
-        raise
-    finally:
-        lab.close()
     print(f"{base.steps} steps")
 
 

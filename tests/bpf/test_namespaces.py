@@ -471,8 +471,7 @@ def with_xdp(lab):
 
 
 def main():
-    lab = Lab(sys.argv[1])
-    try:
+    with Lab(sys.argv[1]) as lab:
         lab.host("client", "10.0.0.1")
         lab.host("server", "10.0.0.2")
         lab.host("stranger", "10.0.0.3")
@@ -480,14 +479,6 @@ def main():
         removal(lab)
         without_tcx(lab)
         with_xdp(lab)
-    except BaseException:
-        for host in lab.hosts[:2]:
-            if os.path.isdir(host.pins):
-                counters = host.dump("counters")
-                print(host.name, {k: v for k, v in counters.items() if v})
-        raise
-    finally:
-        lab.close()
     print(f"{steps} steps")
 
 

@@ -129,26 +129,14 @@ def shared_out(lab, client, server):
 
 
 def main():
-    lab = Lab(sys.argv[1])
-    nat = None
-    try:
+    with Lab(sys.argv[1]) as lab:
         client = lab.host("client", None)
         server = lab.host("server", "10.0.0.2")
-        nat = make_nat(lab, client)
+        lab.others.append(make_nat(lab, client))
         through_nat(client, server)
         refused_through_nat(client)
         udp_through_nat(client, server)
         shared_out(lab, client, server)
-    except BaseException:
-        for host in lab.hosts:
-            if os.path.isdir(host.pins):
-                counters = host.dump("counters")
-                print(host.name, {k: v for k, v in counters.items() if v})
-        raise
-    finally:
-        if nat:
-            nat.close()
-        lab.close()
     print(f"{steps} steps")
 
 

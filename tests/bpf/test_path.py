@@ -253,22 +253,13 @@ def unreachable(client, server, routers):
 
 
 def main():
-    lab = Lab(sys.argv[1], direct=True)
-    try:
+    with Lab(sys.argv[1], direct=True) as lab:
         client, server, *routers = build(lab)
         lab.hosts += [client, server]
         paths(client, server, routers)
         remembered(client, server, routers)
         unreachable(client, server, routers)
         base.removal(lab)
-    except BaseException:
-        for host in lab.hosts:
-            if os.path.isdir(host.pins):
-                counters = host.dump("counters")
-                print(host.name, {k: v for k, v in counters.items() if v})
-        raise
-    finally:
-        lab.close()
     print(f"{base.steps} steps")
 
 

@@ -422,5 +422,5 @@ test_many_addresses(void)
 
 UNIT_MAIN("sal_limits", UNIT_TEST(test_client_limit),
           UNIT_TEST(test_service_limit), UNIT_TEST(test_table_full),
-          UNIT_TEST(test_key_rotation), UNIT_TEST(test_udp_kept_and_swept), UNIT_TEST(test_many_flows),
-          UNIT_TEST(test_many_addresses))
+          UNIT_TEST(test_key_rotation), UNIT_TEST(test_udp_kept_and_swept),
+          UNIT_TEST(test_many_flows), UNIT_TEST(test_many_addresses))

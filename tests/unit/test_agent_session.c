@@ -6,6 +6,7 @@
 #include <limits.h>
 #include "controller/addresses.h"
 #include "controller/agent_session.h"
+#include "tests/unit/agent_answers.h"
 #include "util.h"
 
 #define ERROR(NAME) SALIENT__V1__ERROR_CODE__ERROR_##NAME
@@ -133,31 +134,6 @@ on_close(struct agent_session *s, const char *reason, void *b_)
 }
 
 static void
-on_hops(const struct agent_session *s, const struct service_prefix *prefix,
-        struct agent_hops *hops, void *aux)
-{
-    hops->n = 2;
-    hops->hops[0] = (struct agent_hop) {locator_from_v4(0x0a000001), 3};
-    hops->hops[1] = (struct agent_hop) {
-        {.s6_addr = {0xfd, [15] = 1}}, 1};
-}
-
-static int
-on_resolve(const struct agent_session *s, const struct service_id *id,
-           struct agent_answer *answer, void *aux)
-{
-    if (!id->bytes[0]) {
-        return -ENOENT;
-    }
-    memset(answer, 0, sizeof *answer);
-    answer->prefix = (struct service_prefix) {*id, 256};
-    answer->path_class = 5;
-    answer->ttl_ms = 77;
-    on_hops(s, &answer->prefix, &answer->hops, aux);
-    return 0;
-}
-
-static void
 on_identify(const struct agent_session *s, const struct agent_claim *claim,
             struct agent_identity *identity, void *aux)
 {
@@ -173,8 +149,8 @@ static const struct agent_session_ops ops = {
     .send = on_send,
     .up = on_up,
     .changed = on_changed,
-    .hops = on_hops,
-    .resolve = on_resolve,
+    .hops = answer_hops,
+    .resolve = answer_resolve,
     .identify = on_identify,
     .close = on_close,
 };

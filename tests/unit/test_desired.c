@@ -37,6 +37,16 @@ want(struct registrations *registrations, const char *name, uint16_t port,
     registrations_want(registrations, &s, false);
 }
 
+static struct desired_input
+input_of(const struct names *names, const struct registrations *registrations)
+{
+    return (struct desired_input) {.welcome = &welcome,
+                                   .endpoint_id = endpoint_id,
+                                   .names = names,
+                                   .registrations = registrations,
+                                   .default_action = SERVICE_FORWARD};
+}
+
 /* Action of the rule that a lookup of 'name' would find. */
 static enum service_action
 action_of(const struct host_tables *tables, const char *name)
@@ -69,15 +79,7 @@ test_compute(void)
     want(&registrations, "web.shop.acme", 80, 8080);
     want(&registrations, "web.shop.acme", 443, 8443);
 
-    const struct desired_input input = {
-        .welcome = &welcome,
-        .endpoint_id = endpoint_id,
-        .names = &names,
-        .registrations = &registrations,
-        .leases = NULL,
-        .default_action = SERVICE_FORWARD,
-        .prefer_v6 = false,
-    };
+    const struct desired_input input = input_of(&names, &registrations);
     desired_compute(&input, &tables);
     CU_ASSERT_EQUAL(tables.settings.identity_v4, welcome.identity_v4);
     CU_ASSERT_EQUAL(tables.settings.resolver_v4, welcome.resolver_v4);
@@ -117,15 +119,7 @@ test_catch_all(void)
     put_name(&names, "web.other.acme", 3);
     want(&registrations, "shop.acme", 80, 80);
 
-    const struct desired_input input = {
-        .welcome = &welcome,
-        .endpoint_id = endpoint_id,
-        .names = &names,
-        .registrations = &registrations,
-        .leases = NULL,
-        .default_action = SERVICE_FORWARD,
-        .prefer_v6 = false,
-    };
+    const struct desired_input input = input_of(&names, &registrations);
     desired_compute(&input, &tables);
     CU_ASSERT_EQUAL(action_of(&tables, "shop.acme"), SERVICE_DEMUX);
     CU_ASSERT_EQUAL(action_of(&tables, "cart.shop.acme"), SERVICE_DEMUX);
@@ -150,15 +144,7 @@ test_no_target(void)
     registrations_init(&registrations);
     registrations_unwant(&registrations, &old);
 
-    const struct desired_input input = {
-        .welcome = &welcome,
-        .endpoint_id = endpoint_id,
-        .names = &names,
-        .registrations = &registrations,
-        .leases = NULL,
-        .default_action = SERVICE_FORWARD,
-        .prefer_v6 = false,
-    };
+    const struct desired_input input = input_of(&names, &registrations);
     desired_compute(&input, &tables);
     CU_ASSERT_EQUAL(tables.n_targets, 0);
     CU_ASSERT_EQUAL(tables.n_rules, 1);
@@ -199,15 +185,7 @@ test_random(void)
                 want(&registrations, name[i], 80, 80);
             }
         }
-        const struct desired_input input = {
-        .welcome = &welcome,
-        .endpoint_id = endpoint_id,
-        .names = &names,
-        .registrations = &registrations,
-        .leases = NULL,
-        .default_action = SERVICE_FORWARD,
-        .prefer_v6 = false,
-    };
+        const struct desired_input input = input_of(&names, &registrations);
         desired_compute(&input, &tables);
         for (size_t i = 0; i < N; i++) {
             int own_len = -1, known_len = -1;
@@ -252,15 +230,10 @@ test_ipv6(void)
     inet_pton(AF_INET6, "fd04:5:6::", &v6.service_prefix_v6);
     inet_pton(AF_INET6, "2001:db8::1", &v6.resolver_v6);
 
-    const struct desired_input input = {
-        .welcome = &v6,
-        .endpoint_id = endpoint_id,
-        .names = &names,
-        .registrations = &registrations,
-        .leases = &leases,
-        .default_action = SERVICE_FORWARD,
-        .prefer_v6 = true,
-    };
+    struct desired_input input = input_of(&names, &registrations);
+    input.welcome = &v6;
+    input.leases = &leases;
+    input.prefer_v6 = true;
     desired_compute(&input, &tables);
     CU_ASSERT_EQUAL(memcmp(&tables.settings.resolver_v6, &v6.resolver_v6,
                            16), 0);
@@ -380,5 +353,7 @@ test_route_hops(void)
     }
 }
 
-UNIT_MAIN("desired", UNIT_TEST(test_routes), UNIT_TEST(test_route_hops), UNIT_TEST(test_compute), UNIT_TEST(test_ipv6), UNIT_TEST(test_catch_all),
-          UNIT_TEST(test_no_target), UNIT_TEST(test_random))
+UNIT_MAIN("desired", UNIT_TEST(test_routes), UNIT_TEST(test_route_hops),
+          UNIT_TEST(test_compute), UNIT_TEST(test_ipv6),
+          UNIT_TEST(test_catch_all), UNIT_TEST(test_no_target),
+          UNIT_TEST(test_random))

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <arpa/inet.h>
-#include "tests/unit/unit.h"
-
-#include <ldns/ldns.h>
-#include "agents/dns_answer.h"
+#include "tests/unit/dns_question.h"
 
 static struct names names;
 static struct dns_zone zone;
@@ -25,21 +22,6 @@ setup(void)
                               .ttl = 5,
                               .pool = 0xc6120000,
                               .pool_len = 15};
-}
-
-static size_t
-query(const char *name, ldns_rr_type type, uint8_t wire[DNS_MESSAGE_MAX])
-{
-    ldns_pkt *pkt = ldns_pkt_query_new(ldns_dname_new_frm_str(name), type,
-                                       LDNS_RR_CLASS_IN, LDNS_RD);
-    uint8_t *out;
-    size_t len;
-    ldns_pkt_set_id(pkt, 0x1234);
-    CU_ASSERT_EQUAL_FATAL(ldns_pkt2wire(&out, pkt, &len), LDNS_STATUS_OK);
-    memcpy(wire, out, len);
-    free(out);
-    ldns_pkt_free(pkt);
-    return len;
 }
 
 /* Answer to 'wire', parsed; NULL if it is not to be replied to. */
@@ -65,7 +47,7 @@ ask(const char *name, ldns_rr_type type)
 {
     uint8_t wire[DNS_MESSAGE_MAX];
     enum dns_verdict verdict;
-    size_t len = query(name, type, wire);
+    size_t len = dns_question(name, type, wire);
     ldns_pkt *pkt = ask_wire(wire, len, &verdict);
     CU_ASSERT_PTR_NOT_NULL_FATAL(pkt);
     CU_ASSERT_EQUAL(ldns_pkt_id(pkt), 0x1234);
@@ -183,7 +165,7 @@ test_others(void)
 {
     uint8_t wire[DNS_MESSAGE_MAX];
     enum dns_verdict verdict;
-    size_t len = query("www.example.com.", LDNS_RR_TYPE_A, wire);
+    size_t len = dns_question("www.example.com.", LDNS_RR_TYPE_A, wire);
     ldns_pkt *pkt = ask_wire(wire, len, &verdict);
     CU_ASSERT_EQUAL(ldns_pkt_get_rcode(pkt), LDNS_RCODE_REFUSED);
     CU_ASSERT_FALSE(ldns_pkt_ra(pkt));
@@ -486,7 +468,7 @@ test_edns(void)
     enum dns_verdict verdict;
     /* OPT: root, type 41, size 4096, version as given, no options. */
     static const uint8_t opt[] = {0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0};
-    size_t len = query("web.shop.acme.sal.", LDNS_RR_TYPE_A, wire);
+    size_t len = dns_question("web.shop.acme.sal.", LDNS_RR_TYPE_A, wire);
     memcpy(wire + len, opt, sizeof opt);
     wire[11] = 1; /* ARCOUNT */
     len += sizeof opt;
@@ -508,7 +490,7 @@ test_malformed(void)
 {
     uint8_t wire[DNS_MESSAGE_MAX] = {0};
     enum dns_verdict verdict;
-    size_t len = query("web.shop.acme.sal.", LDNS_RR_TYPE_A, wire);
+    size_t len = dns_question("web.shop.acme.sal.", LDNS_RR_TYPE_A, wire);
 
     for (size_t cut = 0; cut < len; cut++) {
         ldns_pkt *pkt = ask_wire(wire, cut, &verdict);
@@ -546,8 +528,8 @@ test_random(void)
     uint8_t wire[DNS_MESSAGE_MAX];
     for (int i = 0; i < 20000; i++) {
         enum dns_verdict verdict;
-        size_t len = query(asked[unit_random_below(4)],
-                           unit_random_below(260), wire);
+        size_t len = dns_question(asked[unit_random_below(4)],
+                                  unit_random_below(260), wire);
         for (uint32_t n = unit_random_below(6); n; n--) {
             wire[unit_random_below(len)] = unit_random();
         }
@@ -583,8 +565,8 @@ test_long_name(void)
 UNIT_MAIN("dns_answer", UNIT_TEST(setup), UNIT_TEST(test_address),
           UNIT_TEST(test_negative), UNIT_TEST(test_apex),
           UNIT_TEST(test_reverse), UNIT_TEST(test_others),
-          UNIT_TEST(test_incomplete), UNIT_TEST(test_ipv6), UNIT_TEST(test_lease),
-          UNIT_TEST(test_srv), UNIT_TEST(test_all_reverse),
-          UNIT_TEST(test_edns),
+          UNIT_TEST(test_incomplete), UNIT_TEST(test_ipv6),
+          UNIT_TEST(test_lease), UNIT_TEST(test_srv),
+          UNIT_TEST(test_all_reverse), UNIT_TEST(test_edns),
           UNIT_TEST(test_malformed), UNIT_TEST(test_random),
           UNIT_TEST(test_long_name))

@@ -3,12 +3,11 @@
  *
  *     client --- server ("sal.") --- upstream ("example.", another server)
  */
-#include "tests/unit/unit.h"
+#include "tests/unit/dns_question.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ldns/ldns.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -87,29 +86,13 @@ receive(int fd, uint8_t *buf, size_t size)
     return -1;
 }
 
-static size_t
-make_query(const char *name, uint8_t *wire)
-{
-    ldns_pkt *pkt = ldns_pkt_query_new(ldns_dname_new_frm_str(name),
-                                       LDNS_RR_TYPE_A, LDNS_RR_CLASS_IN,
-                                       LDNS_RD);
-    uint8_t *out;
-    size_t len;
-    ldns_pkt_set_id(pkt, 0x1234);
-    CU_ASSERT_EQUAL_FATAL(ldns_pkt2wire(&out, pkt, &len), LDNS_STATUS_OK);
-    memcpy(wire, out, len);
-    free(out);
-    ldns_pkt_free(pkt);
-    return len;
-}
-
 static ldns_pkt *
 parse(const uint8_t *wire, ssize_t len)
 {
     ldns_pkt *pkt = NULL;
     CU_ASSERT_FATAL(len > 0);
     CU_ASSERT_EQUAL_FATAL(ldns_wire2pkt(&pkt, wire, len), LDNS_STATUS_OK);
-    CU_ASSERT_EQUAL(ldns_pkt_id(pkt), 0x1234);
+    CU_ASSERT_EQUAL(ldns_pkt_id(pkt), DNS_QUESTION_ID);
     return pkt;
 }
 
@@ -118,7 +101,7 @@ ask_udp(const char *name)
 {
     uint8_t wire[DNS_MESSAGE_MAX];
     int fd = client(SOCK_DGRAM);
-    size_t len = make_query(name, wire);
+    size_t len = dns_question(name, LDNS_RR_TYPE_A, wire);
     CU_ASSERT_EQUAL(send(fd, wire, len, 0), len);
     ssize_t n = receive(fd, wire, sizeof wire);
     close(fd);
@@ -145,7 +128,7 @@ static void
 send_tcp(int fd, const char *name)
 {
     uint8_t buf[2 + DNS_MESSAGE_MAX];
-    size_t len = make_query(name, buf + 2);
+    size_t len = dns_question(name, LDNS_RR_TYPE_A, buf + 2);
     buf[0] = len >> 8;
     buf[1] = len;
     CU_ASSERT_EQUAL(send(fd, buf, 2 + len, MSG_NOSIGNAL), 2 + len);
@@ -241,7 +224,8 @@ test_asks_and_does_not_read(void)
     }
     service_prefix_from_name("web.shop.acme", &prefix);
     names_set_ports(&names, &prefix, ports, NAMES_MAX_PORTS);
-    size_t len = make_query("_tcp.web.shop.acme.sal.", buf + 2);
+    size_t len = dns_question("_tcp.web.shop.acme.sal.", LDNS_RR_TYPE_A,
+                              buf + 2);
     buf[0] = len >> 8;
     buf[1] = len;
     buf[2 + len - 3] = LDNS_RR_TYPE_SRV; /* Instead of A. */
@@ -326,7 +310,7 @@ test_stop(void)
     config.upstreams[0].port = ntohs(address.sin_port);
 
     int udp = client(SOCK_DGRAM);
-    size_t len = make_query("a.example.", wire);
+    size_t len = dns_question("a.example.", LDNS_RR_TYPE_A, wire);
     send(udp, wire, len, 0);
     CU_ASSERT_EQUAL(receive(silent, wire, sizeof wire), len);
     int tcp = client(SOCK_STREAM);

@@ -188,5 +188,5 @@ test_resolve(void)
     holder_destroy(&holder);
 }
 
-UNIT_MAIN("holder", UNIT_TEST(test_resolve), UNIT_TEST(test_bound), UNIT_TEST(test_no_answer),
-          UNIT_TEST(test_bounds))
+UNIT_MAIN("holder", UNIT_TEST(test_resolve), UNIT_TEST(test_bound),
+          UNIT_TEST(test_no_answer), UNIT_TEST(test_bounds))

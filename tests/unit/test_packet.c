@@ -402,7 +402,7 @@ test_senders(void)
                     -EPROTO);
 }
 
-UNIT_MAIN("packet", UNIT_TEST(test_senders), UNIT_TEST(test_checksum), UNIT_TEST(test_link_probe),
-          UNIT_TEST(test_probe), UNIT_TEST(test_probe_tampering),
-          UNIT_TEST(test_reset), UNIT_TEST(test_reset_v6),
-          UNIT_TEST(test_random))
+UNIT_MAIN("packet", UNIT_TEST(test_senders), UNIT_TEST(test_checksum),
+          UNIT_TEST(test_link_probe), UNIT_TEST(test_probe),
+          UNIT_TEST(test_probe_tampering), UNIT_TEST(test_reset),
+          UNIT_TEST(test_reset_v6), UNIT_TEST(test_random))

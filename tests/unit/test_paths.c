@@ -329,6 +329,6 @@ test_coverage(void)
     }
 }
 
-UNIT_MAIN("paths", UNIT_TEST(test_diamond), UNIT_TEST(test_coverage), UNIT_TEST(test_resolves),
-          UNIT_TEST(test_costs),
+UNIT_MAIN("paths", UNIT_TEST(test_diamond), UNIT_TEST(test_coverage),
+          UNIT_TEST(test_resolves), UNIT_TEST(test_costs),
           UNIT_TEST(test_empty), UNIT_TEST(test_random))

@@ -156,5 +156,6 @@ test_schedule_late(void)
     CU_ASSERT_TRUE(probe_schedule_due(&schedule, false, 1000, 9001));
 }
 
-UNIT_MAIN("probe", UNIT_TEST(test_bytes), UNIT_TEST(test_ipv6), UNIT_TEST(test_seq),
-          UNIT_TEST(test_schedule), UNIT_TEST(test_schedule_late))
+UNIT_MAIN("probe", UNIT_TEST(test_bytes), UNIT_TEST(test_ipv6),
+          UNIT_TEST(test_seq), UNIT_TEST(test_schedule),
+          UNIT_TEST(test_schedule_late))

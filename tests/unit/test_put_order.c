@@ -399,5 +399,5 @@ test_split(void)
     stop();
 }
 
-UNIT_MAIN("put_order", UNIT_TEST(test_split), UNIT_TEST(test_patience), UNIT_TEST(test_no_stray),
-          UNIT_TEST(test_links))
+UNIT_MAIN("put_order", UNIT_TEST(test_split), UNIT_TEST(test_patience),
+          UNIT_TEST(test_no_stray), UNIT_TEST(test_links))

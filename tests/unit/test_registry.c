@@ -481,7 +481,8 @@ test_definitions_and_zones(void)
     stop();
 }
 
-UNIT_MAIN("registry", UNIT_TEST(test_definitions_and_zones), UNIT_TEST(test_identity_v6_collision), UNIT_TEST(test_register),
+UNIT_MAIN("registry", UNIT_TEST(test_definitions_and_zones),
+          UNIT_TEST(test_identity_v6_collision), UNIT_TEST(test_register),
           UNIT_TEST(test_register_by_prefix), UNIT_TEST(test_lease),
           UNIT_TEST(test_define), UNIT_TEST(test_remove_endpoint),
           UNIT_TEST(test_names_of_endpoints), UNIT_TEST(test_show),

@@ -441,7 +441,8 @@ test_nearest_latency(void)
     stop();
 }
 
-UNIT_MAIN("routes", UNIT_TEST(test_nearest_latency), UNIT_TEST(test_local_first), UNIT_TEST(test_spread), UNIT_TEST(test_protocols),
-          UNIT_TEST(test_nearest), UNIT_TEST(test_partition),
-          UNIT_TEST(test_memory), UNIT_TEST(test_show),
-          UNIT_TEST(test_random))
+UNIT_MAIN("routes", UNIT_TEST(test_nearest_latency),
+          UNIT_TEST(test_local_first), UNIT_TEST(test_spread),
+          UNIT_TEST(test_protocols), UNIT_TEST(test_nearest),
+          UNIT_TEST(test_partition), UNIT_TEST(test_memory),
+          UNIT_TEST(test_show), UNIT_TEST(test_random))
