@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "agents/desired.h"
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/json.h"
 #include "openvswitch/vlog.h"
@@ -573,6 +574,21 @@ resolve_id(struct agent *agent, struct resolved *r)
                                        "dns.leases off, or the pool used up?");
 }
 
+/* The IPv6 address, if there are any; a lease's is that of the whole ID. */
+static bool
+format_v6(const struct agent *agent, const struct resolved *r,
+          char buf[INET6_ADDRSTRLEN])
+{
+    struct service_prefix prefix = r->prefix;
+
+    if (leases_in_pool(&agent->leases, r->address)) {
+        prefix.len = SAL_SERVICE_ID_BITS;
+    }
+    struct in6_addr v6 = desired_service_v6(&agent->state.welcome, &prefix);
+    return !IN6_IS_ADDR_UNSPECIFIED(&v6)
+           && inet_ntop(AF_INET6, &v6, buf, INET6_ADDRSTRLEN);
+}
+
 static void
 resolve(struct control_call *call, int argc, const char *const argv[],
         void *agent_)
@@ -598,9 +614,14 @@ resolve(struct control_call *call, int argc, const char *const argv[],
     }
 
     struct ds out = DS_EMPTY_INITIALIZER;
+    char v6[INET6_ADDRSTRLEN] = "";
+    bool has_v6 = format_v6(agent, &r, v6);
     service_prefix_format(&r.prefix, id);
     if (control_wants_json(call)) {
         struct json *json = json_object_create();
+        if (has_v6) {
+            json_object_put_string(json, "address_v6", v6);
+        }
         json_object_put_string(json, "name", r.name);
         json_object_put_format(json, "address", IP_FMT,
                                IP_ARGS(htonl(r.address)));
@@ -612,7 +633,8 @@ resolve(struct control_call *call, int argc, const char *const argv[],
         ds_put_char(&out, '\n');
         json_destroy(json);
     } else {
-        ds_put_format(&out, IP_FMT"  %s\n", IP_ARGS(htonl(r.address)), id);
+        ds_put_format(&out, IP_FMT"  %s%s%s\n", IP_ARGS(htonl(r.address)), id,
+                      has_v6 ? "  " : "", v6);
     }
     reply_ds(call, &out);
 }
@@ -688,6 +710,7 @@ const struct control_command agent_commands[] = {
     {"show rules", "", "the service table, with counters", 0, 0, show_rules},
     {"show leases", "", "host-local addresses of names below services", 0, 0,
      show_leases},
-    {"resolve", "NAME|ID", "service address and ID of a name", 1, 1, resolve},
+    {"resolve", "NAME|ID", "service addresses and ID of a name", 1, 1,
+     resolve},
     {NULL, NULL, NULL, 0, 0, NULL},
 };

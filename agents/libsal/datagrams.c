@@ -10,20 +10,40 @@
 #include <unistd.h>
 
 #define IP_UDP_LEN 28
+#define IP6_UDP_LEN 48
+
+static int
+family_of(int fd)
+{
+    int family;
+    socklen_t len = sizeof family;
+
+    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) ? -errno
+                                                                : family;
+}
 
 int
-sal_datagram_open(const struct service_prefix *id, uint16_t port)
+sal_datagram_open_family(const struct service_prefix *id, int family,
+                         uint16_t port)
 {
-    int fd = sal_connect(id, SOCK_DGRAM | SOCK_CLOEXEC, port);
-    int how = IP_PMTUDISC_DO;
+    int fd = sal_connect_family(id, family, SOCK_DGRAM | SOCK_CLOEXEC, port);
+    int v4 = IP_PMTUDISC_DO, v6 = IPV6_PMTUDISC_DO;
 
     if (fd >= 0
-        && setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &how, sizeof how)) {
+        && (family_of(fd) == AF_INET6
+            ? setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &v6, sizeof v6)
+            : setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &v4, sizeof v4))) {
         int error = -errno;
         close(fd);
         return error;
     }
     return fd;
+}
+
+int
+sal_datagram_open(const struct service_prefix *id, uint16_t port)
+{
+    return sal_datagram_open_family(id, AF_UNSPEC, port);
 }
 
 int
@@ -35,41 +55,51 @@ sal_datagram_send(int fd, const void *data, size_t len)
 int
 sal_datagram_max(int fd)
 {
-    int mtu;
+    int family = family_of(fd), mtu;
     socklen_t len = sizeof mtu;
+    bool v6 = family == AF_INET6;
 
-    if (getsockopt(fd, IPPROTO_IP, IP_MTU, &mtu, &len)) {
+    if (family < 0) {
+        return family;
+    }
+    if (v6 ? getsockopt(fd, IPPROTO_IPV6, IPV6_MTU, &mtu, &len)
+           : getsockopt(fd, IPPROTO_IP, IP_MTU, &mtu, &len)) {
         return -errno;
     }
-    return mtu > IP_UDP_LEN ? mtu - IP_UDP_LEN : 0;
+    int headers = v6 ? IP6_UDP_LEN : IP_UDP_LEN;
+    return mtu > headers ? mtu - headers : 0;
 }
 
 ssize_t
 sal_datagram_receive(int fd, void *data, size_t size, int timeout_ms,
-                     struct sockaddr_in *from)
+                     struct sockaddr_storage *from)
 {
     struct pollfd pollfd = {.fd = fd, .events = POLLIN};
-    struct sockaddr_in sin;
-    socklen_t len = sizeof sin;
+    struct sockaddr_storage ss = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof ss;
     int ready = poll(&pollfd, 1, timeout_ms);
 
     if (ready <= 0) {
         return ready ? -errno : -ETIMEDOUT;
     }
-    ssize_t n = recvfrom(fd, data, size, 0, (struct sockaddr *) &sin, &len);
+    ssize_t n = recvfrom(fd, data, size, 0, (struct sockaddr *) &ss, &len);
     if (n < 0) {
         return -errno;
     }
     if (from) {
-        *from = sin;
+        *from = ss;
     }
     return n;
 }
 
 int
-sal_datagram_answer(int fd, const struct sockaddr_in *to, const void *data,
-                    size_t len)
+sal_datagram_answer(int fd, const struct sockaddr_storage *to,
+                    const void *data, size_t len)
 {
+    socklen_t to_len = to->ss_family == AF_INET6
+                       ? sizeof(struct sockaddr_in6)
+                       : sizeof(struct sockaddr_in);
+
     return sendto(fd, data, len, MSG_NOSIGNAL, (const struct sockaddr *) to,
-                  sizeof *to) < 0 ? -errno : 0;
+                  to_len) < 0 ? -errno : 0;
 }

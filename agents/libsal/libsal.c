@@ -57,11 +57,18 @@ sal_id_set_key(struct service_prefix *id, uint64_t key)
 
 /* Calling. */
 
-int
-sal_resolve(const struct service_prefix *id, uint16_t port,
-            struct sockaddr_in *sin)
+/* The addresses of an ID on this host; a family of 0: there is none. */
+struct addresses {
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+static int
+ask_addresses(const struct service_prefix *id, uint16_t port,
+              struct addresses *addresses)
 {
-    char text[SERVICE_PREFIX_STRLEN], address[INET_ADDRSTRLEN];
+    char text[SERVICE_PREFIX_STRLEN];
+    char v4[INET_ADDRSTRLEN] = "", v6[INET6_ADDRSTRLEN] = "";
     const char *argv[] = {"resolve", service_prefix_format(id, text), NULL};
     char *output;
     int error = agent_client_call(argv, SAL_TIMEOUT_MS, &output);
@@ -69,37 +76,97 @@ sal_resolve(const struct service_prefix *id, uint16_t port,
     if (error) {
         return error;
     }
-    memset(sin, 0, sizeof *sin);
-    sin->sin_family = AF_INET;
-    sin->sin_port = htons(port);
-    if (sscanf(output, "%15[0-9.]", address) != 1
-        || inet_pton(AF_INET, address, &sin->sin_addr) != 1) {
+    memset(addresses, 0, sizeof *addresses);
+    int n = sscanf(output, "%15[0-9.] 0x%*s %45[0-9a-f:.]", v4, v6);
+    if (n < 1 || inet_pton(AF_INET, v4, &addresses->v4.sin_addr) != 1
+        || (n > 1
+            && inet_pton(AF_INET6, v6, &addresses->v6.sin6_addr) != 1)) {
         error = -EPROTO;
+    } else {
+        addresses->v4.sin_family = addresses->v4.sin_addr.s_addr ? AF_INET : 0;
+        addresses->v4.sin_port = htons(port);
+        addresses->v6.sin6_family = n > 1 ? AF_INET6 : 0;
+        addresses->v6.sin6_port = htons(port);
     }
     free(output);
     return error;
 }
 
-int
-sal_connect(const struct service_prefix *id, int type, uint16_t port)
+static bool
+is_wanted(int has, int family)
 {
-    struct sockaddr_in sin;
-    int error = port ? sal_resolve(id, port, &sin) : -EINVAL;
+    return has && (family == AF_UNSPEC || family == has);
+}
+
+static bool
+family_makes_sense(int family)
+{
+    return family == AF_UNSPEC || family == AF_INET || family == AF_INET6;
+}
+
+int
+sal_resolve(const struct service_prefix *id, int family, uint16_t port,
+            struct sockaddr_storage *ss)
+{
+    struct addresses addresses;
+    int error = family_makes_sense(family)
+                ? ask_addresses(id, port, &addresses) : -EINVAL;
 
     if (error) {
         return error;
     }
-    int fd = socket(AF_INET, type, 0);
-    if (fd < 0) {
-        return -errno;
+    memset(ss, 0, sizeof *ss);
+    if (is_wanted(addresses.v4.sin_family, family)) {
+        memcpy(ss, &addresses.v4, sizeof addresses.v4);
+    } else if (is_wanted(addresses.v6.sin6_family, family)) {
+        memcpy(ss, &addresses.v6, sizeof addresses.v6);
+    } else {
+        error = -EADDRNOTAVAIL;
     }
-    if (connect(fd, (struct sockaddr *) &sin, sizeof sin)
-        && errno != EINPROGRESS) {
-        error = -errno;
+    return error;
+}
+
+static int
+connect_to(const void *address, socklen_t len, int family, int type)
+{
+    int fd = socket(family, type, 0);
+
+    if (fd >= 0 && connect(fd, address, len) && errno != EINPROGRESS) {
+        int error = -errno;
         close(fd);
         return error;
     }
-    return fd;
+    return fd < 0 ? -errno : fd;
+}
+
+int
+sal_connect_family(const struct service_prefix *id, int family, int type,
+                   uint16_t port)
+{
+    struct addresses addresses;
+    int result = port && family_makes_sense(family)
+                 ? ask_addresses(id, port, &addresses) : -EINVAL;
+
+    if (result) {
+        return result;
+    }
+    result = -EADDRNOTAVAIL;
+    if (is_wanted(addresses.v4.sin_family, family)) {
+        result = connect_to(&addresses.v4, sizeof addresses.v4, AF_INET,
+                            type);
+    }
+    if (result < 0 && is_wanted(addresses.v6.sin6_family, family)) {
+        int other = connect_to(&addresses.v6, sizeof addresses.v6, AF_INET6,
+                               type);
+        result = other >= 0 || result == -EADDRNOTAVAIL ? other : result;
+    }
+    return result;
+}
+
+int
+sal_connect(const struct service_prefix *id, int type, uint16_t port)
+{
+    return sal_connect_family(id, AF_UNSPEC, type, port);
 }
 
 /* Serving. */
@@ -182,27 +249,52 @@ sal_unregister(const struct sal_service *service, bool wait)
     return tell_agent(service, wait, false);
 }
 
-int
-sal_listen(struct sal_service *service, int backlog)
+/* Binds a socket to 'port' of all addresses, IPv4 too if 'family' is AF_INET6;
+ * '*port' becomes the one that it has. */
+static int
+bound_socket(int family, int type, uint16_t *port)
 {
-    bool tcp = service->protocol == IPPROTO_TCP;
-    struct sockaddr_in sin = {.sin_family = AF_INET,
-                              .sin_port = htons(service->target_port)};
-    socklen_t len = sizeof sin;
-    int fd = socket(AF_INET, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC,
-                    0);
-    int on = 1, error = 0;
+    struct sockaddr_in6 in6 = {.sin6_family = family};
+    struct sockaddr_in in = {.sin_family = family};
+    bool v6 = family == AF_INET6;
+    struct sockaddr *address = v6 ? (void *) &in6 : (void *) &in;
+    socklen_t len = v6 ? sizeof in6 : sizeof in;
+    int fd = socket(family, type | SOCK_CLOEXEC, 0);
+    int on = 1, off = 0;
 
     if (fd < 0) {
         return -errno;
     }
+    in6.sin6_port = in.sin_port = htons(*port);
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (bind(fd, (struct sockaddr *) &sin, sizeof sin)
-        || (tcp && listen(fd, backlog))
-        || getsockname(fd, (struct sockaddr *) &sin, &len)) {
+    if ((v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off))
+        || bind(fd, address, len) || getsockname(fd, address, &len)) {
+        int error = -errno;
+        close(fd);
+        return error;
+    }
+    *port = ntohs(v6 ? in6.sin6_port : in.sin_port);
+    return fd;
+}
+
+int
+sal_listen(struct sal_service *service, int backlog)
+{
+    bool tcp = service->protocol == IPPROTO_TCP;
+    int type = tcp ? SOCK_STREAM : SOCK_DGRAM, error;
+    uint16_t port = service->target_port;
+    int fd = bound_socket(AF_INET6, type, &port);
+
+    if (fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL) {
+        fd = bound_socket(AF_INET, type, &port);
+    }
+    if (fd < 0) {
+        return fd;
+    }
+    if (tcp && listen(fd, backlog)) {
         error = -errno;
     } else {
-        service->target_port = ntohs(sin.sin_port);
+        service->target_port = port;
         error = sal_register(service, false);
     }
     if (error) {

@@ -59,14 +59,22 @@ int sal_id_set_shard(struct service_prefix *id, uint64_t i, unsigned int bits);
 
 /* Calling. */
 
+/* 'family' is AF_INET, AF_INET6, or AF_UNSPEC for whichever there is, IPv4
+ * first.  A host has IPv6 service addresses where the controller says so;
+ * -EADDRNOTAVAIL if it has none of the family. */
+
 /* The address that stands for the ID on this host: give it to connect() or
  * sendto().  It stays valid while it is used. */
-int sal_resolve(const struct service_prefix *, uint16_t port,
-                struct sockaddr_in *);
+int sal_resolve(const struct service_prefix *, int family, uint16_t port,
+                struct sockaddr_storage *);
 
 /* A connected socket of 'type' (SOCK_STREAM or SOCK_DGRAM, with SOCK_CLOEXEC
  * and SOCK_NONBLOCK if wanted; in the latter case the connection may be under
- * way), or what connect() said. */
+ * way), or what connect() said.  With AF_UNSPEC the other version of IP is
+ * tried if connect() fails. */
+int sal_connect_family(const struct service_prefix *, int family, int type,
+                       uint16_t port);
+/* The same with AF_UNSPEC. */
 int sal_connect(const struct service_prefix *, int type, uint16_t port);
 
 /* DATAGRAMs.
@@ -78,6 +86,9 @@ int sal_connect(const struct service_prefix *, int type, uint16_t port);
  * another service the same calls make an ordinary UDP flow. */
 
 /* A socket for datagrams to the service, which are never fragmented. */
+int sal_datagram_open_family(const struct service_prefix *, int family,
+                             uint16_t port);
+/* The same with AF_UNSPEC. */
 int sal_datagram_open(const struct service_prefix *, uint16_t port);
 /* -EMSGSIZE if an earlier datagram was too large, or this one is:
  * sal_datagram_max() knows how large they may be.  -ECONNREFUSED if an earlier
@@ -90,9 +101,9 @@ int sal_datagram_max(int fd);
  * length of the next datagram, and who is to be answered ('from', unless it is
  * NULL).  -ETIMEDOUT if there is none; 'timeout_ms' -1: waits for ever. */
 ssize_t sal_datagram_receive(int fd, void *data, size_t size, int timeout_ms,
-                             struct sockaddr_in *from);
+                             struct sockaddr_storage *from);
 /* Of a server. */
-int sal_datagram_answer(int fd, const struct sockaddr_in *to,
+int sal_datagram_answer(int fd, const struct sockaddr_storage *to,
                         const void *data, size_t len);
 
 /* Serving. */
@@ -113,7 +124,9 @@ int sal_register(const struct sal_service *, bool wait);
 int sal_unregister(const struct sal_service *, bool wait);
 
 /* A listening socket for 'service', registered: on target_port, or on a free
- * port if that is 0 ('*service' is updated). */
+ * port if that is 0 ('*service' is updated).  It hears clients of both versions
+ * of IP (AF_INET6; IPv4 clients have IPv4-mapped addresses), or is AF_INET where
+ * the kernel has no IPv6. */
 int sal_listen(struct sal_service *service, int backlog);
 
 /* Who is there. */

@@ -6,6 +6,7 @@
  *     server2$ shardkv serve kv.shop.acme:7000 1/1      keys that begin with 1
  *     client$  shardkv set kv.shop.acme:7000 alice 42
  *     client$  shardkv get kv.shop.acme:7000 alice
+ *     client$  shardkv -6 get kv.shop.acme:7000 alice   over IPv6 (or -4)
  *
  * Each server registers a range of the service's keys (a prefix that is longer
  * than the name's), the client connects to the service with the key in the
@@ -170,7 +171,7 @@ serve(int argc, char *argv[])
 /* The client. */
 
 static int
-ask(const char *verb, int argc, char *argv[])
+ask(int family, const char *verb, int argc, char *argv[])
 {
     char name[SERVICE_NAME_MAX + 1], line[MAX_LINE];
     struct service_prefix id;
@@ -181,7 +182,7 @@ ask(const char *verb, int argc, char *argv[])
         || sal_id_set_key(&id, sal_key_of(argv[1], strlen(argv[1])))) {
         return 2;
     }
-    int fd = sal_connect(&id, SOCK_STREAM, port);
+    int fd = sal_connect_family(&id, family, SOCK_STREAM, port);
     if (fd < 0) {
         return fail("cannot connect", fd);
     }
@@ -198,18 +199,23 @@ ask(const char *verb, int argc, char *argv[])
 int
 main(int argc, char *argv[])
 {
-    int status = 2;
+    int status = 2, family = AF_UNSPEC;
 
+    if (argc > 1 && (!strcmp(argv[1], "-4") || !strcmp(argv[1], "-6"))) {
+        family = argv[1][1] == '4' ? AF_INET : AF_INET6;
+        argc--;
+        argv++;
+    }
     if (argc > 1 && !strcmp(argv[1], "serve")) {
         status = serve(argc - 2, argv + 2);
     } else if (argc > 1
                && (!strcmp(argv[1], "get") || !strcmp(argv[1], "set"))) {
-        status = ask(argv[1], argc - 2, argv + 2);
+        status = ask(family, argv[1], argc - 2, argv + 2);
     }
     if (status == 2) {
         fprintf(stderr, "usage: shardkv serve NAME:PORT SHARD/BITS\n"
-                "       shardkv set NAME:PORT KEY VALUE\n"
-                "       shardkv get NAME:PORT KEY\n");
+                "       shardkv [-4|-6] set NAME:PORT KEY VALUE\n"
+                "       shardkv [-4|-6] get NAME:PORT KEY\n");
     }
     return status;
 }

@@ -495,6 +495,73 @@ def connects(client, v4):
         return False
 
 
+KV = "kv.shop.acme:7100"
+
+# Two datagrams to the service, of which the first is too large for anything.
+LIBSAL_DATAGRAMS = """
+import ctypes, socket, sys
+sal = ctypes.CDLL(sys.argv[1])
+service = ctypes.create_string_buffer(64)
+assert sal.sal_id_from_name(b"web.shop.acme", service) == 0
+fd = sal.sal_datagram_open_family(service, socket.AF_INET6, 53)
+assert fd >= 0, fd
+most = sal.sal_datagram_max(fd)
+assert 1200 < most < 1500, most
+assert sal.sal_datagram_send(fd, bytes(9000), 9000) == -90
+assert sal.sal_datagram_send(fd, b"?", 1) == 0
+answer = ctypes.create_string_buffer(100)
+assert sal.sal_datagram_receive(fd, answer, 100, 10000, None) == 1
+peer = ctypes.create_string_buffer(1000)
+assert sal.sal_get_peer(fd, peer) == 0
+print(peer.value.decode())
+"""
+
+
+def libsal(client, server):
+    step("libsal over IPv4 and IPv6: a sharded store, datagrams, peers")
+    shardkv = f"{client.lab.build}/bin/shardkv"
+    outs = [f"{server.dir}/shard{i}" for i in range(2)]
+    serving = []
+    for i in range(2):
+        with open(outs[i], "w", encoding="ascii") as out:
+            serving.append(server.host.popen(
+                shardkv, "serve", KV, f"{i}/1", stdout=out,
+                env={**os.environ, "SALIENT_SOCKET": server.socket}))
+    echo = server.host.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    echo.bind(("::", 9953))
+
+    def ask(*args):
+        return client.host.run(shardkv, *args,
+                               env={"SALIENT_SOCKET": client.socket}).strip()
+    try:
+        for out in outs:
+            wait_for(lambda o=out: "serving" in open(o).read(), "shards", 20)
+        for number, option in enumerate((["-4"], ["-6"], [])):
+            for key in "alice", "bob", "carol", "dave":
+                value = f"{key}{number}"
+                assert ask(*option, "set", KV, key, value) == "ok"
+                assert ask(*option, "get", KV, key) == value
+        assert client.ask("resolve", SERVICE)["address_v6"].startswith("fd")
+        told = "".join(open(out).read() for out in outs)
+        identity = client.ask("status")
+        for name in "identity_address", "identity_address_v6":
+            assert f"{identity[name]} at 10.0.0.1: get" in told, told
+        answering = threading.Thread(target=lambda: echo.sendto(
+            *echo.recvfrom(100)), daemon=True)
+        answering.start()
+        peer = client.host.run(
+            "/usr/bin/python3", "-c", LIBSAL_DATAGRAMS,
+            f"{client.lab.build}/lib/libsal.so",
+            env={"SALIENT_SOCKET": client.socket}).strip()
+        assert peer == client.ask("resolve", SERVICE)["address_v6"], peer
+        answering.join(10)
+    finally:
+        for process in serving:
+            process.terminate()
+            process.wait()
+        echo.close()
+
+
 SERVER_SERVICES = [
     {"name": SERVICE, "port": 80, "target": "8080"},
     {"name": SERVICE, "port": 90, "target": "9000"},
@@ -535,6 +602,7 @@ def run(lab):
             stream.end()
         questions.end()
         assert questions.asked > 100
+        libsal(client, server)
         reload(server, client, v4)
         another_layout(client, server, v4)
         the_other_end_is_told(client, server, v4)

@@ -83,7 +83,8 @@ class Network:
         return flows[0]["peer_locator"] if flows else None
 
     def introduced(self, name):
-        return any(group["state"] == "ESTABLISHED" for peer in
+        """A late copy of an RSYN announces again where the peer is."""
+        return any(group["state"] in ("ESTABLISHED", "RSYN_RCVD") for peer in
                    self.agents[name].json("show", "groups")
                    for group in peer["groups"])
 
@@ -102,7 +103,7 @@ class Network:
         try:
             wait_for(lambda: ":7000" in server.run("ss", "-tln"), "server")
             address = self.agents["client"].resolve("words.shop.acme")
-            download = fetch(client, address, 40, "rate=10")
+            download = fetch(client, address, 60, "rate=10")
             for name in NAMES:
                 wait_for(lambda n=name: self.peer_of(n)
                          and self.introduced(n), f"{name}: introduction", 20)

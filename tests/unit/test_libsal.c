@@ -39,7 +39,10 @@ fake_resolve(struct control_call *call, int argc, const char *const argv[],
     } else if (strstr(argv[0], "0xff")) {
         control_reply(call, "nonsense\n");
     } else {
-        control_reply(call, "127.0.0.1  0x1234\n");
+        control_reply(call, strstr(argv[0], "0x4444") ? "127.0.0.1  0x4444/16\n"
+                            : strstr(argv[0], "0x6666")
+                              ? "0.0.0.0  0x6666/16  ::1\n"
+                              : "127.0.0.1  0x1234/16  ::1\n");
     }
 }
 
@@ -109,9 +112,9 @@ setup(void)
     setenv("SALIENT_SOCKET", path, 1);
 
     struct service_prefix id;
-    struct sockaddr_in sin;
+    struct sockaddr_storage ss;
     sal_id_from_name("a.b", &id);
-    CU_ASSERT_EQUAL(sal_resolve(&id, 80, &sin), -ENOENT);
+    CU_ASSERT_EQUAL(sal_resolve(&id, AF_UNSPEC, 80, &ss), -ENOENT);
 
     uv_loop_init(&loop);
     uv_async_init(&loop, &stopper, on_stop);
@@ -163,19 +166,92 @@ static void
 test_resolve(void)
 {
     struct service_prefix id;
-    struct sockaddr_in sin;
+    struct sockaddr_storage ss;
+    const struct sockaddr_in *sin = (const void *) &ss;
+    const struct sockaddr_in6 *sin6 = (const void *) &ss;
+    static const int v4_families[] = {AF_UNSPEC, AF_INET};
+    static const int v6_families[] = {AF_UNSPEC, AF_INET6};
+
     service_prefix_from_string("0x1234/16", &id);
-    CU_ASSERT_EQUAL(sal_resolve(&id, 7000, &sin), 0);
-    CU_ASSERT_EQUAL(ntohl(sin.sin_addr.s_addr), 0x7f000001);
-    CU_ASSERT_EQUAL(ntohs(sin.sin_port), 7000);
+    for (int i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL(sal_resolve(&id, v4_families[i], 7000, &ss), 0);
+        CU_ASSERT_EQUAL(sin->sin_family, AF_INET);
+        CU_ASSERT_EQUAL(ntohl(sin->sin_addr.s_addr), 0x7f000001);
+        CU_ASSERT_EQUAL(ntohs(sin->sin_port), 7000);
+    }
     CU_ASSERT_EQUAL(strncmp(last, "0x1234000", 9), 0);
     CU_ASSERT_STRING_EQUAL(sal_error(), "");
+    CU_ASSERT_EQUAL(sal_resolve(&id, AF_UNIX, 7000, &ss), -EINVAL);
+
+    /* What has addresses of one version only. */
+    service_prefix_from_string("0x6666/16", &id);
+    for (int i = 0; i < 2; i++) {
+        CU_ASSERT_EQUAL(sal_resolve(&id, v6_families[i], 7000, &ss), 0);
+        CU_ASSERT_EQUAL(sin6->sin6_family, AF_INET6);
+        CU_ASSERT_TRUE(IN6_IS_ADDR_LOOPBACK(&sin6->sin6_addr));
+        CU_ASSERT_EQUAL(ntohs(sin6->sin6_port), 7000);
+    }
+    CU_ASSERT_EQUAL(sal_resolve(&id, AF_INET, 1, &ss), -EADDRNOTAVAIL);
+    service_prefix_from_string("0x4444/16", &id);
+    CU_ASSERT_EQUAL(sal_resolve(&id, AF_INET6, 1, &ss), -EADDRNOTAVAIL);
+    CU_ASSERT_EQUAL(sal_connect_family(&id, AF_INET6, SOCK_STREAM, 1),
+                    -EADDRNOTAVAIL);
 
     service_prefix_from_string("0x00/8", &id);
-    CU_ASSERT_EQUAL(sal_resolve(&id, 1, &sin), -EREMOTEIO);
+    CU_ASSERT_EQUAL(sal_resolve(&id, AF_UNSPEC, 1, &ss), -EREMOTEIO);
     CU_ASSERT_STRING_EQUAL(sal_error(), "no host-local address can be had");
     service_prefix_from_string("0xff/8", &id);
-    CU_ASSERT_EQUAL(sal_resolve(&id, 1, &sin), -EPROTO);
+    CU_ASSERT_EQUAL(sal_resolve(&id, AF_UNSPEC, 1, &ss), -EPROTO);
+}
+
+/* One listener hears both versions of IP; where IPv4 is refused, IPv6 is
+ * tried. */
+static void
+test_ipv6(void)
+{
+    struct sal_service service = {.protocol = IPPROTO_TCP, .weight = 1,
+                                  .port = 7000};
+    struct sockaddr_in6 only6 = {.sin6_family = AF_INET6,
+                                 .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    static const int families[] = {AF_UNSPEC, AF_INET, AF_INET6};
+    socklen_t len = sizeof only6;
+    struct sal_peer peer;
+    char expected[64];
+
+    service_prefix_from_string("0x1234/16", &service.prefix);
+    int listener = sal_listen(&service, 5);
+    CU_ASSERT_FATAL(listener >= 0);
+    for (int i = 0; i < 3; i++) {
+        int fd = sal_connect_family(&service.prefix, families[i], SOCK_STREAM,
+                                    service.target_port);
+        CU_ASSERT_FATAL(fd >= 0);
+        int accepted = accept(listener, NULL, NULL);
+        CU_ASSERT_FATAL(accepted >= 0);
+        CU_ASSERT_EQUAL(sal_get_peer(accepted, &peer), 0);
+        snprintf(expected, sizeof expected, "%s:%u ",
+                 families[i] == AF_INET6 ? "[::1]" : "127.0.0.1",
+                 service.target_port);
+        CU_ASSERT_EQUAL(strncmp(last, expected, strlen(expected)), 0);
+        close(fd);
+        close(accepted);
+    }
+    close(listener);
+
+    listener = socket(AF_INET6, SOCK_STREAM, 0);
+    int on = 1;
+    setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    CU_ASSERT_EQUAL(bind(listener, (struct sockaddr *) &only6, len), 0);
+    CU_ASSERT_EQUAL(listen(listener, 5), 0);
+    getsockname(listener, (struct sockaddr *) &only6, &len);
+    uint16_t port = ntohs(only6.sin6_port);
+    CU_ASSERT_EQUAL(sal_connect_family(&service.prefix, AF_INET, SOCK_STREAM,
+                                       port), -ECONNREFUSED);
+    int fd = sal_connect(&service.prefix, SOCK_STREAM, port);
+    CU_ASSERT(fd >= 0);
+    close(fd);
+    close(listener);
+    CU_ASSERT_EQUAL(sal_connect(&service.prefix, SOCK_STREAM, port),
+                    -ECONNREFUSED);
 }
 
 static void
@@ -234,19 +310,19 @@ test_serve_and_connect(void)
 /* The fake agent's services are on the loopback device: no DATAGRAM, but the
  * same calls. */
 static void
-test_datagrams(void)
+datagrams_over(int family)
 {
     struct sal_service service = {.protocol = IPPROTO_UDP, .port = 53,
                                   .weight = 1};
     struct service_prefix id;
-    struct sockaddr_in from;
+    struct sockaddr_storage from;
     char buf[16];
 
     service_prefix_from_string("0x1234/16", &id);
     service.prefix = id;
     int server_fd = sal_listen(&service, 0);
     CU_ASSERT_FATAL(server_fd >= 0);
-    int fd = sal_datagram_open(&id, service.target_port);
+    int fd = sal_datagram_open_family(&id, family, service.target_port);
     CU_ASSERT_FATAL(fd >= 0);
     CU_ASSERT_EQUAL(sal_datagram_receive(fd, buf, sizeof buf, 0, NULL),
                     -ETIMEDOUT);
@@ -266,6 +342,14 @@ test_datagrams(void)
     CU_ASSERT_EQUAL(sal_datagram_receive(fd, buf, sizeof buf, 5000, NULL),
                     -ECONNREFUSED);
     close(fd);
+}
+
+static void
+test_datagrams(void)
+{
+    datagrams_over(AF_INET);
+    datagrams_over(AF_INET6);
+    datagrams_over(AF_UNSPEC);
     CU_ASSERT_EQUAL(sal_datagram_max(-1), -EBADF);
 }
 
@@ -277,9 +361,9 @@ teardown(void)
     CU_ASSERT_EQUAL(uv_loop_close(&loop), 0);
 
     struct service_prefix id;
-    struct sockaddr_in sin;
+    struct sockaddr_storage ss;
     sal_id_from_name("a.b", &id);
-    CU_ASSERT_EQUAL(sal_resolve(&id, 80, &sin), -ENOENT);
+    CU_ASSERT_EQUAL(sal_resolve(&id, AF_UNSPEC, 80, &ss), -ENOENT);
     rmdir(dir);
     free(path);
 }
@@ -310,6 +394,6 @@ test_moves(void)
 }
 
 UNIT_MAIN("libsal", UNIT_TEST(setup), UNIT_TEST(test_ids),
-          UNIT_TEST(test_resolve), UNIT_TEST(test_serve_and_connect),
+          UNIT_TEST(test_resolve), UNIT_TEST(test_ipv6), UNIT_TEST(test_serve_and_connect),
           UNIT_TEST(test_datagrams), UNIT_TEST(test_moves),
           UNIT_TEST(teardown))
