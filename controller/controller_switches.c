@@ -111,6 +111,25 @@ switch_up(struct switch_connection *connection, void *c_)
     }
 }
 
+/* A patched Open vSwitch names the fields among its tables' features whatever
+ * its datapath is; on the Linux kernel's it refuses the rules. */
+static void
+datapath_lacks_fields(struct controller *c, struct managed_switch *sw)
+{
+    struct switch_session *s = switch_connection_session(sw->connection);
+
+    sw->put->no_sal_fields = false;
+    if (s->sal) {
+        s->sal = false;
+        topology_switch_set(c->topology, sw->dpid, false);
+        controller_event(c, "switch %016" PRIx64 " is stock: its datapath has "
+                         "no SAL fields", sw->dpid);
+        VLOG_WARN("%016" PRIx64 ": its datapath has no SAL fields; it "
+                  "forwards, services are resolved by its neighbours",
+                  sw->dpid);
+    }
+}
+
 static void
 switch_down(struct switch_connection *connection, const char *reason,
             void *c_)
@@ -239,6 +258,9 @@ switch_message(struct switch_connection *connection,
         c->confirmations++;
         sw->changed_at = controller_now(c);
         switch_ready(c, sw);
+        if (sw->put->no_sal_fields) {
+            datapath_lacks_fields(c, sw);
+        }
         controller_make_room(c, sw, controller_now(c));
         break;
     case PUT_NOTHING:

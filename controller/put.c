@@ -144,6 +144,21 @@ log_refusal(const struct put *put, const struct put_refusal *refusal)
     ds_destroy(&ds);
 }
 
+/* True for rules that only switches with SAL fields get. */
+static bool
+needs_sal_fields(const struct rule *rule)
+{
+    switch (rule->kind) {
+    case RULE_HOST_PROBE:
+    case RULE_HOST_PROBE6:
+    case RULE_RESOLVE:
+    case RULE_RESOLVE6:
+        return true;
+    default:
+        return rule_has_target(rule);
+    }
+}
+
 static void
 refuse(struct put *put, const struct put_refusal *refusal, long long now)
 {
@@ -162,6 +177,9 @@ refuse(struct put *put, const struct put_refusal *refusal, long long now)
         put->groups_full |= rule_is_group(&refusal->rule);
         put->service_table_full |= rule_has_target(&refusal->rule);
     }
+    put->no_sal_fields |= refusal->sent
+                          && refusal->error == OFPERR_OFPBMC_BAD_FIELD
+                          && needs_sal_fields(&refusal->rule);
     put->retry_at = MIN(put->retry_at, now + put->session->config.retry_ms);
 }
 

@@ -466,6 +466,26 @@ test_a_full_table(void)
     bench_stop(&b);
 }
 
+/* What a patched Open vSwitch on the Linux kernel's datapath does. */
+static void
+test_a_datapath_without_the_fields(void)
+{
+    static const enum ofperr errors[] = {OFPERR_OFPFMFC_BAD_COMMAND,
+                                         OFPERR_OFPBMC_BAD_FIELD};
+    static const enum rule_kind kinds[] = {RULE_DEFAULT, RULE_RESOLVE,
+                                           RULE_HOST_PROBE};
+    for (size_t i = 0; i < ARRAY_SIZE(errors) * ARRAY_SIZE(kinds); i++) {
+        struct bench b;
+        bench_start(&b, 1u << OFP15_VERSION);
+        b.refuse = errors[i % 2];
+        b.refuse_kind = kinds[i / 2];
+        run(&b);
+        CU_ASSERT_EQUAL(b.put->n_refusals, 1);
+        CU_ASSERT_EQUAL(b.put->no_sal_fields, i % 2 && i / 2);
+        bench_stop(&b);
+    }
+}
+
 static void
 test_hold(void)
 {
@@ -517,5 +537,6 @@ UNIT_MAIN("put",
           UNIT_TEST(test_bundles_that_do_not_work),
           UNIT_TEST(test_strangers),
           UNIT_TEST(test_a_full_table),
+          UNIT_TEST(test_a_datapath_without_the_fields),
           UNIT_TEST(test_hold),
           UNIT_TEST(test_a_switch_that_stalls))
