@@ -68,6 +68,19 @@ check: deps ## pass all tests
 	@$(MAKE) --no-print-directory -j$$(nproc) all unit-programs
 	@$(MAKE) --no-print-directory run-checks
 
+# What a host or a controller's machine runs.  Configuration that is there
+# already stays; nothing is started.
+INSTALLED_PROGRAMS := sald salctl salient-controller
+install: $(INSTALLED_PROGRAMS:%=$(BUILD)/bin/%) ## programs, systemd units, configuration (DESTDIR=/elsewhere)
+	$(Q)install -D -t $(DESTDIR)/usr/bin $^
+	$(Q)install -D -m 644 -t $(DESTDIR)/lib/systemd/system \
+	    agents/sald.service controller/salient-controller.service
+	$(Q)install -D -m 644 -t $(DESTDIR)/usr/share/doc/salient docs/*.md
+	$(Q)for file in agents/agent.yaml controller/controller.yaml; do \
+	    there=$(DESTDIR)/etc/salient/$${file##*/}; \
+	    [ -e $$there ] || install -D -m 644 $$file $$there; \
+	done
+
 clean: ## remove what was built, but not Open vSwitch
 	$(Q)rm -rf $(BUILD)/obj $(BUILD)/gen $(BUILD)/bin $(BUILD)/lib \
 	    $(BUILD)/tests $(BUILD)/bpf $(BUILD)/fuzz
@@ -75,7 +88,7 @@ clean: ## remove what was built, but not Open vSwitch
 distclean: ## remove the whole build folder
 	$(Q)rm -rf build
 
-.PHONY: all help deps check clean distclean
+.PHONY: all help deps check install clean distclean
 
 # Rules that every folder uses.
 $(LIBSALIENT): $(LIBSALIENT_SRCS:%.c=$(BUILD)/obj/%.o) $(PROTO_OBJS)
