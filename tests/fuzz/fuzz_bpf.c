@@ -209,6 +209,12 @@ make_flow(const struct flow_spec *spec, struct sal_flow *flow)
         flow->local.lport = bpf_htons(tcp ? 8080 : 9953);
         flow->isn_out = 1;
     }
+    if (tcp && spec->state == SAL_FLOW_BOUND) {
+        /* A silence has ended, or is about to end. */
+        flow->marks = SAL_FLOW_MARK_OLD_ECHO;
+        flow->seq_end = 2;
+        flow->ifindex = spec->byte == 0xbc ? 0 : UPLINK_IFINDEX;
+    }
     flow_prepare_rewrite(flow);
     fill_id(flow->service_id, server ? 0x03 : 0x01);
 }
@@ -235,7 +241,7 @@ set_up(void)
     struct sal_rule_key root = {.prefixlen = 0};
     struct sal_rule forward = {.action = SAL_RULE_FORWARD};
 
-    shim_now_ns = 1000000000;
+    shim_now_ns = 2000000000;
     put_settings(true, false);
     bpf_map_update_elem(&sal_locators, &own, &ifindex, BPF_ANY);
     bpf_map_update_elem(&sal_locators, &own6, &ifindex, BPF_ANY);
