@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whose the inner addresses of clients are: between the data plane, which holds
- * SYNs, the controller, which knows, and claims.h, which decides. */
+/* Whose the inner addresses of clients are: between the data plane, which
+ * holds SYNs, the controller, which knows, and claims.h, which decides. */
 #include "agents/agent_private.h"
 
 #include <stdlib.h>

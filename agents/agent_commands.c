@@ -679,9 +679,11 @@ const struct control_command agent_commands[] = {
     {"show services", "", "services of this host", 0, 0, show_services},
     {"show names", "", "all services' names, addresses and IDs", 0, 0,
      show_names},
-    {"flows", "[KEY=VALUE]... [--limit N] [--count]", "flows of the data plane", 0, -1,
+    {"flows", "[KEY=VALUE]... [--limit N] [--count]",
+     "flows of the data plane", 0, -1,
      agent_flows_command},
-    {"show flows", "[KEY=VALUE]... [--limit N] [--count]", "same as flows", 0, -1,
+    {"show flows", "[KEY=VALUE]... [--limit N] [--count]", "same as flows", 0,
+     -1,
      agent_flows_command},
     {"top", "[N]", "the N (20) busiest flows, over a second", 0, 1,
      agent_top_command},
@@ -700,7 +702,8 @@ const struct control_command agent_commands[] = {
     {"show status", "", "same as status", 0, 0, show_status},
     {"show", "", "same as status", 0, 0, show_status},
     {"route add",
-     "NAME|ID|endpoint:EID|endpoint:any [LOCATOR[,WEIGHT]]... [--action forward|delay|reject|drop] "
+     "NAME|ID|endpoint:EID|endpoint:any [LOCATOR[,WEIGHT]]... "
+     "[--action forward|delay|reject|drop] "
      "[--datagram] [--path-class N] [--address A]",
      "say where a service is, or what to do with it", 1, -1, agent_route_add},
     {"route del", "NAME|ID|endpoint:EID|endpoint:any", "undo that", 1, 1,

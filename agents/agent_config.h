@@ -69,7 +69,7 @@ struct agent_config {
     struct agent_uplink_config uplink_options[AGENT_MAX_UPLINKS];
     size_t n_uplinks;     /* At least 1. */
     struct migrator_config migration;
-    int64_t balance_interval_ms; /* Of running flows over uplinks; 0 = never. */
+    int64_t balance_interval_ms; /* Of flows over uplinks; 0 = never. */
     bool prefer_ipv6;     /* New flows over IPv6 if both are possible. */
     char *device;         /* "sal0". */
     char *pin_path;

@@ -141,8 +141,8 @@ void agent_hold_arm(struct agent *);
 
 /* agent_claims.c: whose the inner addresses of clients are. */
 extern const struct claims_ops agent_claims_ops;
-/* To be called when the session comes or goes, and now and then: the data plane
- * is to know that we live. */
+/* To be called when the session comes or goes, and now and then: the data
+ * plane is to know that we live. */
 void agent_claims_refresh(struct agent *);
 void agent_take_identified(struct agent *);
 
@@ -163,8 +163,8 @@ int agent_save_state(struct agent *);
 /* agent_uplinks.c: interfaces and probes. */
 void agent_uplinks_changed(struct agent *);
 void agent_probe_start(struct agent *);
-/* Does the network see us at the uplink's address?  Behind a NAT: anywhere that
- * is no address of ours. */
+/* Does the network see us at the uplink's address?  Behind a NAT: anywhere
+ * that is no address of ours. */
 bool agent_uplink_attached(const struct agent *, size_t i, bool v6);
 void agent_probe_stop(struct agent *);
 void agent_probe_timer(uv_timer_t *);

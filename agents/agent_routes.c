@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where services are that others serve: routes of the configuration, of salctl,
- * of the controller, and answers to what DELAY rules made us ask. */
+/* Where services are that others serve: routes of the configuration, of
+ * salctl, of the controller, and answers to what DELAY rules made us ask. */
 #include "agents/agent_private.h"
 
 #include <arpa/inet.h>

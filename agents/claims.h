@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whose address is that?  A SYN's inner source and endpoint ID are claims.  The
- * data plane holds the first SYN of a client that it does not know; this
+/* Whose address is that?  A SYN's inner source and endpoint ID are claims.
+ * The data plane holds the first SYN of a client that it does not know; this
  * module asks the controller who is at the outer source, tells the data plane,
  * and gives it the SYN back.
  *

@@ -101,7 +101,8 @@ flow_cursor_in_bound(const struct flow_cursor *cursor)
 }
 
 int
-datapath_flow_by_tuple(const struct datapath *dp, const struct sal_tuple *tuple,
+datapath_flow_by_tuple(const struct datapath *dp,
+                       const struct sal_tuple *tuple,
                        struct sal_flow *flow)
 {
     const struct {

@@ -22,8 +22,9 @@ int datapath_held_send(struct datapath *, const void *frame, size_t len,
 int datapath_held_deliver(struct datapath *, const void *frame, size_t len,
                           uint32_t ifindex);
 
-/* Whether the inner sources of SYNs are checked, and how long from now somebody
- * can be asked whose they are (agents/claims.h): those SYNs are held. */
+/* Whether the inner sources of SYNs are checked, and how long from now
+ * somebody can be asked whose they are (agents/claims.h): those SYNs are
+ * held. */
 int datapath_set_identity(struct datapath *, bool check, uint32_t ask_ms);
 /* Expiry and time of asking in 'peer' are filled in. */
 int datapath_put_peer(struct datapath *, const struct sal_peer_key *,

@@ -25,8 +25,8 @@ struct desired_input {
     /* Where others' services are; a later set's word counts more. */
     const struct service_routes *routes[4];
     size_t n_routes;
-    /* One of them, or NULL: what was asked because of DELAY, which it overrules
-     * wherever that was said. */
+    /* One of them, or NULL: what was asked because of DELAY, which it
+     * overrules wherever that was said. */
     const struct service_routes *answers;
     enum service_action default_action; /* Of what nothing is said about. */
     bool prefer_v6;              /* The configuration's. */

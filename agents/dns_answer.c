@@ -215,7 +215,8 @@ answer_covered(struct exchange *x, const char *name)
         || !names_covering(zone->names, name, &prefix.id)) {
         return false;
     }
-    if (!dns_asks_for(x, LDNS_RR_TYPE_A) && !dns_asks_for(x, LDNS_RR_TYPE_AAAA)) {
+    if (!dns_asks_for(x, LDNS_RR_TYPE_A)
+        && !dns_asks_for(x, LDNS_RR_TYPE_AAAA)) {
         dns_deny(x, LDNS_RCODE_NOERROR, zone->suffix);
         return true;
     }

@@ -3,9 +3,9 @@
  *
  * A service may ask to be checked: a TCP connection to its target, or an HTTP
  * request, every so often.  One that is not known to be healthy is registered
- * with weight 0, so that it gets no new connections; what is open stays.  After
- * 'threshold' results in a row of the other kind it changes its state, the
- * first success after the start counts alone.
+ * with weight 0, so that it gets no new connections; what is open stays.
+ * After 'threshold' results in a row of the other kind it changes its state,
+ * the first success after the start counts alone.
  *
  * Pure; not thread-safe.  Who connects is health_prober.h. */
 #ifndef SALIENT_HEALTH_H

@@ -39,7 +39,7 @@ enum service_action {
     SERVICE_DEMUX = 2,   /* To local targets. */
     SERVICE_REJECT = 3,  /* Answered with RST. */
     SERVICE_DROP = 4,
-    SERVICE_DELAY = 5,   /* Held; the daemon finds out and replaces the rule. */
+    SERVICE_DELAY = 5,   /* Held; the daemon finds out and replaces it. */
 };
 
 /* Service table.  Key: prefix.  Longest prefix wins. */
@@ -122,7 +122,7 @@ bool host_tables_equal(const struct host_tables *, const struct host_tables *);
 /* What turns 'installed' into 'desired'.  Order of application: put, then
  * remove, so that nothing served by both is unserved in between. */
 struct host_tables_diff {
-    struct host_tables put; /* Its settings are meaningful if settings_changed. */
+    struct host_tables put; /* Settings mean something if settings_changed. */
     struct host_tables remove; /* Only keys matter. */
     bool settings_changed;
 };

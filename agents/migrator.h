@@ -199,8 +199,8 @@ struct json *migrator_to_json(const struct migrator *);
 const char *migrator_format_locator(const struct migration_locator *,
                                     char buf[MIGRATOR_LOCATOR_LEN]);
 
-/* Has the peer, since this daemon started, proved that it has its key and is at
- * 'locator'?  Port 0: any. */
+/* Has the peer, since this daemon started, proved that it has its key and is
+ * at 'locator'?  Port 0: any. */
 bool migrator_peer_is_at(const struct migrator *,
                          const uint8_t peer[SAL_ENDPOINT_ID_LEN],
                          const struct migration_locator *);

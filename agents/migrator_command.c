@@ -45,11 +45,14 @@ target_place(const struct migrator_group *group, int to,
     int family = migrator_family(&group->path.peer);
 
     if (!to) {
-        return migrator_choose_place(group, group->place.ifindex, clock, place);
+        return migrator_choose_place(group, group->place.ifindex, clock,
+                                     place);
     }
     for (size_t i = 0; i < m->n_uplinks; i++) {
         if (m->uplinks[i].ifindex == to) {
-            family = migrator_has_place(&m->uplinks[i], family) ? family : !family;
+            if (!migrator_has_place(&m->uplinks[i], family)) {
+                family = !family;
+            }
             if (migrator_has_place(&m->uplinks[i], family)) {
                 migrator_place_at(&m->uplinks[i], family, place);
                 return true;

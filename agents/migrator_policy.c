@@ -274,7 +274,7 @@ consider_better(struct migrator_group *group,
     if (group->pinned || group->moving
         || !migrator_choose_place(group, 0, clock, &place)
         || rank_of(m, place.ifindex) >= rank_of(m, group->place.ifindex)
-        || migrator_family(&place.locator) != migrator_family(&group->place.locator)) {
+        || !migrator_same_family(&place.locator, &group->place.locator)) {
         return;
     }
     if (is_settled(m, &place, clock)) {

@@ -26,7 +26,7 @@ struct service_route {
     struct service_prefix prefix;
     enum service_action action; /* All but DEMUX. */
     uint32_t address;   /* What the name resolves to here, where no controller
-                         * says so; host byte order, 0 = chosen by the agent. */
+                         * says so; host byte order, 0 = the agent's choice. */
     uint8_t path_class; /* 0..15. */
     bool datagram;      /* Each datagram is resolved by itself. */
     struct route_hop *hops; /* Owned by the set; none: to the resolver. */

@@ -11,8 +11,8 @@
  * All are PROBEs of one length (so nothing is amplified), whose service ID is
  * the host's endpoint service.  The MAC's key is that of the two X25519 key
  * pairs; the host's public key hashes to its endpoint ID, so nobody can tell
- * where somebody else is.  The router keeps nothing before TELL: its challenge,
- * bound to the locator that it goes to, is computed again.
+ * where somebody else is.  The router keeps nothing before TELL: its
+ * challenge, bound to the locator that it goes to, is computed again.
  *
  *     endpoint ID, public key, locator, [challenge], [MAC], padding
  *

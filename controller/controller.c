@@ -18,9 +18,9 @@ VLOG_DEFINE_THIS_MODULE(controller);
 /* Rounds that follow one another without a look at the sockets, at most. */
 #define MAX_ROUNDS 4
 /* Computing everything anew takes seconds with hundreds of switches and
- * thousands of services.  When many come at once, as after a start, it must not
- * be done for each: for as long as it took, but no longer than this, messages
- * come first. */
+ * thousands of services.  When many come at once, as after a start, it must
+ * not be done for each: for as long as it took, but no longer than this,
+ * messages come first. */
 #define REST_MAX_US 1000000
 #define REST_MIN_US 20000
 

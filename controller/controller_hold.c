@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The hold time after a start: the data plane works, but the registrations,
- * attachments and links that explain its rules come back one after the other.
- * Until they are all back, nothing is planned, so that nothing is withdrawn. */
+ * attachments and links that explain its rules come back one after the
+ * other. Until they are all back, nothing is planned, so that nothing is
+ * withdrawn. */
 #include <inttypes.h>
 #include "controller/controller_private.h"
 #include "openvswitch/vlog.h"

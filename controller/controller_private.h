@@ -32,14 +32,15 @@ struct managed_switch {
     long long busy_at;        /* Last seen busy or gone. */
     long long keep_at;        /* Its links are next to be kept alive. */
     long long forget_at;      /* While gone. */
-    int room_tries;           /* Rounds that lacked room, see controller_room.c */
+    int room_tries;           /* Rounds that lacked room: controller_room.c. */
     long long grow_at;        /* It may have more room by now: when to see, */
     uint32_t grow_after;      /* and how long after the last time. */
     uint32_t counters_xid;    /* Of the last question for counters. */
 };
 
-/* After a start, or after another controller was master, what switches hold is left alone until agents and links that
- * explain it are back, or the time is over. */
+/* After a start, or after another controller was master, what switches hold is
+ * left alone until agents and links that explain it are back, or the time is
+ * over. */
 struct hold {
     bool over;
     long long started_at, until;

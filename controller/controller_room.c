@@ -25,8 +25,8 @@ count_service_rules(const struct rule_table *table)
     return n;
 }
 
-/* Takes what the switch holds now as its limit, but for room to put new rules in
- * before old ones are taken out.  A round that only lacks that room says
+/* Takes what the switch holds now as its limit, but for room to put new rules
+ * in before old ones are taken out.  A round that only lacks that room says
  * nothing about the limit. */
 static void
 shrink(struct controller *c, struct managed_switch *sw, long long now)

@@ -11,8 +11,8 @@
 #define RESOLVED_TTL_MS 5000
 #define RESOLVED_TTL_HOLD_MS 1000
 
-/* The switch that the endpoint is attached to, if no switch with SAL fields can
- * be reached from there; 0 if the network resolves for it, or does not see
+/* The switch that the endpoint is attached to, if no switch with SAL fields
+ * can be reached from there; 0 if the network resolves for it, or does not see
  * it. */
 static uint64_t
 find_delegate(const struct controller *c, const struct endpoint_id *id)
@@ -189,8 +189,8 @@ tell_news(struct agent_session *session, void *news_)
     }
 }
 
-/* Agents that pick instances by themselves hear of whatever their routes depend
- * on, as soon as it is planned. */
+/* Agents that pick instances by themselves hear of whatever their routes
+ * depend on, as soon as it is planned. */
 void
 controller_push_routes(struct controller *c, const struct plan_result *result)
 {

@@ -9,13 +9,14 @@
  * the first.
  *
  * A link probe also measures the link's latency: the time from packet-out to
- * packet-in, less half of what a probe to each of the two switches and straight
- * back takes.  The least of some measurements counts (the rest is waiting, in
- * us or in a switch), in coarse steps, and is replaced only after several in a
- * row that differ clearly: routes follow latency and must not follow noise.
+ * packet-in, less half of what a probe to each of the two switches and
+ * straight back takes.  The least of some measurements counts (the rest is
+ * waiting, in us or in a switch), in coarse steps, and is replaced only after
+ * several in a row that differ clearly: routes follow latency and must not
+ * follow noise.
  *
- * Two endpoints that claim one locator: the one that is there stays, as long as
- * it answers.  It is asked for a PROBE; if none has come when the other one
+ * Two endpoints that claim one locator: the one that is there stays, as long
+ * as it answers.  It is asked for a PROBE; if none has come when the other one
  * claims the locator again, DISCOVERY_DISPUTE_MS later or more, that takes its
  * place (a host that was installed anew has a new key).  At the same port and
  * with the same MAC address it does so at once.
@@ -81,8 +82,8 @@ struct discovery_ops {
      * did not fit.  False if nobody serves it. */
     bool (*forward)(const struct topology_end *at, const void *frame,
                     size_t len, void *aux);
-    /* True if a SYN that missed, and cannot be forwarded, is better left to its
-     * sender's next try. */
+    /* True if a SYN that missed, and cannot be forwarded, is better left to
+     * its sender's next try. */
     bool (*resolves_soon)(const struct topology_end *at,
                           const struct sal_service_header *, void *aux);
 };
@@ -122,7 +123,8 @@ void discovery_switch_ready(struct discovery *, uint64_t dpid,
  * from its other end.) */
 void discovery_keep_links(struct discovery *, uint64_t dpid, long long now);
 
-/* A packet of a host that the switch does not know, or a plain host's answer. */
+/* A packet of a host that the switch does not know, or a plain host's
+ * answer. */
 void discovery_learn(struct discovery *, const struct topology_end *at,
                      const void *frame, size_t len, long long now);
 /* A plain host may be there (a switch's rule says so): asks it. */

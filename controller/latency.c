@@ -14,8 +14,8 @@ latency_least(const struct latency *latency)
     return latency->n ? least : 0;
 }
 
-/* A quarter, and no less than a step and a bit: what lies at the border between
- * two steps must not go to and fro. */
+/* A quarter, and no less than a step and a bit: what lies at the border
+ * between two steps must not go to and fro. */
 static bool
 is_clearly_different(uint32_t a, uint32_t b)
 {

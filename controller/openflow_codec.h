@@ -129,9 +129,9 @@ struct ofpbuf *openflow_meter_features_request(uint8_t version);
 /* All flows whose cookie equals 'cookie' in the bits of 'mask'. */
 struct ofpbuf *openflow_flows_request(uint8_t version, uint64_t cookie,
                                       uint64_t mask);
-/* How many of those flows are PROBEs of the SAL: a switch that has some has the
- * fields, one that lacks them refuses the question with OFPBMC_BAD_FIELD, and
- * either costs it nothing.  NULL if libopenvswitch lacks them. */
+/* How many of those flows are PROBEs of the SAL: a switch that has some has
+ * the fields, one that lacks them refuses the question with OFPBMC_BAD_FIELD,
+ * and either costs it nothing.  NULL if libopenvswitch lacks them. */
 struct ofpbuf *openflow_sal_flows_request(uint8_t version, uint64_t cookie,
                                           uint64_t mask, uint16_t sal_port);
 struct ofpbuf *openflow_groups_request(uint8_t version);

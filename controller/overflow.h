@@ -23,8 +23,9 @@ struct overflow_item {
     bool fits;      /* The result. */
 };
 
-/* Sorts the items, marks those that go into 'limit' rules, and returns how many
- * rules they have.  The result depends on nothing but what is in the items. */
+/* Sorts the items, marks those that go into 'limit' rules, and returns how
+ * many rules they have.  The result depends on nothing but what is in the
+ * items. */
 size_t overflow_choose(struct overflow_item[], size_t n, size_t limit);
 
 #endif /* overflow.h */

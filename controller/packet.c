@@ -444,7 +444,8 @@ packet_parse_request(const void *data, size_t len, uint16_t sal_port,
     return 0;
 }
 
-/* RFC 1624: the checksum at 'p' after 'n' bytes that it covers have changed. */
+/* RFC 1624: the checksum at 'p' after 'n' bytes that it covers have
+ * changed. */
 static void
 update_checksum(uint8_t *p, const uint8_t *old, const uint8_t *new, size_t n)
 {

@@ -99,10 +99,10 @@ int packet_parse_service(const void *, size_t len, uint16_t sal_port,
                          struct sal_service_header *ret_header,
                          struct in6_addr *ret_source);
 
-/* What any Ethernet frame says of who sent it: the MAC address and the IPv4 (as
- * ::ffff:a.b.c.d) or IPv6 address that goes with it, from ARP or IP.  -ENOMSG
- * if it says nothing of the kind; -EPROTO if what it says cannot be (a group
- * address, two MAC addresses). */
+/* What any Ethernet frame says of who sent it: the MAC address and the IPv4
+ * (as ::ffff:a.b.c.d) or IPv6 address that goes with it, from ARP or IP.
+ * -ENOMSG if it says nothing of the kind; -EPROTO if what it says cannot be (a
+ * group address, two MAC addresses). */
 int packet_parse_sender(const void *, size_t len, struct eth_addr *ret_mac,
                         struct in6_addr *ret_address);
 

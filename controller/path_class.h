@@ -30,7 +30,7 @@ struct path_class {
     char name[PATH_CLASS_NAME_MAX + 1];
     enum path_class_kind kind;
     uint64_t waypoint;                             /* PATH_CLASS_WAYPOINT. */
-    uint64_t switches[PATH_CLASS_AVOID_MAX];       /* PATH_CLASS_AVOID: these */
+    uint64_t switches[PATH_CLASS_AVOID_MAX]; /* PATH_CLASS_AVOID: these */
     size_t n_switches;
     struct topology_end links[PATH_CLASS_AVOID_MAX]; /* and the links at these
                                                       * ports, both ways. */
@@ -38,7 +38,7 @@ struct path_class {
 };
 
 struct path_classes {
-    struct path_class classes[PATH_CLASSES_MAX + 1]; /* By number; 0 is none. */
+    struct path_class classes[PATH_CLASSES_MAX + 1]; /* By number; 0: none. */
     size_t n;
     bool latency; /* Somebody goes by latency. */
     bool hop_by_hop; /* All SAL switches resolve, not only those that hosts may

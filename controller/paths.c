@@ -669,8 +669,8 @@ paths_changed_ways(const struct paths *before, const struct paths *after,
 
 enum use { UNUSED, COVERED, UNCOVERED };
 
-/* Counts one way; 'links' has how each edge of 'from' is used.  A class's graph
- * has some of them, in the same order. */
+/* Counts one way; 'links' has how each edge of 'from' is used.  A class's
+ * graph has some of them, in the same order. */
 static void
 cover_way(const struct paths *paths, const struct paths_way *way,
           uint32_t from, enum use links[], struct paths_coverage *coverage)

@@ -32,9 +32,9 @@ uint32_t paths_index(const struct paths *, uint64_t dpid); /* or NO_SWITCH */
 uint64_t paths_dpid(const struct paths *, uint32_t index);
 bool paths_has_sal(const struct paths *, uint32_t index);
 
-/* The OpenFlow group "towards switch 'to' in the graph of 'class'" (0 = default)
- * has this number or one of the next PATHS_GROUP_VARIANTS - 1, on whatever
- * switch it is.  Follows from the set of switches alone. */
+/* The OpenFlow group "towards switch 'to' in the graph of 'class'" (0 =
+ * default) has this number or one of the next PATHS_GROUP_VARIANTS - 1, on
+ * whatever switch it is.  Follows from the set of switches alone. */
 #define PATHS_GROUP_BASE 0x53000000 /* 'S'; the high byte marks ours. */
 #define PATHS_GROUP_BASE_MASK 0xff000000
 #define PATHS_GROUP_CLASS_SHIFT 20
@@ -50,10 +50,10 @@ uint32_t paths_link_port(const struct paths *, uint32_t index, size_t i);
 uint32_t paths_neighbour(const struct paths *, uint32_t index, uint32_t port);
 
 /* Where broadcasts go: the ports of the switch that hosts may be behind, and
- * those whose link is in a spanning tree of what it reaches (breadth first from
- * the lowest datapath ID, one link of parallel ones), so that every switch
- * gets a broadcast once, whatever the loops.  Stores up to 'max' ports in
- * ascending order, returns how many there are. */
+ * those whose link is in a spanning tree of what it reaches (breadth first
+ * from the lowest datapath ID, one link of parallel ones), so that every
+ * switch gets a broadcast once, whatever the loops.  Stores up to 'max' ports
+ * in ascending order, returns how many there are. */
 size_t paths_flood_ports(const struct paths *, uint32_t index,
                          uint32_t ports[], size_t max);
 
@@ -64,9 +64,9 @@ bool paths_has_hosts(const struct paths *, uint32_t index);
  * reach each other: nothing differs but the ways. */
 bool paths_same_shape(const struct paths *, const struct paths *);
 
-/* Of two of the same shape: marks in 'ret_changed', one a switch, towards which
- * others 'from' has other next hops than before, or another alternate for a
- * single one.  Returns how many there are. */
+/* Of two of the same shape: marks in 'ret_changed', one a switch, towards
+ * which others 'from' has other next hops than before, or another alternate
+ * for a single one.  Returns how many there are. */
 size_t paths_changed_ways(const struct paths *before,
                           const struct paths *after, uint32_t from,
                           bool ret_changed[]);

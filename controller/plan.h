@@ -94,8 +94,8 @@ void plan_diff(struct plan *, uint64_t dpid,
                const struct rule_table *installed, bool full,
                struct rule_changes *changes);
 
-/* The next plan_diff() of 'dpid' looks at the keys of 'changes' once more: they
- * were not sent.  Does not count as a change of desired rules. */
+/* The next plan_diff() of 'dpid' looks at the keys of 'changes' once more:
+ * they were not sent.  Does not count as a change of desired rules. */
 void plan_touch_again(struct plan *, uint64_t dpid,
                       const struct rule_changes *changes);
 
@@ -105,8 +105,8 @@ uint64_t plan_generation(const struct plan *);
 
 /* The generation that last changed a way to a host. */
 uint64_t plan_ways_generation(const struct plan *);
-/* The generation since which no service is resolved to 'locator', if nobody has
- * it any more, or it is cut off. */
+/* The generation since which no service is resolved to 'locator', if nobody
+ * has it any more, or it is cut off. */
 uint64_t plan_gone_since(const struct plan *, const struct in6_addr *locator);
 
 const struct paths *plan_paths(const struct plan *);

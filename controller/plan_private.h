@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What plan.c (everything that is planned), plan_hosts.c (where hosts were when
- * it was) and plan_room.c (switches that have no room for it) share.  For nobody else. */
+/* What plan.c (everything that is planned), plan_hosts.c (where hosts were
+ * when it was) and plan_room.c (switches that have no room for it) share.  For
+ * nobody else. */
 #ifndef CONTROLLER_PLAN_PRIVATE_H
 #define CONTROLLER_PLAN_PRIVATE_H 1
 

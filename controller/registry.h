@@ -6,12 +6,12 @@
  *     instance   the registration of a service, protocol and port by an
  *                endpoint, with a weight
  *
- * Soft state: it lives as long as its lease.  An agent that goes away (restart,
- * crash, lost management network) keeps its instances until the lease ends; an
- * explicit unregister acts at once.  A service whose last instance died by
- * lease stays *known* (clients are refused at once, its address stays
- * reserved); after an explicit unregister of the last instance it is gone (the
- * name becomes NXDOMAIN), unless configuration defines it.
+ * Soft state: it lives as long as its lease.  An agent that goes away
+ * (restart, crash, lost management network) keeps its instances until the
+ * lease ends; an explicit unregister acts at once.  A service whose last
+ * instance died by lease stays *known* (clients are refused at once, its
+ * address stays reserved); after an explicit unregister of the last instance
+ * it is gone (the name becomes NXDOMAIN), unless configuration defines it.
  *
  * An endpoint is forgotten, and its identity address free, when its lease ends
  * or when it is removed; agents remember their address and ask for it again.
@@ -155,8 +155,8 @@ int registry_unregister(struct registry *, const struct registry_key *);
 /* Withdraws all instances of an endpoint and forgets it (clean stop). */
 void registry_remove_endpoint(struct registry *, const struct endpoint_id *);
 
-/* Configuration: the service exists whether or not somebody serves it.  Defined
- * again, it changes.  NULL defines nothing but that.  Errors as for
+/* Configuration: the service exists whether or not somebody serves it.
+ * Defined again, it changes.  NULL defines nothing but that.  Errors as for
  * registry_register(). */
 int registry_define(struct registry *, const char *name,
                     const struct service_definition *);

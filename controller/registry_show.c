@@ -40,10 +40,9 @@ sorted_services(const struct registry *registry, size_t *ret_n)
 static int
 compare_endpoints(const void *a_, const void *b_)
 {
-    const struct registry_endpoint *a = *(const struct registry_endpoint **) a_;
-    const struct registry_endpoint *b = *(const struct registry_endpoint **) b_;
-    int diff = strcmp(a->name, b->name);
-    return diff ? diff : memcmp(&a->id, &b->id, sizeof a->id);
+    const struct registry_endpoint *const *a = a_, *const *b = b_;
+    int diff = strcmp((*a)->name, (*b)->name);
+    return diff ? diff : memcmp(&(*a)->id, &(*b)->id, sizeof (*a)->id);
 }
 
 static const struct registry_endpoint **
@@ -87,7 +86,8 @@ instance_to_json(const struct registry_instance *instance)
     json_object_put(json, "protocol",
                     json_integer_create(instance->protocol));
     json_object_put(json, "port", json_integer_create(instance->port));
-    json_object_put(json, "weight", json_integer_create(instance->offer.weight));
+    json_object_put(json, "weight",
+                    json_integer_create(instance->offer.weight));
     json_object_put(json, "priority",
                     json_integer_create(instance->offer.priority));
     json_object_put(json, "capacity",
@@ -205,7 +205,8 @@ registry_format(const struct registry *registry, long long int now,
         = sorted_endpoints(registry, &n);
     for (size_t i = 0; i < n; i++) {
         char id[ENDPOINT_ID_STRLEN];
-        ds_put_format(s, "endpoint %s "IP_FMT" %s, lease ends in %lld ms, %s\n",
+        ds_put_format(s,
+                      "endpoint %s "IP_FMT" %s, lease ends in %lld ms, %s\n",
                       endpoints[i]->name,
                       IP_ARGS(htonl(endpoints[i]->identity_v4)),
                       state_name(endpoints[i]),

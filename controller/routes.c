@@ -456,8 +456,8 @@ is_whole(const struct tiling *tiling)
     return places >= TILES_MAX;
 }
 
-/* Completes what 'to' remembers by what 'from' does: where resolution is hop by
- * hop, no switch alone knows all tiles. */
+/* Completes what 'to' remembers by what 'from' does: where resolution is hop
+ * by hop, no switch alone knows all tiles. */
 static void
 merge_memory(struct memory *to, const struct memory *from)
 {

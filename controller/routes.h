@@ -9,16 +9,16 @@
  * the weights: the ports are inside, where no switch looks.
  *
  * Which instances a switch uses, with which weights, is for the service's
- * policy to say (policy.h).  Under most policies all switches see the same instances, so switches share
- * their routes: a `struct route` is one set of instances with its tiling, and
- * a switch refers to one.
+ * policy to say (policy.h).  Under most policies all switches see the same
+ * instances, so switches share their routes: a `struct route` is one set of
+ * instances with its tiling, and a switch refers to one.
  *
  * The tiling is the one piece of history here (see tiles.h).  Everything else
  * is a function of registry, topology and paths; routes_update() of the
  * services that changed must equal routes_update() of all.
  *
- * Switches that resolve have routes, and those from which none that does can be
- * reached: their agents are told.
+ * Switches that resolve have routes, and those from which none that does can
+ * be reached: their agents are told.
  *
  * Pure.  One thread; routes are the module's, read-only to others, valid until
  * the next routes_update(). */
@@ -95,8 +95,8 @@ void routes_destroy(struct routes *);
 void routes_set_zones(struct routes *, const struct zones *);
 
 /* Recomputes the routes of one service; a service that the registry does not
- * know has none.  True if something changed; then '*ret_old' is what was before
- * (NULL if nothing), the caller's to destroy. */
+ * know has none.  True if something changed; then '*ret_old' is what was
+ * before (NULL if nothing), the caller's to destroy. */
 bool routes_update(struct routes *, const struct registry *,
                    const struct topology *, const struct paths *,
                    const struct service_prefix *,

@@ -54,7 +54,8 @@ static struct hmap bundles = HMAP_INITIALIZER(&bundles);
 size_t
 rule_bundle_pool_count(void)
 {
-    return hmap_count(&actions_pool) + hmap_count(&tilings) + hmap_count(&bundles);
+    return hmap_count(&actions_pool) + hmap_count(&tilings)
+           + hmap_count(&bundles);
 }
 
 /* The last one out gives the buckets back. */

@@ -41,12 +41,14 @@ bool rule_table_equal(const struct rule_table *, const struct rule_table *);
  *
  *     size_t i = 0;
  *     for (const struct rule *r; (r = rule_table_next(table, &i)); ) ... */
-const struct rule *rule_table_next(const struct rule_table *, size_t *position);
+const struct rule *rule_table_next(const struct rule_table *,
+                                   size_t *position);
 
 /* Records a flow that was read from the switch.  Others' flows are ignored
  * (returns false); a flow with our cookie that no rule describes is kept as
- * RULE_FOREIGN, so that a diff deletes it.  Such a rule, also in changes, is
- * valid as long as it is in this table: encode changes before you apply them. */
+ * RULE_FOREIGN, so that a diff deletes it.  Such a rule, also in changes,
+ * is valid as long as it is in this table: encode changes before you apply
+ * them. */
 bool rule_table_read_flow(struct rule_table *,
                           const struct ofputil_flow_stats *,
                           const struct rule_dialect *);

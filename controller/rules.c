@@ -55,8 +55,8 @@ static const struct kind {
                           SAL_PRIORITY_HOST_PROBE, SAL_COOKIE_ADMIT},
     [RULE_ARP] = {"arp", SAL_TABLE_CLASSIFY, SAL_PRIORITY_ARP,
                   SAL_COOKIE_ARP},
-    [RULE_ARP_PROBE] = {"arp-probe", SAL_TABLE_CLASSIFY, SAL_PRIORITY_ARP_PROBE,
-                        SAL_COOKIE_ARP},
+    [RULE_ARP_PROBE] = {"arp-probe", SAL_TABLE_CLASSIFY,
+                        SAL_PRIORITY_ARP_PROBE, SAL_COOKIE_ARP},
     [RULE_ND] = {"nd", SAL_TABLE_CLASSIFY, SAL_PRIORITY_ARP, SAL_COOKIE_ARP},
     [RULE_ND_PROBE] = {"nd-probe", SAL_TABLE_CLASSIFY, SAL_PRIORITY_ARP_PROBE,
                        SAL_COOKIE_ARP},
@@ -243,7 +243,8 @@ variant_of(uint32_t salt)
     return mix(salt, 0) % PATHS_GROUP_VARIANTS;
 }
 
-/* Directs the rule to what is attached to a port.  False if there is no way. */
+/* Directs the rule to what is attached to a port.  False if there is no
+ * way. */
 static bool
 send_towards(const struct rules_config *config, const struct paths *paths,
              uint32_t from, const struct destination *d, struct rule *rule)
@@ -402,8 +403,9 @@ compute_admission(const struct rules_config *config,
     }
 }
 
-/* The routes of the path classes, where they differ from the default one.  Of a
- * waypoint's two, the one for marked packets must not hide behind the other. */
+/* The routes of the path classes, where they differ from the default one.
+ * Of a waypoint's two, the one for marked packets must not hide behind the
+ * other. */
 static void
 put_classes(const struct rules_config *config, const struct paths *paths,
             uint32_t from, const struct rule *by_default,

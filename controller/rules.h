@@ -154,8 +154,8 @@ enum rule_kind {
 #define RULE_FLOOD_GROUP_BASE 0x54000000
 
 /* Members that a kind has no use for are 0, padding included: build a rule
- * from RULE_INIT or memset().  The first RULE_KEY_LEN bytes are the key: table,
- * priority and match follow from them alone. */
+ * from RULE_INIT or memset().  The first RULE_KEY_LEN bytes are the key:
+ * table, priority and match follow from them alone. */
 struct rule {
     uint8_t kind;           /* enum rule_kind. */
     uint8_t protocol;       /* RULE_SERVICE*: IANA; 0 = any. */
@@ -201,11 +201,11 @@ _Static_assert(offsetof(struct rule, port_set) + RULE_FLOOD_SET_LEN
 _Static_assert(offsetof(struct rule, ports) + 2 * RULE_GROUP_PORTS_MAX
                <= offsetof(struct rule, flags), "ports reach into flags");
 
-#define RULE_STALE 1     /* Read from a switch, where it does something else. */
+#define RULE_STALE 1     /* Read from a switch, where it does other things. */
 #define RULE_VIA_GROUP 2
-/* This is the waypoint of the path class in the flags' high byte: the packet is
- * marked by an Ethernet source of its own and matches the class's rules with
- * RULE_MARKED_CLASS from here on. */
+/* This is the waypoint of the path class in the flags' high byte: the packet
+ * is marked by an Ethernet source of its own and matches the class's rules
+ * with RULE_MARKED_CLASS from here on. */
 #define RULE_MARK 4
 #define RULE_MARK_CLASS_SHIFT 8
 #define RULE_ONWARD 8 /* RULE_SERVICE*: not resolved, the next switch does. */
@@ -256,10 +256,10 @@ struct rule_dialect {
     bool meters;                    /* It has meters. */
 };
 
-/* Turns a rule that is no group into a flow_mod: 'command' is OFPFC_ADD, which also replaces,
- * or OFPFC_DELETE_STRICT, which spares others' flows.  'ofpacts' must be initialised and outlive '*ret_fm',
- * which refers to its data; the caller releases with
- * minimatch_destroy(&fm.match).
+/* Turns a rule that is no group into a flow_mod: 'command' is OFPFC_ADD, which
+ * also replaces, or OFPFC_DELETE_STRICT, which spares others' flows.
+ * 'ofpacts' must be initialised and outlive '*ret_fm', which refers to its
+ * data; the caller releases with minimatch_destroy(&fm.match).
  *
  * -ENOTSUP if libopenvswitch does not know the SAL fields.  -EINVAL for a kind
  * that does not exist. */
@@ -291,8 +291,8 @@ bool rules_sal_supported(void);
 struct ofpbuf *rules_encode_meter(int i, const struct rule_dialect *,
                                   int command);
 
-/* Adds to 'table' what switch 'dpid' needs but for hosts and services.  Nothing
- * if the paths do not know the switch; so with all of these. */
+/* Adds to 'table' what switch 'dpid' needs but for hosts and services.
+ * Nothing if the paths do not know the switch; so with all of these. */
 void rules_compute_base(const struct rules_config *, const struct paths *,
                         uint64_t dpid, struct rule_table *table);
 /* True if the switch sends by way of groups: then its groups and nothing else
@@ -318,11 +318,11 @@ void rules_compute_forwarding(const struct rules_config *,
 /* Adds to 'table' the rules of one service's routes on switch 'dpid'.
  * Nothing on switches that do not resolve.
  *
- * Hop by hop, a tile is handed on unresolved to a next switch that has the very
- * same route, so by induction to one that has, or is, the instance: all on the
- * way choose alike, so it does not loop.  Where the next switch chooses by
- * itself (another zone, another distance), or is a stock switch, or a waypoint
- * is to be marked, the SYN is resolved as at an edge. */
+ * Hop by hop, a tile is handed on unresolved to a next switch that has the
+ * very same route, so by induction to one that has, or is, the instance: all
+ * on the way choose alike, so it does not loop.  Where the next switch chooses
+ * by itself (another zone, another distance), or is a stock switch, or a
+ * waypoint is to be marked, the SYN is resolved as at an edge. */
 void rules_compute_service(const struct rules_config *, const struct paths *,
                            const struct service_routes *, uint64_t dpid,
                            struct rule_table *table);

@@ -3,8 +3,8 @@
  *
  * The low SAL_ENTROPY_BITS bits of a SAL packet's UDP source port are uniform.
  * A tile is a set of them that one masked match describes: all values whose
- * low 'bits' bits are 'value'.  A tiling gives each tile to an instance so that
- * tiles are disjoint, cover everything, and each instance's share is its
+ * low 'bits' bits are 'value'.  A tiling gives each tile to an instance so
+ * that tiles are disjoint, cover everything, and each instance's share is its
  * weight's, exactly where the sum of the weights divides a power of two, else
  * within a stated tolerance (largest remainder).  After Wang, Butnariu,
  * Rexford, "OpenFlow-Based Server Load Balancing Gone Wild", 2011.

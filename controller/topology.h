@@ -13,9 +13,9 @@
  * one a locator; the same locator at another port is a move.  A port that
  * goes down withdraws what was attached to it at once.
  *
- * A host without Salient is *plain*: learnt from its traffic, attached under an
- * endpoint ID that is made of its MAC address.  What an endpoint proves to be
- * its own, a plain host cannot take, but has to give.
+ * A host without Salient is *plain*: learnt from its traffic, attached under
+ * an endpoint ID that is made of its MAC address.  What an endpoint proves to
+ * be its own, a plain host cannot take, but has to give.
  *
  * Pure: `now` is passed in, milliseconds of any monotonic clock.  One thread;
  * the topology owns the structs it hands out; they are read-only to others
@@ -117,8 +117,8 @@ struct topology_end {
  * are one and the same port. */
 int topology_link_seen(struct topology *, const struct topology_end *from,
                        const struct topology_end *to, long long int deadline);
-/* Configuration: cost of a link as seen from 'from' (>= 1); the port may be yet
- * to come.  -EINVAL for 0. */
+/* Configuration: cost of a link as seen from 'from' (>= 1); the port may be
+ * yet to come.  -EINVAL for 0. */
 int topology_link_set_cost(struct topology *, const struct topology_end *from,
                            uint32_t cost);
 /* What was measured; whoever calls sees to it that noise does not.  A change
@@ -184,7 +184,8 @@ const struct topology_attachment *
 topology_attachment_by(const struct topology *, const struct endpoint_id *,
                        bool v6);
 /* True if a usable link leaves the port; then '*ret_far' is its far end. */
-bool topology_port_link(const struct topology *, const struct topology_switch *,
+bool topology_port_link(const struct topology *,
+                        const struct topology_switch *,
                         const struct topology_port *,
                         struct topology_end *ret_far);
 /* True if hosts may be behind the port. */

@@ -26,8 +26,8 @@ void usage_note_miss(struct usage *, const struct service_prefix *);
 /* A rule of the service has matched so often since it was put, so long ago. */
 void usage_note_rule(struct usage *, const struct service_prefix *,
                      uint64_t n_packets, uint32_t duration_s);
-/* An interval of 'ms' is over: what was noted becomes the rates, which the next
- * one replaces. */
+/* An interval of 'ms' is over: what was noted becomes the rates, which the
+ * next one replaces. */
 void usage_turn(struct usage *, uint32_t ms);
 /* 0, or one more than the power of two of the rate in hundredths. */
 uint32_t usage_of(const struct service_prefix *, const void *usage);

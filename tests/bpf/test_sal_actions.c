@@ -138,7 +138,8 @@ test_hops_random(void)
     count_hops(4000, counts);
     for (int i = 0; i < 256 && total; i++) {
         double want = 4000.0 * weights[i] / total;
-        CU_ASSERT(counts[i] >= want * 0.6 - 30 && counts[i] <= want * 1.5 + 30);
+        CU_ASSERT(counts[i] >= want * 0.6 - 30
+                  && counts[i] <= want * 1.5 + 30);
     }
     tear_down();
 }

@@ -342,8 +342,8 @@ test_data_of_moved_peer(void)
     tear_down();
 }
 
-/* Without a way to the peer packets are refused, so that TCP keeps what is new;
- * a little later they are let through to sal0, which drops them. */
+/* Without a way to the peer packets are refused, so that TCP keeps what is
+ * new; a little later they are let through to sal0, which drops them. */
 static void
 test_held(void)
 {

@@ -60,7 +60,8 @@ client_endpoint(void)
     return client.tables.settings.endpoint_id;
 }
 
-/* A SYN with 'source' inside arrives at the server.  True if it got through. */
+/* A SYN with 'source' inside arrives at the server.  True if it got
+ * through. */
 static bool
 syn_from(uint32_t source)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Property: a SYN that is retried, and resolved to another server, never leaves
- * two servers that believe to have the client.
+/* Property: a SYN that is retried, and resolved to another server, never
+ * leaves two servers that believe to have the client.
  *
  * One client and two servers, whose programs run for real; the network between
  * them loses, reorders and duplicates at random; their TCP is played here,
- * with the states that matter.  In the end the network delivers everything, and
- * everybody repeats what he repeats until it is quiet. */
+ * with the states that matter.  In the end the network delivers everything,
+ * and everybody repeats what he repeats until it is quiet. */
 #include "tests/bpf/bpf_pair.h"
 
 enum { MAX_IN_FLIGHT = 64, ROUNDS = 40, STEPS = 24, QUIET_STEPS = 60 };
@@ -279,7 +279,8 @@ check_in_the_end(void)
     if (!net.udp) {
         CU_ASSERT_EQUAL(net.client, ESTABLISHED);
         CU_ASSERT_EQUAL(net.servers[won], ESTABLISHED);
-        CU_ASSERT(net.servers[!won] == LISTENING || net.servers[!won] == ABORTED);
+        CU_ASSERT(net.servers[!won] == LISTENING
+                  || net.servers[!won] == ABORTED);
     }
 }
 

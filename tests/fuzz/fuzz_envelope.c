@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From the network to a message: frames, then protobuf.  An odd first byte:
- * the rest is a stream.  An even one: the rest is the body of one frame, so that
- * mutations reach the messages and do not all die in the framing.
+ * the rest is a stream.  An even one: the rest is the body of one frame, so
+ * that mutations reach the messages and do not all die in the framing.
  *
  * A message that was understood says the same after it was packed. */
 #include "tests/fuzz/fuzz.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Any bytes from a switch: the session lives or says why it ended, and lists in
- * answers are read to their end. */
+/* Any bytes from a switch: the session lives or says why it ended, and lists
+ * in answers are read to their end. */
 #include "tests/fuzz/fuzz.h"
 
 #include "controller/switch_session.h"

@@ -4,9 +4,9 @@
  *
  *     relay DELAY_US A B [A B]...
  *
- * Frames are copied, so nothing that needs the kernel's offloads passes: switch
- * them off at the ends.  Prints "ready".  Frames that find a queue full are
- * dropped and counted; the counts are printed at SIGTERM. */
+ * Frames are copied, so nothing that needs the kernel's offloads passes:
+ * switch them off at the ends.  Prints "ready".  Frames that find a queue full
+ * are dropped and counted; the counts are printed at SIGTERM. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_packet.h>

@@ -6,7 +6,8 @@
  *
  * The server sends back every datagram with the count of those that it has
  * received.  The client calls until SIGTERM, waits for what is under way, and
- * prints JSON lines: each gap of GAP (40) ms or more as it ends, and at the end
+ * prints JSON lines: each gap of GAP (40) ms or more as it ends, and at the
+ * end
  *
  *     {"sent": N, "arrived": N, "answered": N, "late": N, "longest_ms": G,
  *      "gaps": [{"to_ms": 20, "n": N}, ...]}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Tells when the kernel announced a change of an interface or address, and when
- * packets then passed another interface of its network namespace.
+/* Tells when the kernel announced a change of an interface or address, and
+ * when packets then passed another interface of its network namespace.
  *
  *     watch INTERFACE [salient|tcp]
  *

@@ -4,10 +4,11 @@
  *     words serve PORT [mptcp]
  *     words fetch ADDRESS PORT MIB [mptcp] [rate=MIB/S] [gap=MS]
  *
- * The client asks for MIB MiB; the server sends word i = mix(i), little-endian,
- * and closes.  It is the server that keeps to the rate, so that no buffer of
- * the client hides a gap.  The client prints JSON lines: each gap of
- * GAP (5) ms or more as it ends, {"mib": N} from time to time, and at the end
+ * The client asks for MIB MiB; the server sends word i = mix(i),
+ * little-endian, and closes.  It is the server that keeps to the rate, so that
+ * no buffer of the client hides a gap.  The client prints JSON lines: each gap
+ * of GAP (5) ms or more as it ends, {"mib": N} from time to time, and at the
+ * end
  *
  *     {"bytes": N, "wrong": N, "error": "", "seconds": S, "longest_ms": G}
  *

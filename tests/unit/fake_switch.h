@@ -2,7 +2,8 @@
 /* A scripted OpenFlow switch for tests of switch_session and put: reads what
  * the session wants to send, answers as a switch would.
  *
- * It keeps no flow table; 'on_message' sees every request and may take over. */
+ * It keeps no flow table; 'on_message' sees every request and may take
+ * over. */
 #ifndef SALIENT_FAKE_SWITCH_H
 #define SALIENT_FAKE_SWITCH_H 1
 
@@ -24,7 +25,7 @@ struct fake_switch {
     uint32_t versions;       /* Of HELLO. */
     uint64_t dpid;
     bool sal;                /* Stock if not. */
-    int sal_flows;           /* Already there; -1: an error that says nothing. */
+    int sal_flows;           /* There already; -1: an error without data. */
     bool no_table_features;  /* Answers with an error. */
     bool no_meters;
     bool mute;               /* Answers nothing any more. */

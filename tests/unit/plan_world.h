@@ -36,7 +36,7 @@ static struct plan_options {
     bool classes;
     bool hop_by_hop;
     bool plain_hosts;
-    bool same_policy; /* No service has its own: only ways follow from links. */
+    bool same_policy; /* Of all services: only ways follow from links. */
     bool limited; /* Some switches have no room for all services. */
 } options;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The controller's side of the registration API, played by a scripted agent. */
+/* The controller's side of the registration API, played by a scripted
+ * agent. */
 #include "tests/unit/unit.h"
 
 #include <errno.h>

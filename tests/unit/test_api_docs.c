@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* docs/registration-api.md is true: it has every message, every field and
- * every error of salient.proto, and its bytes are what the code makes.  Run from the
- * top folder. */
+ * every error of salient.proto, and its bytes are what the code makes.  Run
+ * from the top folder. */
 #include "tests/unit/unit.h"
 
 #include <protobuf-c/protobuf-c.h>

@@ -519,7 +519,8 @@ test_plain_hosts(void)
         }
     }
 
-    /* Reserved addresses, too many, and one that an endpoint proves to have. */
+    /* Reserved addresses, too many, and one that an endpoint proves to
+     * have. */
     len = make_arp(frame, 0x0a0000fe, 2);
     uint64_t refused = stats->plain_refused;
     discovery_learn(b.discovery, &here, frame, len, now);

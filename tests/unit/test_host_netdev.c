@@ -167,7 +167,8 @@ test_apply(void)
     expect("cat /proc/sys/net/ipv4/conf/sal0/route_localnet", "0\n");
 }
 
-#define ADDRESSES6 "ip -6 -o addr show dev sal0 scope global | awk '{print $4}'"
+#define ADDRESSES6 \
+    "ip -6 -o addr show dev sal0 scope global | awk '{print $4}'"
 #define ROUTES6 "ip -6 route show dev sal0 proto 90 | sed 's/ *$//'"
 
 static void

@@ -32,7 +32,8 @@ random_prefix(void)
 static void
 put_random(struct host_tables *tables)
 {
-    struct service_address address = {.address = address_of(unit_random_below(12))};
+    struct service_address address = {
+        .address = address_of(unit_random_below(12))};
     struct service_rule rule = {.prefix = random_prefix(),
                                 .action = 1 + unit_random_below(5),
                                 .path_class = unit_random_below(2),

@@ -277,8 +277,8 @@ expect_all_work(void)
     }
 }
 
-/* Both get other IPv4 addresses, and have none in between.  Their IPv6 ones are
- * no way out: nobody resolves over IPv6. */
+/* Both get other IPv4 addresses, and have none in between.  Their IPv6 ones
+ * are no way out: nobody resolves over IPv6. */
 static void
 test_ipv4_renumbered(void)
 {

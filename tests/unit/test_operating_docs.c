@@ -77,7 +77,8 @@ check_keys(const char *text, const char *section)
         }
         /* Keys of other tables are explained in the row of the table. */
         if (!is_key || !strcmp(word, "tls") || !strcmp(word, "dns")
-            || !strcmp(word, "services") || !strcmp(word, "routes") || !strcmp(word, "limits")
+            || !strcmp(word, "services") || !strcmp(word, "routes")
+            || !strcmp(word, "limits")
             || !strcmp(word, "migration")) {
             continue;
         }

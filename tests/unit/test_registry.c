@@ -441,7 +441,8 @@ test_identity_v6_collision(void)
     stop();
 }
 
-/* What configuration says of a service, and what endpoints say of themselves. */
+/* What configuration says of a service, and what endpoints say of
+ * themselves. */
 static void
 test_definitions_and_zones(void)
 {

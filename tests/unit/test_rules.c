@@ -578,15 +578,16 @@ test_meters(void)
         ofpbuf_init(&bands, 0);
         CU_ASSERT_EQUAL(ofputil_decode_meter_mod(message->data, &mod, &bands),
                         0);
-        CU_ASSERT(mod.meter.meter_id >= 1 && mod.meter.meter_id <= RULES_N_METERS);
+        CU_ASSERT(mod.meter.meter_id >= 1
+                  && mod.meter.meter_id <= RULES_N_METERS);
         CU_ASSERT_EQUAL(mod.meter.bands[0].rate, i == 3 ? 100 : 1000);
         ofpbuf_uninit(&bands);
         ofpbuf_delete(message);
     }
 }
 
-/* A switch tells its flows in an order of its own, some of them twice: the table
- * is the same as one that was filled service by service. */
+/* A switch tells its flows in an order of its own, some of them twice: the
+ * table is the same as one that was filled service by service. */
 static void
 test_read_in_any_order(void)
 {

@@ -146,7 +146,8 @@ test_balance_against_search(void)
     for (int round = 0; round < 400; round++) {
         uint32_t weights[3];
         struct uplink_flow flows[7], copy[7];
-        size_t n = 2 + unit_random_below(2), n_flows = 1 + unit_random_below(7);
+        size_t n = 2 + unit_random_below(2);
+        size_t n_flows = 1 + unit_random_below(7);
         for (size_t i = 0; i < n; i++) {
             weights[i] = 1 + unit_random_below(4);
         }

@@ -50,8 +50,8 @@ unit_random_below(uint32_t n)
     return (unit_random() >> 32) % n;
 }
 
-/* libsodium's random bytes, so that keys are the same for one seed, too.  A
- * state of its own: unit_random() does not depend on how many keys are made. */
+/* libsodium's random bytes, so that keys are the same for one seed, too.
+ * A state of its own: unit_random() goes on as if no keys were made. */
 static uint64_t unit_key_state;
 
 static inline void

@@ -5,9 +5,9 @@
  *     check_order CONTROLLER
  *
  * Hosts move, vanish and return, weights change, links fail, all at once.
- * Whenever a switch has changed its flows, every service rule of every switch is
- * followed along the flows that the switches hold at that moment: if a switch on
- * the way does not know the host, packets stray. */
+ * Whenever a switch has changed its flows, every service rule of every switch
+ * is followed along the flows that the switches hold at that moment: if a
+ * switch on the way does not know the host, packets stray. */
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -287,8 +287,8 @@ restore(void)
     load_distances(&load);
 }
 
-/* A link that fails cuts ways that rules still use: what strays then would have
- * been lost anyway, so it is counted, no more. */
+/* A link that fails cuts ways that rules still use: what strays then would
+ * have been lost anyway, so it is counted, no more. */
 static void
 walk(bool links, const char *what)
 {
