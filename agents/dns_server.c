@@ -2,9 +2,11 @@
 #include "agents/dns_server.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <ldns/ldns.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "agents/dns_forward.h"
 #include "openvswitch/list.h"
 #include "openvswitch/util.h"
@@ -15,6 +17,8 @@ VLOG_DEFINE_THIS_MODULE(dns);
 
 #define MAX_CONNECTIONS 64
 #define CONNECTION_IDLE_MS 10000
+#define TCP_BACKLOG 16
+#define PORT_TRIES 64
 /* Octets of replies that may wait for a client. */
 #define MAX_UNREAD (4 * DNS_MESSAGE_MAX)
 
@@ -380,31 +384,86 @@ tcp_accept(uv_stream_t *listener, int status)
 
 /* Start and stop. */
 
-/* The same port for both: UDP first, as it may be told to choose. */
+/* A socket with 'address', of which a TCP one listens; or a negative errno. */
+static int
+open_socket(int type, const struct sockaddr_in *address)
+{
+    int fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int on = 1;
+
+    if (fd < 0) {
+        return -errno;
+    }
+    if ((type == SOCK_STREAM
+         && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on))
+        || bind(fd, (const struct sockaddr *) address, sizeof *address)
+        || (type == SOCK_STREAM && listen(fd, TCP_BACKLOG))) {
+        int error = -errno;
+        close(fd);
+        return error;
+    }
+    return fd;
+}
+
+/* The same port for both.  One that UDP was told to choose may be in use by
+ * TCP: then it chooses again. */
+static int
+open_both(const struct agent_dns_config *config, int *ret_udp, int *ret_tcp,
+          uint16_t *ret_port)
+{
+    int error = 0;
+
+    for (int i = 0; i < PORT_TRIES; i++) {
+        struct sockaddr_in address = {
+            .sin_family = AF_INET,
+            .sin_port = htons(config->listen.port),
+            .sin_addr.s_addr = htonl(config->listen.address),
+        };
+        socklen_t len = sizeof address;
+        int udp = open_socket(SOCK_DGRAM, &address);
+        if (udp < 0) {
+            return udp;
+        }
+        getsockname(udp, (struct sockaddr *) &address, &len);
+        int tcp = open_socket(SOCK_STREAM, &address);
+        if (tcp >= 0) {
+            *ret_udp = udp;
+            *ret_tcp = tcp;
+            *ret_port = ntohs(address.sin_port);
+            return 0;
+        }
+        close(udp);
+        error = tcp;
+        if (config->listen.port || error != -EADDRINUSE) {
+            break;
+        }
+    }
+    return error;
+}
+
 static int
 listen_both(struct dns_server *server)
 {
-    struct sockaddr_in address = {
-        .sin_family = AF_INET,
-        .sin_port = htons(server->config->listen.port),
-        .sin_addr.s_addr = htonl(server->config->listen.address),
-    };
-    int len = sizeof address;
-    int error = uv_udp_bind(&server->udp, (struct sockaddr *) &address, 0);
+    int udp, tcp;
+    int error = open_both(server->config, &udp, &tcp, &server->port);
 
-    if (!error) {
-        error = uv_udp_getsockname(&server->udp, (struct sockaddr *) &address,
-                                   &len);
+    if (error) {
+        return error;
     }
-    if (!error) {
-        server->port = ntohs(address.sin_port);
-        error = uv_tcp_bind(&server->tcp, (struct sockaddr *) &address, 0);
+    error = uv_udp_open(&server->udp, udp);
+    if (error) {
+        close(udp);
+        close(tcp);
+        return error;
     }
-    if (!error) {
-        error = uv_listen((uv_stream_t *) &server->tcp, 16, tcp_accept);
+    error = uv_tcp_open(&server->tcp, tcp);
+    if (error) {
+        close(tcp);
+        return error;
     }
-    return (error ? error
-                  : uv_udp_recv_start(&server->udp, udp_alloc, udp_received));
+    error = uv_listen((uv_stream_t *) &server->tcp, TCP_BACKLOG, tcp_accept);
+    return error ? error
+                 : uv_udp_recv_start(&server->udp, udp_alloc, udp_received);
 }
 
 int
