@@ -16,10 +16,12 @@ DATAPATH_SRCS := agents/datapath.c agents/datapath_attach.c \
                  agents/datapath_ethtool.c agents/datapath_flows.c agents/datapath_held.c agents/datapath_rules.c \
                  agents/datapath_tables.c agents/datapath_uplink.c \
                  agents/datapath_wake.c
-AGENT_SRCS += agents/claims.c agents/holder.c agents/host_tables.c $(DATAPATH_SRCS)
-PURE += agents/claims.c agents/holder.c agents/host_tables.c
-UNIT_TESTS += test_claims test_host_tables test_holder
-$(BUILD)/tests/test_claims $(BUILD)/tests/test_host_tables $(BUILD)/tests/test_holder: $(LIBAGENT)
+AGENT_SRCS += agents/claims.c agents/holder.c agents/host_tables.c \
+              agents/packet_split.c $(DATAPATH_SRCS)
+PURE += agents/claims.c agents/holder.c agents/host_tables.c agents/packet_split.c
+UNIT_TESTS += test_claims test_host_tables test_holder test_packet_split
+$(BUILD)/tests/test_claims $(BUILD)/tests/test_host_tables: $(LIBAGENT)
+$(BUILD)/tests/test_holder $(BUILD)/tests/test_packet_split: $(LIBAGENT)
 
 $(BPF_OBJECT): $(BPF_SRCS) $(BPF_HEADERS) agents/bpf.mk
 	$(call say,CLANG,$@)
@@ -44,8 +46,9 @@ $(DPCTL): $(BUILD)/obj/tests/bpf/dpctl.o $(LIBAGENT) $(LIBSALIENT)
 # Byte-exact tests of the programs, then real namespaces.
 BPF_TESTS := test_sal_bpf test_sal_hostile test_sal_udp test_sal_held \
              test_sal_datagram test_sal_actions test_sal_icmp test_sal_limits \
-             test_sal_v6 test_sal_v6_hostile test_sal_path_mtu test_sal_retry \
-             test_sal_rsyn test_sal_identity test_sal_echo
+             test_sal_v6 test_sal_v6_hostile test_sal_v6_actions \
+             test_sal_path_mtu test_sal_retry test_sal_rsyn test_sal_identity \
+             test_sal_echo
 BPF_TEST_PROGRAMS := $(BPF_TESTS:%=$(BUILD)/tests/%)
 $(BPF_TEST_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/bpf/%.o
 $(BPF_TEST_PROGRAMS): $(LIBAGENT) $(LIBSALIENT)

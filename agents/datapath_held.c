@@ -12,8 +12,10 @@
 #include <string.h>
 #include <time.h>
 #include "agents/datapath_private.h"
+#include "agents/packet_split.h"
 #include "agents/sal.skel.h"
 #include "csum.h"
+#include "random.h"
 #include "util.h"
 
 static uint64_t
@@ -125,23 +127,43 @@ complete_inner_checksum(uint8_t *frame, size_t len)
     }
 }
 
-static int
-take_held(void *dp_, void *data, size_t size)
+struct taking {
+    struct datapath *dp;
+    struct sal_held held;
+};
+
+static void
+take_frame(void *frame, size_t len, void *taking_)
 {
-    struct datapath *dp = dp_;
+    struct taking *taking = taking_;
+    struct datapath *dp = taking->dp;
+
+    if (taking->held.kind == SAL_HELD_IDENTIFY) {
+        complete_inner_checksum(frame, len);
+    } else if (len > ETHER_HDR_LEN) {
+        complete_checksum((uint8_t *) frame + ETHER_HDR_LEN,
+                          len - ETHER_HDR_LEN);
+    }
+    taking->held.len = len;
+    dp->held_take(&taking->held, frame, dp->held_aux);
+}
+
+static int
+take_held(void *dp, void *data, size_t size)
+{
     const struct sal_held *held = data;
 
     if (size >= sizeof *held && held->len <= size - sizeof *held
         && held->len <= SAL_HELD_MAX) {
+        struct taking taking = {.dp = dp, .held = *held};
         uint8_t frame[SAL_HELD_MAX];
         memcpy(frame, held + 1, held->len);
-        if (held->kind == SAL_HELD_IDENTIFY) {
-            complete_inner_checksum(frame, held->len);
-        } else if (held->len > ETHER_HDR_LEN) {
-            complete_checksum(frame + ETHER_HDR_LEN,
-                              held->len - ETHER_HDR_LEN);
+        if (held->segment && held->tuple.proto == IPPROTO_UDP) {
+            packet_split_segments(frame, held->len, held->segment, take_frame,
+                                  &taking);
+        } else {
+            take_frame(frame, held->len, &taking);
         }
-        dp->held_take(held, frame, dp->held_aux);
     }
     return 0;
 }
@@ -177,11 +199,36 @@ inject(struct datapath *dp, const void *frame, size_t len,
     return error ? error : (int) opts.retval < 0 ? -EIO : 0;
 }
 
+struct sending {
+    struct datapath *dp;
+    uint32_t mark;
+    int error;
+};
+
+static void
+send_frame(void *frame, size_t len, void *sending_)
+{
+    struct sending *sending = sending_;
+    int error = inject(sending->dp, frame, len,
+                       (struct __sk_buff) {.mark = sending->mark});
+
+    if (!sending->error) {
+        sending->error = error;
+    }
+}
+
 int
 datapath_held_send(struct datapath *dp, const void *frame, size_t len,
                    uint32_t mark)
 {
-    return inject(dp, frame, len, (struct __sk_buff) {.mark = mark});
+    struct sending sending = {.dp = dp, .mark = mark};
+
+    if (len <= SAL_INJECT_MAX) {
+        return inject(dp, frame, len, (struct __sk_buff) {.mark = mark});
+    }
+    packet_split_fragments(frame, len, SAL_INJECT_MAX, random_uint32(),
+                           send_frame, &sending);
+    return sending.error;
 }
 
 int

@@ -28,6 +28,7 @@ hold(struct __sk_buff *skb, struct scratch *scratch,
     held->len = len;
     held->ifindex = skb->ifindex;
     held->tuple = *tuple;
+    held->segment = skb->gso_size;
     bound_hint(len);
     if (len < 1 || len > SAL_HELD_MAX
         || bpf_skb_load_bytes(skb, 0, scratch->held_frame, len)

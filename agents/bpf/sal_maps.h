@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 18
+#define SAL_MAPS_LAYOUT 19
 
 struct sal_addr {
     sal_u32 w[4];
@@ -164,13 +164,18 @@ struct sal_held {
     sal_u16 len;     /* Of the frame that follows; host order. */
     sal_u32 ifindex; /* Where the packet was. */
     struct sal_tuple tuple;
+    sal_u32 segment; /* Of UDP_SEGMENT: data in each datagram; or 0. */
+    sal_u32 pad;
     union {
         sal_u8 service_id[SAL_SERVICE_ID_LEN]; /* RESOLVE. */
         struct sal_peer_key claim;             /* IDENTIFY. */
     };
 };
-/* The longest frame: what the kernel takes from user space at once. */
-#define SAL_HELD_MAX 3400
+/* The longest frame: a jumbo frame. */
+#define SAL_HELD_MAX (14 + 9216)
+/* What the kernel takes from user space at once: a page, less room for what it
+ * adds.  Larger ones are handed back as IP fragments. */
+#define SAL_INJECT_MAX 3400
 /* skb->mark of frames that are handed back; the low byte is 'attempts'. */
 #define SAL_MARK_AGAIN 0x5a1d0000
 #define SAL_MARK_ATTEMPTS 0x000000ff
@@ -487,7 +492,7 @@ _Static_assert(sizeof(struct sal_path) == 16, "sal_path");
 _Static_assert(sizeof(struct sal_fragment_key) == 36, "sal_fragment_key");
 _Static_assert(sizeof(struct sal_fragment) == 8, "sal_fragment");
 _Static_assert(sizeof(struct sal_flow_event) == 8, "sal_flow_event");
-_Static_assert(sizeof(struct sal_held) == 80, "sal_held");
+_Static_assert(sizeof(struct sal_held) == 88, "sal_held");
 _Static_assert(sizeof(struct sal_peer_key) == 32, "sal_peer_key");
 _Static_assert(sizeof(struct sal_peer) == 40, "sal_peer");
 _Static_assert(sizeof(struct sal_move) == 80 + 4 * SAL_MOVE_MAX, "sal_move");

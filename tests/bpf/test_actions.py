@@ -161,6 +161,17 @@ def large_first(way, client, server):
     stats = holder.close()
     assert stats["sent"] == stats["held"] > 0, stats
 
+    step("a first batch of UDP_SEGMENT: each datagram by itself")
+    holder = Holder(client)
+    s = way.udp(client)
+    s.setsockopt(socket.IPPROTO_UDP, 103, 1380)
+    parts = [bytes([i]) * 1380 for i in range(6)]
+    s.sendto(b"".join(parts), (way.web, 53))
+    assert sorted(sink.recv(65536) for _ in parts) == parts
+    s.close()
+    stats = holder.close()
+    assert stats["sent"] == stats["held"] == len(parts), stats
+
     step("first datagrams to a closed port: refused at once")
     for length in way.full, 20000:
         refused_large(way, client, length)
@@ -282,6 +293,28 @@ def own_service(way, client):
     s.close()
 
 
+def jumbo(client, server):
+    way = Way(4, 4)
+    step("jumbo frames: a full-size first datagram arrives")
+    for host in client, server:
+        host.run("ip", "link", "set", "eth0", "mtu", 9000)
+        client.lab.bridge.run("ip", "link", "set", host.name, "mtu", 9000)
+        host.dpctl("attach", "eth0")
+        assert host.dump("status")["mtu"] == 9000 - 64
+    sink, s, holder = way.udp(server, 9953), way.udp(client), Holder(client)
+    data = random.Random(1).randbytes(9000 - 64 - 28)
+    for _ in range(2):  # Held; as DATA.
+        s.sendto(data, (way.web, 53))
+        got, peer = sink.recvfrom(65536)
+        assert got == data, len(got)
+    sink.sendto(data, peer)
+    assert s.recv(65536) == data
+    stats = holder.close()
+    assert 1 <= stats["sent"] == stats["held"] <= 2, stats
+    s.close()
+    sink.close()
+
+
 def all_steps(lab):
     client, server, other = (
         lab.host(name, f"10.0.0.{i}", locator6=f"2001:db8::{i}")
@@ -301,6 +334,8 @@ def all_steps(lab):
         if way.inner == way.outer:
             late_server(way, client, server, other)
         own_service(way, client)
+    client.dpctl("prefer-v6", "0")
+    jumbo(client, server)
 
 
 def main():

@@ -7,6 +7,7 @@
     router 10.0.0.9 --+                +
 
 The client knows where web is; all else below acme it sends to the router.
+Then the same where locators are IPv6: 2001:db8::N instead of 10.0.0.N.
 """
 import json
 import os
@@ -18,8 +19,30 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from netlab import Lab, wait_for  # noqa: E402
 
-FULL = 1428 # What fills sal0's MTU, and what a DATAGRAM holds at most.
-DATAGRAM = 1500 - 28 - 84 - 28
+
+
+class Net:
+    """What hangs on the IP version outside."""
+
+    def __init__(self, version):
+        self.version = version
+        outer = 48 if version == 6 else 28
+        # What fills sal0's MTU, and what a DATAGRAM holds at most.
+        self.full = 1500 - outer - 16 - 28
+        self.datagram = 1500 - outer - 84 - 28
+
+    def locator(self, n):
+        return f"2001:db8::{n}" if self.version == 6 else f"10.0.0.{n}"
+
+    def host(self, lab, name, n):
+        if self.version == 4:
+            return lab.host(name, self.locator(n))
+        host = lab.host(name, f"10.0.0.{n}", locator6=self.locator(n))
+        host.run("ip", "addr", "del", f"10.0.0.{n}/24", "dev", "eth0")
+        return host
+
+
+net = None
 
 steps = 0
 
@@ -186,9 +209,10 @@ def weighted(client, agent):
     assert {ask_udp(client, web) for _ in range(40)} == {"server", "other"}
     rules = {r["name"]: r for r in agent.json("show", "rules")}
     assert rules["web.shop.acme"]["hits"] >= 100, rules
-    assert rules["web.shop.acme"]["locators"] == ["10.0.0.2", "10.0.0.3,3"]
-    assert "web.shop.acme 10.0.0.2 10.0.0.3,3" in agent.salctl("show",
-                                                               "rules")
+    assert rules["web.shop.acme"]["locators"] == [
+        net.locator(2), net.locator(3) + ",3"]
+    assert (f"web.shop.acme {net.locator(2)} {net.locator(3)},3"
+            in agent.salctl("show", "rules"))
 
 
 def routed(client, agents):
@@ -205,8 +229,8 @@ def routed(client, agents):
     s.close()
     assert router.counter("in_routed") <= before + 2
     flows = agent.json("flows", "role=client")
-    assert any(f["peer_locator"] == "10.0.0.3" for f in flows), flows
-    assert ask_udp(client, db, bytes(FULL)) == "other"
+    assert any(f["peer_locator"] == net.locator(3) for f in flows), flows
+    assert ask_udp(client, db, bytes(net.full)) == "other"
 
     step("a service router: what nobody serves is refused at once")
     nobody = agent.resolve("nobody.shop.acme")
@@ -222,12 +246,13 @@ def gone(client, agents, hosts):
     server.salctl("unregister", "web.shop.acme:80")
     server.salctl("unregister", "web.shop.acme:80", "--protocol", "udp")
     wait_for(lambda: not server.json("show", "services"), "unregistered")
-    agent.salctl("route", "add", "web.shop.acme", "10.0.0.2", "10.0.0.3,9")
+    agent.salctl("route", "add", "web.shop.acme", net.locator(2),
+                 net.locator(3) + ",99")  # Four times is 1e-8.
     answers = {ask_tcp(client, web) for _ in range(40)}
     assert answers == {"other"}, answers
     assert {ask_udp(client, web) for _ in range(40)} == {"other"}
     assert agent.counter("out_resolved_on") >= 1
-    agent.salctl("route", "add", "web.shop.acme", "10.0.0.2")
+    agent.salctl("route", "add", "web.shop.acme", net.locator(2))
     before = agent.counter("out_resolved_on")
     refused(client, web)
     # Three times, and no SYN was sent again meanwhile.
@@ -261,8 +286,8 @@ def datagrams(client, agents, servers):
     step("DATAGRAM: each datagram is resolved by itself, one socket")
     agent = agents["client"]
     web = agent.resolve("web.shop.acme")
-    agent.salctl("route", "add", "web.shop.acme", "10.0.0.2", "10.0.0.3",
-                 "--datagram")
+    agent.salctl("route", "add", "web.shop.acme", net.locator(2),
+                 net.locator(3), "--datagram")
     s = udp_socket(client)
     answers = []
     for _ in range(40):
@@ -270,9 +295,9 @@ def datagrams(client, agents, servers):
         answers.append(s.recv(100).decode())
     assert min(answers.count("server"), answers.count("other")) > 5, answers
     assert agent.counter("out_datagram") >= 40
-    s.sendto(bytes(DATAGRAM), (web, 80))
+    s.sendto(bytes(net.datagram), (web, 80))
     assert s.recv(100)
-    assert DATAGRAM in servers["server"].sizes + servers["other"].sizes
+    assert net.datagram in servers["server"].sizes + servers["other"].sizes
 
     step("DATAGRAM: the same with libsal")
     out = client.run("/usr/bin/python3", "-c", LIBSAL_CLIENT,
@@ -284,12 +309,12 @@ def datagrams(client, agents, servers):
     s.connect((web, 80))
     try:
         for _ in range(100):
-            s.send(bytes(DATAGRAM + 1))
+            s.send(bytes(net.datagram + 1))
             time.sleep(0.01)
         raise AssertionError("nobody minded")
     except OSError as error:
         assert error.errno == 90, error
-    assert DATAGRAM + 1 not in servers["server"].sizes + servers["other"].sizes
+    assert net.datagram + 1 not in servers["server"].sizes + servers["other"].sizes
     s.close()
     agent.salctl("route", "del", "web.shop.acme")
 
@@ -307,7 +332,7 @@ def delayed(client, agents):
 
 
 def all_steps(lab):
-    hosts = {name: lab.host(name, f"10.0.0.{n}") for name, n in
+    hosts = {name: net.host(lab, name, n) for name, n in
              (("client", 1), ("server", 2), ("other", 3), ("router", 9))}
     agents = {}
     try:
@@ -316,12 +341,13 @@ def all_steps(lab):
                                 SERVES_WEB + SERVES_DB)
         agents["router"] = Agent(hosts["router"], "100.64.0.9",
                                  "service_router: true\nroutes:\n  - {service:"
-                                 " db.shop.acme, locators: [10.0.0.3]}\n")
-        agents["client"] = Agent(hosts["client"], "100.64.0.1", """routes:
-  - {service: web.shop.acme, locators: [10.0.0.2, "10.0.0.3,3"]}
-  - {service: acme, locators: [10.0.0.9]}
-  - {service: db.shop.acme, locators: [10.0.0.9]}
-  - {service: nobody.shop.acme, locators: [10.0.0.9]}
+                                 f" db.shop.acme, locators: [\"{net.locator(3)}\"]}}\n")
+        agents["client"] = Agent(hosts["client"], "100.64.0.1", f"""routes:
+  - {{service: web.shop.acme,
+     locators: ["{net.locator(2)}", "{net.locator(3)},3"]}}
+  - {{service: acme, locators: ["{net.locator(9)}"]}}
+  - {{service: db.shop.acme, locators: ["{net.locator(9)}"]}}
+  - {{service: nobody.shop.acme, locators: ["{net.locator(9)}"]}}
 """)
         servers = {name: Server(hosts[name], 8080, name)
                    for name in ("server", "other")}
@@ -341,8 +367,12 @@ def all_steps(lab):
 
 
 def main():
-    with Lab(sys.argv[1] if len(sys.argv) > 1 else "build") as lab:
-        all_steps(lab)
+    global net
+    for version in 4, 6:
+        net = Net(version)
+        step(f"over IPv{version}:")
+        with Lab(sys.argv[1] if len(sys.argv) > 1 else "build") as lab:
+            all_steps(lab)
     print(f"{steps} steps")
 
 
