@@ -2,12 +2,13 @@
 #
 # Speed of the controller, by switches and agents that do not exist.
 BENCH_CONTROLLER_SRCS := $(addprefix tests/bench/controller/,load_topology.c \
-    load_switch.c load_agent.c load_check.c load_controller.c \
+    load_switch.c load_group.c load_agent.c load_check.c load_controller.c \
     bench_controller.c)
 
 # PART:SIZE:SERVICES, see bench_controller.c.
 BENCH_CONTROLLER ?= register:10:10000 register:100:300 changes:1:10000 \
-    changes:10:1000 changes:100:100 failover:4:100 failover:8:100
+    changes:10:1000 changes:100:100 failover:4:100 failover:8:100 \
+    failover:16:100 failoverports:8:100
 
 $(BUILD)/tests/bench_controller: \
     $(BENCH_CONTROLLER_SRCS:%.c=$(BUILD)/obj/%.o) \

@@ -4,8 +4,9 @@
  *
  *     bench_controller CONTROLLER JSON PART...
  *
- * A part is register:EDGES:SERVICES, changes:EDGES:SERVICES or
- * failover:K:SERVICES.  Services have three instances.
+ * A part is register:EDGES:SERVICES, changes:EDGES:SERVICES,
+ * failover:K:SERVICES, or failoverports:K:SERVICES: without groups.  Services
+ * have three instances.
  *
  * The load shares the machine with what it measures.  Wall time therefore
  * contains the time that all the switches take; the controller's CPU time is
@@ -199,7 +200,7 @@ ticked(uv_timer_t *timer)
 }
 
 static void
-begin(int n_services)
+begin(int n_services, bool groups)
 {
     load.loop = uv_default_loop();
     load.loop->data = &load;
@@ -209,6 +210,7 @@ begin(int n_services)
         load.services[i] = (struct load_service) {INSTANCES, {1, 1, 1}};
     }
     load.registered = true;
+    load.groups = groups;
     uv_timer_init(load.loop, &tick);
     uv_timer_start(&tick, ticked, 20, 20);
     load_controller_configure(&load, &controller);
@@ -337,7 +339,7 @@ run_register(int edges, int n_services)
 
     snprintf(name, sizeof name, ".%d", edges);
     load_star(&load, edges, MAX(1, 30 / edges));
-    begin(n_services);
+    begin(n_services, true);
     report(n_services, "services", "services.%d", edges);
     if (cold_start(name)) {
         register_latency(edges);
@@ -379,7 +381,7 @@ static void
 run_changes(int edges, int n_services)
 {
     load_star(&load, edges, MAX(1, 4 / edges));
-    begin(n_services);
+    begin(n_services, true);
     if (run_until(attached, "every host is seen")
         && run_until(answered, "all registrations are confirmed")
         && run_until(settled, "the rules are right")) {
@@ -432,7 +434,7 @@ one_failure(int k, int i, struct failure *failure)
 }
 
 static void
-failures(int k)
+failures(int k, const char *what)
 {
     double samples[FAILURES], cpu_ms = 0, rules = 0;
 
@@ -446,22 +448,22 @@ failures(int k)
         cpu_ms += failure.cpu_ms / FAILURES;
         rules += failure.rules / (double) FAILURES;
     }
-    report(percentile(samples, FAILURES, 50), "ms", "failover_p50_ms.k%d", k);
-    report(percentile(samples, FAILURES, 99), "ms", "failover_p99_ms.k%d", k);
-    report(cpu_ms, "ms", "failover_cpu_ms.k%d", k);
-    report(rules, "rules", "failover_rules.k%d", k);
+    report(percentile(samples, FAILURES, 50), "ms", "%s_p50_ms.k%d", what, k);
+    report(percentile(samples, FAILURES, 99), "ms", "%s_p99_ms.k%d", what, k);
+    report(cpu_ms, "ms", "%s_cpu_ms.k%d", what, k);
+    report(rules, "rules", "%s_rules.k%d", what, k);
     check("failures");
 }
 
 static void
-run_failover(int k, int n_services)
+run_failover(int k, int n_services, bool groups)
 {
     load_fat_tree(&load, k);
-    begin(n_services);
+    begin(n_services, groups);
     if (run_until(attached, "every host is seen")
         && run_until(answered, "all registrations are confirmed")
         && run_until(settled, "the rules are right")) {
-        failures(k);
+        failures(k, groups ? "failover" : "failover_ports");
     }
     finish();
 }
@@ -502,7 +504,9 @@ main(int argc, char *argv[])
         } else if (!strcmp(part, "changes")) {
             run_changes(size, services);
         } else if (!strcmp(part, "failover")) {
-            run_failover(size, services);
+            run_failover(size, services, true);
+        } else if (!strcmp(part, "failoverports")) {
+            run_failover(size, services, false);
         } else {
             ovs_fatal(0, "%s: no such part", part);
         }

@@ -35,11 +35,21 @@ struct load_flow {
     uint8_t message[]; /* The flow_mod that made it. */
 };
 
+/* Fast failover: the first port that is up. */
+#define LOAD_GROUP_PORTS 7
+struct load_group {
+    struct hmap_node node;
+    uint32_t id;
+    int n;
+    uint16_t ports[LOAD_GROUP_PORTS];
+};
+
 struct load_switch {
     int index; /* The datapath ID is one more. */
     int n_ports;
     struct load_port *ports; /* 1..n_ports. */
     struct hmap flows;
+    struct hmap groups; /* struct load_group. */
     struct ofpbuf *meters[LOAD_METERS];
     uv_tcp_t tcp;
     uv_connect_t connecting;
@@ -80,6 +90,7 @@ struct load {
     int n_agents;
     struct load_service *services;
     int n_services;
+    bool groups;     /* fast_failover, which is the controller's default. */
     bool registered; /* Agents say what they serve when they connect. */
     bool stopping;
     int open_handles;
@@ -112,6 +123,13 @@ void load_set_link(struct load *, int sw, int port, bool up);
 /* A port without a link. */
 void load_set_port(struct load *, int sw, int port, bool up);
 
+/* Groups of a switch.  load_group_mod() returns false if that makes no sense. */
+const struct load_group *load_group_find(const struct load_switch *,
+                                         uint32_t id);
+bool load_group_mod(struct load_switch *, const struct ofp_header *);
+void load_groups_tell(const struct load_switch *, struct ovs_list *replies);
+void load_groups_forget(struct load_switch *);
+
 /* Agents.  The instance 'j' of service 'i' is always on the same one. */
 int load_agent_of(const struct load *, int i, int j);
 void load_agent_start(struct load *, struct load_agent *);
@@ -128,7 +146,7 @@ void load_service_name(int i, char name[64]);
 struct load_effect {
     uint8_t table, kind;  /* SAL_TABLE_*, SAL_COOKIE_*. */
     uint32_t destination; /* Of a route, or of who is chosen. */
-    uint32_t port;        /* 0: none. */
+    uint32_t port, group; /* 0: none. */
     struct eth_addr mac;
 };
 /* Also stores the match.  False if it cannot be decoded. */

@@ -112,6 +112,8 @@ read_effect(const struct ofputil_flow_mod *fm, struct load_effect *effect)
     OFPACT_FOR_EACH_FLATTENED (a, fm->ofpacts, fm->ofpacts_len) {
         if (a->type == OFPACT_OUTPUT) {
             effect->port = ofp_to_u16(ofpact_get_OUTPUT(a)->port);
+        } else if (a->type == OFPACT_GROUP) {
+            effect->group = ofpact_get_GROUP(a)->group_id;
         } else if (a->type == OFPACT_SET_FIELD) {
             const struct ofpact_set_field *set = ofpact_get_SET_FIELD(a);
 
@@ -128,6 +130,40 @@ read_effect(const struct ofputil_flow_mod *fm, struct load_effect *effect)
     }
 }
 
+/* A group has all equal ports and no other, or the only one and at most one
+ * that takes its place; none that is down. */
+static bool
+group_leads_to(const struct check *c, uint32_t id, int host)
+{
+    const struct load_group *group = load_group_find(c->sw, id);
+    int index = c->sw->index, wanted = 0, found = 0;
+
+    if (!group || !group->n
+        || !load_leads_to(c->l, index, group->ports[0], host)) {
+        return false;
+    }
+    for (int i = 0; i < group->n; i++) {
+        if (group->ports[i] > c->sw->n_ports
+            || !c->sw->ports[group->ports[i]].up) {
+            return false;
+        }
+        found += load_leads_to(c->l, index, group->ports[i], host);
+    }
+    for (int port = 1; port <= c->sw->n_ports; port++) {
+        wanted += load_leads_to(c->l, index, port, host);
+    }
+    return found == MIN(wanted, LOAD_GROUP_PORTS)
+           && group->n <= MAX(found, 2);
+}
+
+static bool
+leads_to(const struct check *c, const struct load_effect *effect, int host)
+{
+    return effect->group
+           ? group_leads_to(c, effect->group, host)
+           : load_leads_to(c->l, c->sw->index, effect->port, host);
+}
+
 static void
 check_route(struct check *c, const struct match *match,
             const struct load_effect *effect)
@@ -136,9 +172,9 @@ check_route(struct check *c, const struct match *match,
 
     if (match->wc.masks.nw_dst != OVS_BE32_MAX || host < 0) {
         differs(c, "a route to no host of ours");
-    } else if (!load_leads_to(c->l, c->sw->index, effect->port, host)) {
-        differs(c, "port %u is no shortest way to host %d", effect->port,
-                host);
+    } else if (!leads_to(c, effect, host)) {
+        differs(c, "port %u, group %x: no shortest way to host %d",
+                effect->port, effect->group, host);
     } else {
         c->hosts[host] = true;
     }
@@ -162,9 +198,9 @@ check_service_flow(struct check *c, const struct match *match,
     } else if (!eth_addr_equals(mac, effect->mac)) {
         differs(c, "service %d: not the MAC address of host %d", service,
                 host);
-    } else if (!load_leads_to(c->l, c->sw->index, effect->port, host)) {
-        differs(c, "service %d: port %u is no shortest way to host %d",
-                service, effect->port, host);
+    } else if (!leads_to(c, effect, host)) {
+        differs(c, "service %d: port %u, group %x: no shortest way to host %d",
+                service, effect->port, effect->group, host);
     } else if (c->tiles[service].n == TILES_MAX) {
         differs(c, "service %d: too many rules", service);
     } else {
@@ -192,9 +228,9 @@ check_endpoint_flow(struct check *c, const struct match *match,
     service_prefix_of_endpoint(endpoint, &prefix);
     if (memcmp(&id, &prefix.id, sizeof prefix.id)) {
         differs(c, "the endpoint of host %d has another ID", host);
-    } else if (!load_leads_to(c->l, c->sw->index, effect->port, host)) {
-        differs(c, "endpoint of host %d: port %u is no shortest way", host,
-                effect->port);
+    } else if (!leads_to(c, effect, host)) {
+        differs(c, "endpoint of host %d: port %u, group %x: no shortest way",
+                host, effect->port, effect->group);
     } else {
         c->endpoints[host] = true;
     }

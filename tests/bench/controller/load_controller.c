@@ -52,9 +52,8 @@ load_controller_configure(struct load *l, struct load_controller *c)
             "  keepalive_interval: 5m\n  wait_timeout: 15m\n"
             "control: %s/control\nlink_timeout: 15m\n"
             "host_timeout: 15m\n"
-            /* The switches here have no groups. */
-            "fast_failover: false\n",
-            l->openflow_port, l->api, c->dir);
+            "fast_failover: %s\n",
+            l->openflow_port, l->api, c->dir, l->groups ? "true" : "false");
     fclose(file);
 }
 

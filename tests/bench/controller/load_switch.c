@@ -15,6 +15,9 @@
 #include "util.h"
 
 #define RETRY_MS 10
+/* Of OpenFlow 1.5. */
+#define TYPE_FLOW_MOD 14
+#define TYPE_GROUP_MOD 15
 #define BUNDLE_ADD_LEN 16 /* Before the message within. */
 
 /* Of an OpenFlow 1.5 flow_mod. */
@@ -207,11 +210,12 @@ tell_aggregate(struct load_switch *sw, const struct ofp_header *oh)
 }
 
 static void
-tell_nothing(struct load_switch *sw, const struct ofp_header *oh)
+tell_groups(struct load_switch *sw, const struct ofp_header *oh)
 {
     struct ovs_list replies;
 
     ofpmp_init(&replies, oh);
+    load_groups_tell(sw, &replies);
     put_list(sw, &replies);
 }
 
@@ -282,6 +286,16 @@ told(const struct load_switch *sw)
 }
 
 static void
+handle_group_mod(struct load_switch *sw, const struct ofp_header *oh)
+{
+    struct load *l = load_of(sw);
+
+    l->flow_mods++;
+    sw->written = true;
+    l->faults += !load_group_mod(sw, oh);
+}
+
+static void
 commit(struct load_switch *sw)
 {
     size_t ofs = 0;
@@ -290,8 +304,10 @@ commit(struct load_switch *sw)
         const struct ofp_header *oh
             = (const void *) ((uint8_t *) sw->bundle.data + ofs);
 
-        if (oh->type == OFPTYPE_FLOW_MOD || oh->type == 14) {
+        if (oh->type == TYPE_FLOW_MOD) {
             handle_flow_mod(sw, oh);
+        } else if (oh->type == TYPE_GROUP_MOD) {
+            handle_group_mod(sw, oh);
         } else {
             load_of(sw)->faults++;
         }
@@ -447,7 +463,7 @@ handle_request(struct load_switch *sw, const struct ofp_header *oh)
         tell_meters(sw, oh);
         break;
     case OFPTYPE_GROUP_DESC_STATS_REQUEST:
-        tell_nothing(sw, oh);
+        tell_groups(sw, oh);
         break;
     case OFPTYPE_DESC_STATS_REQUEST:
     case OFPTYPE_GROUP_FEATURES_STATS_REQUEST:
@@ -468,6 +484,9 @@ handle_request(struct load_switch *sw, const struct ofp_header *oh)
     case OFPTYPE_FLOW_MOD:
         handle_flow_mod(sw, oh);
         told(sw);
+        break;
+    case OFPTYPE_GROUP_MOD:
+        handle_group_mod(sw, oh);
         break;
     case OFPTYPE_METER_MOD:
         handle_meter_mod(sw, oh);

@@ -24,6 +24,7 @@ create(struct load *l, int n_switches, int n_ports, int n_agents)
             sw->ports[port] = (struct load_port) {-1, 0, -1, true};
         }
         hmap_init(&sw->flows);
+        hmap_init(&sw->groups);
     }
 }
 
@@ -151,6 +152,7 @@ load_free(struct load *l)
             free(flow);
         }
         hmap_destroy(&sw->flows);
+        load_groups_forget(sw);
         for (int j = 0; j < LOAD_METERS; j++) {
             ofpbuf_delete(sw->meters[j]);
         }
