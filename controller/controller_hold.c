@@ -76,6 +76,8 @@ rule_is_explained(const struct controller *c, uint64_t dpid,
         return true;
     case RULE_UPLINK:
     case RULE_UPLINK6:
+    case RULE_REST:
+    case RULE_REST6:
         return port_is_back(c, dpid, rule->port);
     default:
         return true;

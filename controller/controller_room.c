@@ -25,6 +25,15 @@ count_service_rules(const struct rule_table *table)
     return n;
 }
 
+/* When it may have more room. */
+static void
+try_later(const struct controller *c, struct managed_switch *sw, long long now)
+{
+    sw->grow_after = MIN(MAX(1, 2 * sw->grow_after), GROW_AFTER_MAX);
+    sw->grow_at = now + (long long) sw->grow_after
+                        * c->config->usage_interval_ms;
+}
+
 /* Takes what the switch holds now as its limit, but for room to put new rules
  * in before old ones are taken out.  A round that only lacks that room says
  * nothing about the limit. */
@@ -38,9 +47,7 @@ shrink(struct controller *c, struct managed_switch *sw, long long now)
         return;
     }
     plan_set_limit(c->plan, sw->dpid, held - held / 8);
-    sw->grow_after = MIN(MAX(1, 2 * sw->grow_after), GROW_AFTER_MAX);
-    sw->grow_at = now + (long long) sw->grow_after
-                        * c->config->usage_interval_ms;
+    try_later(c, sw, now);
     if (before == SIZE_MAX) {
         controller_event(c, "switch %016" PRIx64 " is full: %" PRIuSIZE
                          " service rules, the controller resolves the rest",
@@ -49,6 +56,26 @@ shrink(struct controller *c, struct managed_switch *sw, long long now)
                   " rules; what does not fit is resolved by the controller, "
                   "%u packets a second at most", sw->dpid, held,
                   c->config->rules.service_miss_pps);
+    }
+}
+
+/* What leads elsewhere anyway needs no route of its own. */
+static void
+make_room_for_hosts(struct controller *c, struct managed_switch *sw,
+                    long long now)
+{
+    if (!plan_is_short_of_hosts(c->plan, sw->dpid)) {
+        plan_set_short_of_hosts(c->plan, sw->dpid, true);
+        sw->room_tries = 0;
+        try_later(c, sw, now);
+        controller_event(c, "switch %016" PRIx64 " has no room for a route to "
+                         "each host: others know the rest", sw->dpid);
+        VLOG_WARN("%016" PRIx64 ": the forwarding table is full; hosts that "
+                  "are behind another switch get no route of their own",
+                  sw->dpid);
+        sw->put->retry_at = now;
+    } else if (sw->room_tries++ < TRIES_SOON) {
+        sw->put->retry_at = now; /* Old routes have made room by now. */
     }
 }
 
@@ -74,6 +101,10 @@ controller_make_room(struct controller *c, struct managed_switch *sw,
         put->service_table_full = false;
     }
     put->groups_full = false;
+    if (put->host_table_full) {
+        make_room_for_hosts(c, sw, now);
+        put->host_table_full = false;
+    }
 }
 
 /* Is there more room than there was?  A limit that somebody configured is left
@@ -91,6 +122,18 @@ grow(struct controller *c, struct managed_switch *sw, long long now)
                    ? limit + MAX(limit / 4, 64) : SIZE_MAX);
     sw->room_tries = 0;
     sw->grow_at = now + c->config->usage_interval_ms;
+}
+
+/* The same for host routes.  Only by a bundle, which changes all or nothing:
+ * what the switch has works. */
+static void
+grow_hosts(struct controller *c, struct managed_switch *sw, long long now)
+{
+    if (sw->put && sw->put->bundles && now >= sw->grow_at
+        && sw->put->state == PUT_READY
+        && plan_is_short_of_hosts(c->plan, sw->dpid)) {
+        plan_set_short_of_hosts(c->plan, sw->dpid, false);
+    }
 }
 
 /* Counters. */
@@ -141,6 +184,7 @@ controller_count_usage(struct controller *c, long long now)
     }
     HMAP_FOR_EACH (sw, node, &c->switches) {
         any |= is_limited(c, sw);
+        grow_hosts(c, sw, now);
     }
     usage_turn(&c->usage, c->config->usage_interval_ms);
     if (any) {

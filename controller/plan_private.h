@@ -17,7 +17,8 @@ struct plan_switch {
     size_t limit;               /* Of service rules; SIZE_MAX: any number. */
     bool cut;                   /* Not everything fits. */
     bool no_groups;
-    bool apart;                 /* One of the two: computed as a whole. */
+    bool short_of_hosts;        /* No room for a route to each. */
+    bool apart;                 /* One of the three: computed as a whole. */
     bool stale;                 /* To be computed though nothing changed. */
 };
 
@@ -93,5 +94,10 @@ struct plan_switch *plan_find_switch(const struct plan *, uint64_t dpid);
 bool plan_compute_limited(const struct plan *, const struct rules_config *,
                           const struct paths *, const struct routes *,
                           const struct plan_switch *, struct rule_table *);
+
+/* Where a switch sends what it has no route for, if it is short of them; 0:
+ * nowhere. */
+uint32_t plan_rest_port(const struct plan *, const struct paths *,
+                        const struct plan_switch *);
 
 #endif /* plan_private.h */

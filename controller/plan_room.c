@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include "controller/overflow.h"
+#include "controller/paths.h"
 #include "openvswitch/util.h"
 #include "util.h"
 
@@ -94,7 +95,7 @@ plan_set_limit(struct plan *plan, uint64_t dpid, size_t limit)
     struct plan_switch *sw = plan_find_switch(plan, dpid);
     if (sw && sw->limit != limit) {
         sw->limit = limit;
-        sw->apart = sw->no_groups || limit != SIZE_MAX;
+        sw->apart = sw->no_groups || sw->short_of_hosts || limit != SIZE_MAX;
         sw->stale = true;
     }
 }
@@ -140,4 +141,63 @@ plan_set_usage(struct plan *plan,
     HMAP_FOR_EACH (sw, node, &plan->switches) {
         sw->stale |= sw->limit != SIZE_MAX;
     }
+}
+
+/* Hosts. */
+
+/* All switches that are short of routes send the rest towards the same one, which
+ * is not: so what nobody has does not go round in circles.  One without hosts
+ * is likely to be in the middle. */
+static uint32_t
+root_of(const struct plan *plan, const struct paths *paths, uint32_t from)
+{
+    uint32_t root = PATHS_NO_SWITCH;
+
+    for (uint32_t i = 0; i < paths_n_switches(paths); i++) {
+        const struct plan_switch *sw
+            = plan_find_switch(plan, paths_dpid(paths, i));
+        if (sw && !sw->short_of_hosts
+            && paths_distance(paths, from, i) != PATHS_UNREACHABLE
+            && (root == PATHS_NO_SWITCH
+                || (paths_has_hosts(paths, root)
+                    && !paths_has_hosts(paths, i)))) {
+            root = i;
+        }
+    }
+    return root;
+}
+
+uint32_t
+plan_rest_port(const struct plan *plan, const struct paths *paths,
+               const struct plan_switch *sw)
+{
+    uint32_t from = paths_index(paths, sw->dpid);
+
+    if (!sw->short_of_hosts || from == PATHS_NO_SWITCH) {
+        return 0;
+    }
+    uint32_t root = root_of(plan, paths, from);
+    return root == PATHS_NO_SWITCH ? 0 : paths_next_hop(paths, from, root);
+}
+
+void
+plan_set_short_of_hosts(struct plan *plan, uint64_t dpid, bool is_short)
+{
+    struct plan_switch *sw = plan_find_switch(plan, dpid);
+
+    if (sw && sw->short_of_hosts != is_short) {
+        sw->short_of_hosts = is_short;
+        sw->apart = is_short || sw->no_groups || sw->limit != SIZE_MAX;
+        sw->stale = true;
+        HMAP_FOR_EACH (sw, node, &plan->switches) {
+            sw->stale |= sw->short_of_hosts; /* Of another root, perhaps. */
+        }
+    }
+}
+
+bool
+plan_is_short_of_hosts(const struct plan *plan, uint64_t dpid)
+{
+    const struct plan_switch *sw = plan_find_switch(plan, dpid);
+    return sw && sw->short_of_hosts;
 }

@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <string.h>
+#include "ofp-ext/sal_pipeline.h"
 #include "openflow/openflow.h"
 #include "openvswitch/vlog.h"
 #include "util.h"
@@ -176,6 +177,8 @@ refuse(struct put *put, const struct put_refusal *refusal, long long now)
         put->plain_once = true; /* A bundle tells of the first one only. */
         put->groups_full |= rule_is_group(&refusal->rule);
         put->service_table_full |= rule_has_target(&refusal->rule);
+        put->host_table_full |= rule_table_id(&refusal->rule)
+                                == SAL_TABLE_FORWARD;
     }
     put->no_sal_fields |= refusal->sent
                           && refusal->error == OFPERR_OFPBMC_BAD_FIELD

@@ -78,7 +78,8 @@ struct put {
     bool in_bundle, committed;
     bool read_again; /* As soon as no round is under way. */
     bool full;       /* The next difference must look at everything. */
-    bool service_table_full, groups_full; /* Since somebody cleared it. */
+    bool service_table_full, host_table_full, groups_full; /* Since somebody
+                                                            * cleared it. */
     bool no_sal_fields;         /* The same: its datapath lacks them. */
     bool plain_once; /* No bundle for the next round, to hear all errors. */
     bool skip_foreign; /* It does not let us delete a flow with our cookie. */

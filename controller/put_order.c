@@ -98,6 +98,20 @@ know_behind_rule(struct way *way, uint64_t dpid,
     return true;
 }
 
+/* The route to the host of key 'host'. */
+static const struct rule *
+route_in(const struct rule_table *table, const struct rule *host)
+{
+    const struct rule *rule = rule_table_find(table, host);
+
+    if (!rule) {
+        struct rule rest = RULE_INIT(host->kind == RULE_HOST ? RULE_REST
+                                                             : RULE_REST6);
+        rule = rule_table_find(table, &rest);
+    }
+    return rule;
+}
+
 static bool
 all_know(struct way *way, uint64_t dpid)
 {
@@ -109,16 +123,14 @@ all_know(struct way *way, uint64_t dpid)
             return true;
         }
     }
-    const struct rule *rule = desired ? rule_table_find(desired, &way->host)
-                                      : NULL;
+    const struct rule *rule = desired ? route_in(desired, &way->host) : NULL;
     if (!member || !rule || way->n_seen == WAY_MAX) {
         return true; /* Nobody to wait for. */
     }
     way->seen[way->n_seen++] = dpid;
     if (member->unsettled) {
         /* Until it has changed its way, packets take the one it has. */
-        const struct rule *now = rule_table_find(member->installed,
-                                                 &way->host);
+        const struct rule *now = route_in(member->installed, &way->host);
         if (!now || rule_table_find(member->going, &way->host)
             || (!rule_equal(now, rule)
                 && !know_behind_rule(way, dpid, member->installed, now))) {

@@ -89,6 +89,10 @@ static const struct kind {
                    SAL_COOKIE_HOST},
     [RULE_HOST6] = {"host", SAL_TABLE_FORWARD, SAL_PRIORITY_HOST,
                     SAL_COOKIE_HOST},
+    [RULE_REST] = {"rest", SAL_TABLE_FORWARD, SAL_PRIORITY_REST,
+                   SAL_COOKIE_HOST},
+    [RULE_REST6] = {"rest6", SAL_TABLE_FORWARD, SAL_PRIORITY_REST,
+                    SAL_COOKIE_HOST},
     /* As if in a table behind all others: there before what refers to it, gone
      * after. */
     [RULE_GROUP] = {"group", UINT8_MAX, 0, 0},
@@ -431,6 +435,34 @@ put_classes(const struct rules_config *config, const struct paths *paths,
     }
 }
 
+/* True if the way to the host may as well begin with config->rest_port. */
+static bool
+is_of_rest(const struct rules_config *config, const struct paths *paths,
+           uint32_t from, const struct topology_attachment *host)
+{
+    uint32_t to = paths_index(paths, host->dpid);
+    uint32_t hops[64];
+    size_t n = from == to ? 0 : paths_next_hops(paths, from, to, hops,
+                                                ARRAY_SIZE(hops));
+
+    for (size_t i = 0; i < MIN(n, ARRAY_SIZE(hops)); i++) {
+        if (hops[i] == config->rest_port) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+put_rest(const struct rules_config *config, enum rule_kind kind,
+         struct rule_table *table)
+{
+    struct rule rule = RULE_INIT(kind);
+
+    rule.port = config->rest_port;
+    rule_table_put(table, &rule);
+}
+
 void
 rules_compute_host(const struct rules_config *config,
                    const struct paths *paths,
@@ -450,7 +482,11 @@ rules_compute_host(const struct rules_config *config,
         return;
     }
     rule.address = host->locator;
-    rule_table_put(table, &rule);
+    if (config->rest_port && is_of_rest(config, paths, from, host)) {
+        rule.port = config->rest_port;
+    } else {
+        rule_table_put(table, &rule);
+    }
     put_classes(config, paths, from, &rule, d, table);
     put_neighbour(table, &host->locator, &host->mac);
     if (config->anti_spoofing && host->dpid == dpid) {
@@ -540,6 +576,10 @@ rules_compute_base(const struct rules_config *config,
         if (v6) {
             put_uplink(table, paths, index, RULE_STOCK_PROBE6, RULE_UPLINK6);
         }
+    }
+    if (config->rest_port) {
+        put_rest(config, RULE_REST, table);
+        put_rest(config, RULE_REST6, table);
     }
     put_neighbour(table, &resolver, &config->resolver_mac);
     if (v6) {

@@ -57,6 +57,10 @@ struct rules_config {
     uint32_t plain_host_pps;      /* Of what unknown hosts send. */
     bool hop_by_hop;              /* A SYN stays unresolved as long as the next
                                    * switch would choose the same instance. */
+    uint32_t rest_port;           /* Of one switch, that has no room for all
+                                   * host routes: whoever can be reached by
+                                   * this port on a shortest path has none.
+                                   * 0: all have. */
 };
 
 #define RULES_RESOLVER_V4_DEFAULT 0x0afffffe /* 10.255.255.254 */
@@ -136,6 +140,8 @@ enum rule_kind {
     /* SAL_TABLE_FORWARD. */
     RULE_HOST,        /* IPv4 to 'address': out of 'port'. */
     RULE_HOST6,       /* IPv6. */
+    RULE_REST,        /* To all others: out of 'port'. */
+    RULE_REST6,
     RULE_FLOOD,       /* Broadcast and multicast: the RULE_FLOOD_GROUPs 0 to
                        * 'port' - 1. */
     /* No flow but an OpenFlow group: the first of 'ports' that is up. */

@@ -309,6 +309,12 @@ rules_build_match(const struct rule *rule, const struct rules_config *config,
         match_set_ipv6_dst(match, &rule->address);
         match_path_class(match, config, rule);
         return 0;
+    case RULE_REST:
+        match_set_dl_type(match, htons(ETH_TYPE_IP));
+        return 0;
+    case RULE_REST6:
+        match_set_dl_type(match, htons(ETH_TYPE_IPV6));
+        return 0;
     case RULE_ADMIT_ALL:
     case RULE_DEFAULT:
     case RULE_SERVICE_MISS:
@@ -531,6 +537,8 @@ rules_build_actions(const struct rule *rule,
     case RULE_UPLINK6:
     case RULE_HOST:
     case RULE_HOST6:
+    case RULE_REST:
+    case RULE_REST6:
         output_rule(ofpacts, rule);
         break;
     case RULE_ARP_PROBE:

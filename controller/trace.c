@@ -184,6 +184,10 @@ find_host(const struct tracer *t, const struct rule_table *table,
         key.path_class = tries[i];
         rule = meet(table, &key, step);
     }
+    if (!rule) {
+        const struct rule key = RULE_INIT(t->v6 ? RULE_REST6 : RULE_REST);
+        rule = meet(table, &key, step);
+    }
     return rule;
 }
 

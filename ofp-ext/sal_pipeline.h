@@ -46,6 +46,7 @@
 #define SAL_PRIORITY_HOST_CLASS 2000 /* Host route of one path class. */
 #define SAL_PRIORITY_HOST 1000       /* Host route. */
 #define SAL_PRIORITY_FLOOD 500       /* Broadcasts, over a spanning tree. */
+#define SAL_PRIORITY_REST 1          /* Where there is no room for all hosts. */
 
 /* Ethernet source, but for its last byte, the path class, of what has passed
  * the waypoint of its class.  Anti-spoofing keeps hosts from using it. */

@@ -323,33 +323,74 @@ def a_foreign_flow_is_left_alone(net):
     return "nor a foreign group; a group of ours that nobody wants goes"
 
 
-def a_full_table_is_explained(net):
-    """s2 takes no more routes: which, and why, can be asked; once there is
-    room they go in.  (Full service tables: check_routing.py.)"""
-    limit = len(net.flows("s2", 20))
+def limit_table(net, switch, table):
+    """Room for what is there, and no more."""
+    limit = len(net.flows(switch, table))
     net.ovs.vsctl("--", "--id=@t", "create", "Flow_Table",
                   f"flow_limit={limit}", "overflow_policy=refuse", "--",
-                  "set", "bridge", "s2", "flow_tables:20=@t")
+                  "set", "bridge", switch, f"flow_tables:{table}=@t")
+    return limit
+
+
+def a_host_comes_late(net):
     net.add_host("late", "s1", "10.0.0.8")
     late = net.add_agent("late", "10.0.0.8")
     late.hear("attachment attached=1")
+    return late
+
+
+def the_late_host_goes(net, late):
+    sh("ip", "link", "set", "late", "down")
+    late.stop()
+    net.wait_in_sync(3, hosts_attached=4, endpoints=4, timeout=30)
+    net.ovs.vsctl("del-port", "s1", "late")
+    sh("ip", "link", "delete", "late")
+    sh("ip", "netns", "delete", "late")
+
+
+def a_full_table_is_explained(net):
+    """s2 takes no more ARP answers: which, and why, can be asked; once there is
+    room they go in."""
+    limit_table(net, "s2", 1)
+    late = a_host_comes_late(net)
     until(lambda: net.ask("show", "status")["refused_rules"] > 0,
           "rules are refused")
     refused = switch_of(net, 2)["refused"]
-    expect(all("TABLE_FULL" in r["error"] and "table 20" in r["rule"]
+    expect(all("TABLE_FULL" in r["error"] and "table 1" in r["rule"]
                for r in refused), f"{refused}")
     status, text, _ = control.call_raw(CONTROL, "show", "switches",
                                        as_json=False)
     expect(status == 0 and "TABLE_FULL" in text, text)
     net.ovs.vsctl("clear", "bridge", "s2", "flow_tables")
-    until(lambda: any("nw_dst=10.0.0.8" in f for f in net.flows("s2", 20)),
-          "the route goes in")
     net.wait_in_sync(3, refused_rules=0)
-    sh("ip", "link", "set", "late", "down")
-    late.stop()
-    net.wait_in_sync(3, hosts_attached=4, endpoints=4, timeout=30)
-    check_recompute(net)
+    the_late_host_goes(net, late)
     return f"{refused[0]['rule']}: {refused[0]['error']}"
+
+
+def a_switch_short_of_routes_delivers(net):
+    """s2 takes no more routes: what leads to another switch anyway then does
+    without one, and everybody is reached; once there is room all go in.  (Full
+    service tables: check_routing.py.)"""
+    limit = limit_table(net, "s2", 20)
+    late = a_host_comes_late(net)
+    until(lambda: any("has no room for a route" in str(event) for event
+                      in net.ask("show", "events", "100")), "it is said")
+    net.wait_in_sync(3, refused_rules=0)
+    flows = net.flows("s2", 20)
+    expect(not any("nw_dst=10.0.0.8," in flow.replace(" ", ",")
+                   for flow in flows) and len(flows) <= limit, f"{flows}")
+    expect(any(f"nw_dst={ADDRESS['w2']}," in flow.replace(" ", ",")
+               for flow in flows), "its own host has no route")
+    for address in ("10.0.0.8", ADDRESS["h1"], ADDRESS["w1"], ADDRESS["w3"]):
+        net.inside("w2", "ping", "-c", "2", "-W", "2", address)
+    net.inside("w3", "ping", "-c", "2", "-W", "2", ADDRESS["w2"])
+    check_recompute(net)
+    net.ovs.vsctl("clear", "bridge", "s2", "flow_tables")
+    until(lambda: any("nw_dst=10.0.0.8" in f for f in net.flows("s2", 20)),
+          "the route goes in", 30)
+    net.wait_in_sync(3, refused_rules=0)
+    the_late_host_goes(net, late)
+    return f"{len(flows)} flows instead of {limit + 1}"
 
 
 def durations(net, switch):
@@ -593,7 +634,8 @@ STEPS = (switches_and_links, registrations_are_confirmed,
          a_syn_reaches_its_instance, trace_is_what_the_switches_do, nobody_serves_it_so_reset,
          a_port_goes_down_and_up, a_link_goes_down_and_up,
          unregistering_is_confirmed, bad_requests_are_explained,
-         a_foreign_flow_is_left_alone, a_full_table_is_explained, the_controller_dies_and_returns,
+         a_foreign_flow_is_left_alone, a_full_table_is_explained,
+         a_switch_short_of_routes_delivers, the_controller_dies_and_returns,
          a_host_is_gone_when_the_controller_returns, a_switch_loses_its_rules,
          resync_repairs_what_others_did, flapping_ends_where_it_should, a_duplicate_datapath_is_refused,
          a_dead_switch_is_replaced_by_its_double, openflow_13_works_too,

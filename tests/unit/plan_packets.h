@@ -60,6 +60,10 @@ match_packet(const struct packet *packet)
         key.path_class = 0;
         rule = rule_table_find(table, &key);
     }
+    if (!rule) {
+        key = RULE_INIT(key.kind == RULE_HOST ? RULE_REST : RULE_REST6);
+        rule = rule_table_find(table, &key);
+    }
     return rule;
 }
 

@@ -45,6 +45,9 @@ random_topology_event(void)
         if (options.limited && !unit_random_below(20)) {
             plan_set_no_groups(plan, dpid);
         }
+        if (options.limited && !unit_random_below(3)) {
+            plan_set_short_of_hosts(plan, dpid, unit_random_below(2));
+        }
         struct topology_end a = {dpid, 1 + port % 3};
         topology_link_set_cost(topology, &a, 1 + unit_random_below(3));
         topology_link_set_latency(topology, &a, unit_random_below(5));
