@@ -3,6 +3,7 @@
 #include "agents/agent_private.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +22,13 @@ VLOG_DEFINE_THIS_MODULE(lost_flows);
 #define LOST_FLOWS_BURST 200
 #define LOST_FLOWS_PER_S 200
 
+/* Flows of which the peer's SAL port was told. */
+#define N_TOLD 256
+
 struct agent_lost_flows {
     uint8_t secret[LOST_FLOW_SECRET_LEN];
     int64_t credit_ms, credited_at; /* 1000 are one message. */
+    uint32_t told[N_TOLD]; /* Flow IDs, by themselves; 0: none. */
     struct lost_flow_counters counters;
 };
 
@@ -57,6 +62,27 @@ say(struct agent *agent, const struct probe_path *path,
     }
 }
 
+/* Where to tell the peer.  Its daemon listens on the SAL port; behind a NAT it
+ * hears what is sent to where its DATA comes from.  Which it is DATA does not
+ * say, so each second time of a flow it is the latter.  The source address may
+ * be forged: no port where somebody may serve is bothered, and with no more
+ * than what came from there. */
+static uint16_t
+port_to_tell(struct agent_lost_flows *lost,
+             const struct datapath_unknown_flow *unknown)
+{
+    uint32_t *told = &lost->told[unknown->id % N_TOLD];
+
+    if (*told != unknown->id) {
+        *told = unknown->id;
+        return 0;
+    }
+    *told = 0;
+    return unknown->other.port > IPPORT_RESERVED
+           && unknown->sal_len >= LOST_FLOW_PROBE_LEN ? unknown->other.port
+                                                      : 0;
+}
+
 /* DATA came for a flow that we do not have. */
 static void
 unknown_flow(const struct datapath_unknown_flow *unknown, void *agent_)
@@ -65,10 +91,10 @@ unknown_flow(const struct datapath_unknown_flow *unknown, void *agent_)
     const struct lost_flow flow = {.type = SAL_TYPE_PROBE,
                                    .src_flow = unknown->id,
                                    .dst_flow = unknown->peer_id};
-    const struct probe_path path = {.own = unknown->own,
-                                    .other = unknown->other};
+    struct probe_path path = {.own = unknown->own, .other = unknown->other};
 
     if (unknown->id && unknown->peer_id && admit(agent)) {
+        path.other.port = port_to_tell(agent->lost_flows, unknown);
         agent->lost_flows->counters.asked++;
         say(agent, &path, &flow, NULL);
     }

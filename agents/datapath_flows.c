@@ -212,7 +212,8 @@ take_unknown(struct datapath *dp, const struct sal_unknown_flow *map)
     struct datapath_unknown_flow unknown = {.id = ntohl(map->event.id),
                                             .peer_id = ntohl(map->peer_id)};
     locator_from_addr(&map->own, 0, &unknown.own);
-    locator_from_addr(&map->other, 0, &unknown.other);
+    locator_from_addr(&map->other, map->peer_port, &unknown.other);
+    unknown.sal_len = map->sal_len;
     if (dp->unknown) {
         dp->unknown(&unknown, dp->unknown_aux);
     }

@@ -67,7 +67,9 @@ void datapath_flow_end(struct datapath *, uint32_t id);
  * datapath_events_take(), at most every 10 ms. */
 struct datapath_unknown_flow {
     uint32_t id, peer_id;
-    struct migration_locator own, other;
+    struct migration_locator own;
+    struct migration_locator other; /* Port: where the DATA came from. */
+    uint16_t sal_len; /* Of it. */
 };
 void datapath_on_unknown_flow(
     struct datapath *, void (*)(const struct datapath_unknown_flow *,

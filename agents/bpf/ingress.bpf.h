@@ -398,6 +398,8 @@ tell_unknown_flow(__u32 dst_flow, __u32 src_flow, const struct outer *outer)
     struct sal_unknown_flow unknown = {.event.id = dst_flow,
                                        .event.type = SAL_FLOW_EVENT_UNKNOWN,
                                        .peer_id = src_flow,
+                                       .peer_port = outer->src_port,
+                                       .sal_len = outer->sal_len,
                                        .own = outer->dst,
                                        .other = outer->src};
     bpf_ringbuf_output(&sal_events, &unknown, sizeof unknown,

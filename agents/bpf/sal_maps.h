@@ -186,7 +186,8 @@ struct sal_held {
 struct sal_unknown_flow {
     struct sal_flow_event event; /* UNKNOWN; the rest as in sal_flow. */
     sal_u32 peer_id;
-    sal_u32 pad;
+    sal_u16 peer_port; /* UDP port that it came from. */
+    sal_u16 sal_len;   /* Of SAL header and what follows; host order. */
     struct sal_addr own, other; /* Locators. */
 };
 

@@ -411,12 +411,24 @@ def another_layout(client, server, v4):
     listener.close()
 
 
-def the_other_end_is_told(client, server, v4):
-    step("a host that lost its flows proves itself, and the peer's ones end")
+def prefer_ipv6(agent, value):
+    agent.extra = f"prefer_ipv6: {value}"
+    before = agent.log_text().count("reloaded")
+    agent.write_config()
+    agent.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: agent.log_text().count("reloaded") > before, "reload")
+
+
+def the_other_end_is_told(client, server, v4, outer):
+    step("a host that lost its flows proves itself, and the peer's ones end: "
+         + ("IPv6" if ":" in outer else "IPv4"))
+    before = client.ask("show", "counters")["agent"]["lost_flows_closed"]
     listener = server.host.listen(8080, "::")
     s = client.host.connect(v4, 80)
     s.settimeout(5)
     accepted, _ = listener.accept()
+    assert [f["peer_locator"] for f in client.ask("flows", "port=80",
+                                                  "state=bound")] == [outer]
     server.kill()
     server.host.dpctl("layout", "1")
     server.start()
@@ -433,7 +445,7 @@ def the_other_end_is_told(client, server, v4):
         pass
     mine = client.ask("show", "counters")["agent"]
     theirs = server.ask("show", "counters")["agent"]
-    assert mine["lost_flows_closed"] >= 1, mine
+    assert mine["lost_flows_closed"] > before, mine
     assert theirs["lost_flows_proved"] >= 1, theirs
     s.close()
     accepted.close()
@@ -605,7 +617,10 @@ def run(lab):
         libsal(client, server)
         reload(server, client, v4)
         another_layout(client, server, v4)
-        the_other_end_is_told(client, server, v4)
+        the_other_end_is_told(client, server, v4, "10.0.0.2")
+        prefer_ipv6(client, "true")
+        the_other_end_is_told(client, server, v4, "fd0a::2")
+        prefer_ipv6(client, "false")
         a_forger_has_seconds(lab.hosts[2], client, server, v4)
         stopped([client, server])
     except BaseException:

@@ -86,6 +86,38 @@ def result(download):
     return last
 
 
+def lost_behind_nat(client, server, here, there):
+    """The server's host forgets a connection through the NAT: it tells the
+    client where its DATA comes from."""
+    client.run("ip", "link", "set", "eth1", "down")
+    listener = server.listen(7000)
+    s = client.connect(here.resolve("words.shop.acme"), 7000)
+    accepted, _ = listener.accept()
+    wait_for(lambda: [f["peer_locator"] for f in there.flows()] == [OUTSIDE],
+             "a connection through the NAT", 20)
+    there.process.kill()
+    there.process.wait()
+    os.unlink(there.socket)
+    server.dpctl("layout", "1")
+    there.start()
+    s.settimeout(1)
+
+    def reset():
+        try:
+            s.send(bytes(400))
+            return False
+        except TimeoutError:
+            return False
+        except ConnectionResetError:
+            return True
+    wait_for(reset, "the client's end of the connection ends", 30)
+    mine = here.json("show", "counters")["agent"]
+    assert mine["lost_flows_closed"] == 1, mine
+    for one in s, accepted, listener:
+        one.close()
+    check("a connection through the NAT that the server's host lost ends")
+
+
 def moves(client, server, nat):
     here = MovingAgent(client, "100.64.0.1", CLIENT)
     there = MovingAgent(server, "100.64.0.2", SERVER)
@@ -131,8 +163,11 @@ def moves(client, server, nat):
         wait_for(lambda: seen() == ("10.0.0.1", 0), "the direct path", 20)
         check("the better interface returns: back on the direct path")
         last = result(download)
+        serving.kill()
+        serving.wait()
         check("every word is right", f"{last['bytes'] >> 20} MiB, longest "
               f"pause {last['longest_ms']:.0f} ms")
+        lost_behind_nat(client, server, here, there)
     finally:
         download.kill()
         serving.kill()
