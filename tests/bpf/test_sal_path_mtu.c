@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ICMP errors about outer packets, in each combination of IP versions: path
  * MTUs, and a SYN that no router can pass on. */
+#include <time.h>
 #include "tests/bpf/bpf_v6.h"
 
 /* An ICMP error of version 'out', from a router, about 'about'. */
@@ -136,6 +137,73 @@ test_path_mtu(void)
     }
 }
 
+static void
+set_expiry(struct sal_flow *flow, uint64_t ns)
+{
+    flow->path_expires_ns = ns;
+    CU_ASSERT_EQUAL(bpf_map_update_elem(bpf_map__fd(FLOWS(&client)), &flow->id,
+                                        flow, BPF_EXIST), 0);
+}
+
+/* What was learnt holds for ten minutes: for its flow, and for the next ones
+ * to the same peer. */
+static void
+test_path_mtu_ages(void)
+{
+    struct inner_packet p = request(0);
+    struct sal_flow ours, theirs;
+    struct timespec now;
+    struct sal_path path;
+    struct frame f;
+    char text[1400];
+
+    memset(text, 'x', sizeof text);
+    text[1390] = '\0';
+    p.payload = text;
+    set_up_both(0);
+    connect_pair(0, 0, &ours, &theirs);
+    struct frame data = request_frame(0, 0, &ours, 0, 0);
+    f = too_big(0, 1400, &data);
+    run_ingress(&client, &f);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    CU_ASSERT_TRUE_FATAL(only_flow(FLOWS(&client), &ours));
+    CU_ASSERT_EQUAL(ours.path_mtu, 1400);
+    int64_t left = ours.path_expires_ns - now.tv_sec * INT64_C(1000000000);
+    CU_ASSERT(left > INT64_C(500000000000) && left < INT64_C(602000000000));
+    build_plain(&f, &p);
+    CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_PATH_MTU), 1);
+
+    /* The next flow knows. */
+    int fd = bpf_map__fd(client.dp->skeleton->maps.sal_paths);
+    CU_ASSERT_EQUAL_FATAL(bpf_map_lookup_elem(fd, &ours.peer_locator, &path),
+                          0);
+    CU_ASSERT_EQUAL(path.mtu, 1400);
+    CU_ASSERT_EQUAL(path.expires_ns, ours.path_expires_ns);
+    connect_pair(0, 0, &ours, &theirs);
+    CU_ASSERT_EQUAL(ours.path_mtu, 1400);
+    CU_ASSERT_EQUAL(ours.path_expires_ns, path.expires_ns);
+
+    /* Ten minutes later what is large leaves again, and is not answered. */
+    set_expiry(&ours, 1);
+    build_plain(&f, &p);
+    CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_EQUAL(f.len, 14 + 44 + 40 + 1390);
+    CU_ASSERT_EQUAL(path_mtu_of(&client), 0);
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_PATH_MTU), 1);
+    path.expires_ns = 1;
+    bpf_map_update_elem(fd, &ours.peer_locator, &path, BPF_EXIST);
+    connect_pair(0, 0, &ours, &theirs);
+    CU_ASSERT_EQUAL(ours.path_mtu, 0);
+
+    /* The router says so again: that is news. */
+    data = request_frame(0, 0, &ours, 0, 0);
+    f = too_big(0, 1300, &data);
+    run_ingress(&client, &f);
+    CU_ASSERT_EQUAL(path_mtu_of(&client), 1300);
+    tear_down();
+}
+
 /* A SYN that no router can pass on: its connect ends at once. */
 static void
 test_unreachable(void)
@@ -170,4 +238,4 @@ test_unreachable(void)
 }
 
 UNIT_MAIN("sal_path_mtu", UNIT_TEST(test_path_mtu),
-          UNIT_TEST(test_unreachable))
+          UNIT_TEST(test_path_mtu_ages), UNIT_TEST(test_unreachable))
