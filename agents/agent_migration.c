@@ -161,11 +161,11 @@ wake_timer(uv_timer_t *timer)
     struct agent *agent = timer->data;
     struct wake_queue *queue = &agent->migration->wake;
     const uint32_t *ids;
-    bool sure;
-    size_t n = wake_queue_take(queue, WAKE_AT_ONCE, &ids, &sure);
+    int64_t good_ms;
+    size_t n = wake_queue_take(queue, WAKE_AT_ONCE, &ids, &good_ms);
 
     if (n) {
-        datapath_flows_wake(agent->datapath, ids, n, sure);
+        datapath_flows_wake(agent->datapath, ids, n, good_ms);
     }
     if (!wake_queue_is_empty(queue)) {
         uv_timer_start(timer, wake_timer, 1, 0);
@@ -196,15 +196,15 @@ drop_waiting(struct agent *agent)
 }
 
 static void
-wake_flows(const uint32_t ids[], size_t n, bool sure, void *agent_)
+wake_flows(const uint32_t ids[], size_t n, int64_t good_ms, void *agent_)
 {
     struct agent *agent = agent_;
     struct wake_queue *queue = &agent->migration->wake;
     size_t first = MIN(n, WAKE_AT_ONCE);
 
     drop_waiting(agent);
-    datapath_flows_wake(agent->datapath, ids, first, sure);
-    wake_queue_add(queue, ids + first, n - first, sure);
+    datapath_flows_wake(agent->datapath, ids, first, good_ms);
+    wake_queue_add(queue, ids + first, n - first, good_ms);
     if (!wake_queue_is_empty(queue)) {
         uv_timer_start(&agent->migration->wake_timer, wake_timer, 1, 0);
     }

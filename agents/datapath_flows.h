@@ -54,10 +54,12 @@ int datapath_flows_move(struct datapath *, const struct datapath_move *,
 
 /* Tells the local TCP of each flow that its path is good again, or has just
  * changed: it acknowledges anew to the peer, sends what it held back, and does
- * not wait for a timer that backed off.  'sure': the peer takes our DATA by
- * now. */
+ * not wait for a timer that backed off.  The path was good until 'good_ms' of
+ * CLOCK_MONOTONIC: what was said since may be lost.  WAKE_NOT_SURE: perhaps
+ * the peer does not take our DATA yet. */
+#define WAKE_NOT_SURE INT64_MAX
 void datapath_flows_wake(struct datapath *, const uint32_t ids[], size_t n,
-                         bool sure);
+                         int64_t good_ms);
 
 /* Ends the flow: neither end can reach the other by it any more, and TCP here
  * is told at its next segment. */

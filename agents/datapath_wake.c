@@ -9,9 +9,9 @@
  *                  acknowledgement, the first packet on the new path.  It
  *                  has the window, too: if that was full, and the news that
  *                  it is not any more was lost, the peer would ask for it
- *                  after up to two minutes.  For flows that wait for nothing
- *                  (whoever said something last, unless that is long ago);
- *                  to the others:
+ *                  after up to two minutes.  For flows that wait for nothing,
+ *                  if they have said something last since the path was good;
+ *                  to those that wait:
  *   acknowledgement  the peer's last one, once more: new data that was held
  *                  back is sent
  *   unreachable    ICMP, quoting the first segment that is not acknowledged:
@@ -36,7 +36,6 @@
 /* TCP's first timer, at least; each further one takes twice as long. */
 #define FIRST_TIMER_NS 200000000ULL
 #define MAX_DOUBLINGS 12 /* Linux: at most 2 minutes. */
-#define LONG_AGO_NS 150000000000ULL /* A full window is asked about before. */
 _Static_assert(MAX_DOUBLINGS <= SAL_WAKE_MAX, "all at once");
 
 /* IP begins at a multiple of 4. */
@@ -205,8 +204,10 @@ doublings(uint64_t silent_ns)
 }
 
 static void
-wake(struct datapath *dp, const struct sal_flow *flow, uint64_t now, bool sure)
+wake(struct datapath *dp, const struct sal_flow *flow, uint64_t now,
+     int64_t good_ms)
 {
+    bool sure = good_ms != WAKE_NOT_SURE;
     uint64_t heard = MAX(flow->last_in_ns, flow->created_ns);
     uint64_t silent = now > heard ? now - heard : 0;
     struct frame f;
@@ -228,8 +229,8 @@ wake(struct datapath *dp, const struct sal_flow *flow, uint64_t now, bool sure)
             inject(dp, &f, n);
         }
     } else if (silent < FIRST_TIMER_NS / 2
-               || (sure && silent < LONG_AGO_NS
-                   && flow->last_out_ns >= flow->last_in_ns)) {
+               || (sure && flow->last_out_ns >= flow->last_in_ns
+                   && (int64_t) (flow->last_out_ns / 1000000) >= good_ms)) {
         build_segment(flow, 1, &f);
         inject(dp, &f, 1);
     }
@@ -237,7 +238,7 @@ wake(struct datapath *dp, const struct sal_flow *flow, uint64_t now, bool sure)
 
 void
 datapath_flows_wake(struct datapath *dp, const uint32_t ids[], size_t n,
-                    bool sure)
+                    int64_t good_ms)
 {
     int fd = bpf_map__fd(dp->skeleton->maps.sal_flows);
     struct timespec time;
@@ -248,7 +249,7 @@ datapath_flows_wake(struct datapath *dp, const uint32_t ids[], size_t n,
         uint32_t key = htonl(ids[i]);
         struct sal_flow flow;
         if (!bpf_map_lookup_elem(fd, &key, &flow)) {
-            wake(dp, &flow, now, sure);
+            wake(dp, &flow, now, good_ms);
         }
     }
 }

@@ -96,9 +96,9 @@ struct migrator_ops {
     int (*look)(uint32_t id, struct datapath_flow *, void *aux);
     void (*move)(const struct datapath_move *, const uint32_t ids[], size_t n,
                  void *aux);
-    /* Their TCP is not to wait for its timers.  'sure': the peer takes our
-     * DATA from the new path by now. */
-    void (*wake)(const uint32_t ids[], size_t n, bool sure, void *aux);
+    /* Their TCP is not to wait for its timers; 'good_ms' as in
+     * datapath_flows_wake(). */
+    void (*wake)(const uint32_t ids[], size_t n, int64_t good_ms, void *aux);
     void (*event)(const struct migrator_event *, void *aux);
     /* Asks where the endpoint is, for migrator_peer_at().  False: there is
      * nobody to ask now. */

@@ -18,6 +18,9 @@ VLOG_DEFINE_THIS_MODULE(migrator_drive);
  * later one. */
 #define SILENT_MS 500
 
+/* A link is down for less than this until we know. */
+#define NOTICED_MS 100
+
 /* Where a peer is, is asked at most so often of each, and of all together. */
 #define ASK_INTERVAL_MS 50
 #define ASK_MAX 16
@@ -278,7 +281,7 @@ migrator_group_use(struct migrator_group *group,
     if (was_held || memcmp(&was, &group->path, sizeof was)) {
         migrator_group_apply(group);
         if (was_held) {
-            m->ops->wake(group->ids, group->n_flows, false, m->aux);
+            m->ops->wake(group->ids, group->n_flows, WAKE_NOT_SURE, m->aux);
         }
     }
 }
@@ -319,7 +322,7 @@ finish_bind(struct step *step)
     struct migrator_group *group = step->group;
     struct migrator *m = group->migrator;
 
-    m->ops->wake(group->ids, group->n_flows, true, m->aux);
+    m->ops->wake(group->ids, group->n_flows, group->alive_at, m->aux);
     m->counters.peer_moves++;
     m->counters.flows_moved += group->n_flows;
     migrator_tell(group, MIGRATOR_PEER_MOVED, &step->from, step->clock);
@@ -334,10 +337,19 @@ resume_if_silent(struct migrator_group *group,
     struct migrator *m = group->migrator;
 
     if (!group->held && clock->ms >= group->alive_at + SILENT_MS) {
+        int64_t good_ms = group->alive_at;
         group->alive_at = clock->ms;
         migrator_group_apply(group);
-        m->ops->wake(group->ids, group->n_flows, true, m->aux);
+        m->ops->wake(group->ids, group->n_flows, good_ms, m->aux);
     }
+}
+
+/* The path that we left. */
+static int64_t
+was_good_until(const struct migrator_group *group)
+{
+    return group->reason == MIGRATOR_SILENT
+           ? group->alive_at : group->started_at - NOTICED_MS;
 }
 
 static void
@@ -357,7 +369,8 @@ act_confirmed(struct step *step)
         group->moving = false;
         group->took_ms = step->clock->ms - group->started_at;
         group->n_probes = group->n_bad = 0;
-        m->ops->wake(group->ids, group->n_flows, true, m->aux);
+        m->ops->wake(group->ids, group->n_flows, was_good_until(group),
+                     m->aux);
         m->counters.moves++;
         m->counters.flows_moved += group->n_flows;
         migrator_tell(group, MIGRATOR_MOVED, &group->from, step->clock);

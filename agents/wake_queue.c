@@ -9,7 +9,7 @@ void
 wake_queue_destroy(struct wake_queue *queue)
 {
     free(queue->ids);
-    free(queue->sure);
+    free(queue->good_ms);
     memset(queue, 0, sizeof *queue);
 }
 
@@ -21,22 +21,22 @@ make_room(struct wake_queue *queue, size_t n)
         queue->n -= queue->done;
         memmove(queue->ids, queue->ids + queue->done,
                 queue->n * sizeof *queue->ids);
-        memmove(queue->sure, queue->sure + queue->done,
-                queue->n * sizeof *queue->sure);
+        memmove(queue->good_ms, queue->good_ms + queue->done,
+                queue->n * sizeof *queue->good_ms);
         queue->done = 0;
     }
     if (queue->n + n > queue->allocated) {
         queue->allocated = MAX(queue->n + n, 2 * queue->allocated);
         queue->ids = xrealloc(queue->ids,
                               queue->allocated * sizeof *queue->ids);
-        queue->sure = xrealloc(queue->sure,
-                               queue->allocated * sizeof *queue->sure);
+        queue->good_ms = xrealloc(queue->good_ms,
+                               queue->allocated * sizeof *queue->good_ms);
     }
 }
 
 size_t
 wake_queue_add(struct wake_queue *queue, const uint32_t ids[], size_t n,
-               bool sure)
+               int64_t good_ms)
 {
     n = MIN(n, WAKE_QUEUE_MAX - (queue->n - queue->done));
     if (!n) {
@@ -44,14 +44,16 @@ wake_queue_add(struct wake_queue *queue, const uint32_t ids[], size_t n,
     }
     make_room(queue, n);
     memcpy(queue->ids + queue->n, ids, n * sizeof *ids);
-    memset(queue->sure + queue->n, sure, n * sizeof *queue->sure);
+    for (size_t i = 0; i < n; i++) {
+        queue->good_ms[queue->n + i] = good_ms;
+    }
     queue->n += n;
     return n;
 }
 
 size_t
 wake_queue_take(struct wake_queue *queue, size_t max, const uint32_t **ret_ids,
-                bool *ret_sure)
+                int64_t *ret_good_ms)
 {
     size_t from = queue->done;
     size_t end = MIN(queue->n, from + max);
@@ -60,8 +62,8 @@ wake_queue_take(struct wake_queue *queue, size_t max, const uint32_t **ret_ids,
         return 0;
     }
     *ret_ids = queue->ids + from;
-    *ret_sure = queue->sure[from];
-    while (queue->done < end && queue->sure[queue->done] == *ret_sure) {
+    *ret_good_ms = queue->good_ms[from];
+    while (queue->done < end && queue->good_ms[queue->done] == *ret_good_ms) {
         queue->done++;
     }
     return queue->done - from;

@@ -17,7 +17,7 @@
 
 struct wake_queue {
     uint32_t *ids;
-    bool *sure;
+    int64_t *good_ms; /* As in datapath_flows_wake(). */
     size_t n, done, allocated;
 };
 
@@ -25,12 +25,12 @@ void wake_queue_destroy(struct wake_queue *);
 
 /* How many found room. */
 size_t wake_queue_add(struct wake_queue *, const uint32_t ids[], size_t n,
-                      bool sure);
+                      int64_t good_ms);
 
 /* Takes up to 'max' flows, all alike, which are good until the next call.  0
  * if there are none. */
 size_t wake_queue_take(struct wake_queue *, size_t max,
-                       const uint32_t **ret_ids, bool *ret_sure);
+                       const uint32_t **ret_ids, int64_t *ret_good_ms);
 
 static inline bool
 wake_queue_is_empty(const struct wake_queue *queue)

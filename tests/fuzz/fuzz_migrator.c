@@ -68,7 +68,7 @@ op_move(const struct datapath_move *move, const uint32_t ids[], size_t n,
 }
 
 static void
-op_wake(const uint32_t ids[], size_t n, bool sure, void *world)
+op_wake(const uint32_t ids[], size_t n, int64_t good_ms, void *world)
 {
 }
 

@@ -194,7 +194,7 @@ op_move(const struct datapath_move *move, const uint32_t ids[], size_t n,
 }
 
 static inline void
-op_wake(const uint32_t ids[], size_t n, bool sure, void *host_)
+op_wake(const uint32_t ids[], size_t n, int64_t good_ms, void *host_)
 {
     struct host *host = host_;
     host->n_wakes++;

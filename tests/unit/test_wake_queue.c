@@ -10,7 +10,7 @@ enum { MAX_STEPS = 3000, MAX_AT_ONCE = 400 };
 
 static struct oracle {
     uint32_t ids[MAX_STEPS * MAX_AT_ONCE];
-    bool sure[MAX_STEPS * MAX_AT_ONCE];
+    int64_t good_ms[MAX_STEPS * MAX_AT_ONCE];
     size_t n, done;
 } oracle;
 
@@ -19,14 +19,14 @@ take_some(struct wake_queue *queue)
 {
     size_t max = unit_random_below(MAX_AT_ONCE);
     const uint32_t *ids;
-    bool sure;
-    size_t n = wake_queue_take(queue, max, &ids, &sure);
+    int64_t good_ms;
+    size_t n = wake_queue_take(queue, max, &ids, &good_ms);
 
     CU_ASSERT_TRUE(n <= max);
     CU_ASSERT_EQUAL(!n, !max || oracle.done == oracle.n);
     for (size_t i = 0; i < n; i++, oracle.done++) {
         CU_ASSERT_EQUAL(ids[i], oracle.ids[oracle.done]);
-        CU_ASSERT_EQUAL(sure, oracle.sure[oracle.done]);
+        CU_ASSERT_EQUAL(good_ms, oracle.good_ms[oracle.done]);
     }
 }
 
@@ -42,12 +42,13 @@ test_random(void)
             continue;
         }
         size_t n = unit_random_below(MAX_AT_ONCE);
-        bool sure = unit_random_below(2);
+        int64_t good_ms = unit_random_below(2);
         for (size_t i = 0; i < n; i++) {
             oracle.ids[oracle.n + i] = unit_random();
-            oracle.sure[oracle.n + i] = sure;
+            oracle.good_ms[oracle.n + i] = good_ms;
         }
-        CU_ASSERT_EQUAL(wake_queue_add(&queue, oracle.ids + oracle.n, n, sure),
+        CU_ASSERT_EQUAL(wake_queue_add(&queue, oracle.ids + oracle.n, n,
+                                       good_ms),
                         n);
         oracle.n += n;
         CU_ASSERT_EQUAL(wake_queue_is_empty(&queue), oracle.done == oracle.n);
@@ -65,19 +66,19 @@ test_full(void)
     struct wake_queue queue = {NULL};
     uint32_t *many = xcalloc(WAKE_QUEUE_MAX, sizeof *many);
     const uint32_t *ids;
-    bool sure;
+    int64_t good_ms;
 
-    CU_ASSERT_EQUAL(wake_queue_add(&queue, many, WAKE_QUEUE_MAX - 1, true),
+    CU_ASSERT_EQUAL(wake_queue_add(&queue, many, WAKE_QUEUE_MAX - 1, 7),
                     WAKE_QUEUE_MAX - 1);
-    CU_ASSERT_EQUAL(wake_queue_add(&queue, many, 5, false), 1);
-    CU_ASSERT_EQUAL(wake_queue_add(&queue, many, 5, false), 0);
-    CU_ASSERT_EQUAL(wake_queue_take(&queue, WAKE_QUEUE_MAX, &ids, &sure),
+    CU_ASSERT_EQUAL(wake_queue_add(&queue, many, 5, 8), 1);
+    CU_ASSERT_EQUAL(wake_queue_add(&queue, many, 5, 8), 0);
+    CU_ASSERT_EQUAL(wake_queue_take(&queue, WAKE_QUEUE_MAX, &ids, &good_ms),
                     WAKE_QUEUE_MAX - 1);
-    CU_ASSERT_TRUE(sure);
-    CU_ASSERT_EQUAL(wake_queue_add(&queue, many, 5, false), 5);
-    CU_ASSERT_EQUAL(wake_queue_take(&queue, 100, &ids, &sure), 6);
-    CU_ASSERT_FALSE(sure);
-    CU_ASSERT_EQUAL(wake_queue_take(&queue, 100, &ids, &sure), 0);
+    CU_ASSERT_EQUAL(good_ms, 7);
+    CU_ASSERT_EQUAL(wake_queue_add(&queue, many, 5, 8), 5);
+    CU_ASSERT_EQUAL(wake_queue_take(&queue, 100, &ids, &good_ms), 6);
+    CU_ASSERT_EQUAL(good_ms, 8);
+    CU_ASSERT_EQUAL(wake_queue_take(&queue, 100, &ids, &good_ms), 0);
     wake_queue_destroy(&queue);
     free(many);
 }
