@@ -505,6 +505,8 @@ migrator_peer_key(const struct migrator *m,
     return NULL;
 }
 
+/* It said where it is, or confirmed from there where we are: after a restart
+ * only we have something to say. */
 bool
 migrator_peer_is_at(const struct migrator *m,
                     const uint8_t id[SAL_ENDPOINT_ID_LEN],
@@ -516,9 +518,13 @@ migrator_peer_is_at(const struct migrator *m,
     if (peer) {
         LIST_FOR_EACH (group, node, &peer->groups) {
             struct migration_locator at = group->machine.peer;
-            at.port = locator->port ? at.port : 0;
-            if (group->machine.bound_stamp
-                && migration_locator_equal(&at, locator)) {
+            struct migration_locator from = group->confirmed_from;
+            if (!locator->port) {
+                at.port = from.port = 0;
+            }
+            if ((group->machine.bound_stamp
+                 && migration_locator_equal(&at, locator))
+                || migration_locator_equal(&from, locator)) {
                 return true;
             }
         }

@@ -359,6 +359,7 @@ act_confirmed(struct step *step)
     struct migrator *m = group->migrator;
     bool probed = group->probing;
 
+    group->confirmed_from = step->in->other;
     if (group->use_pending) {
         migrator_group_use(group, step->clock);
     }

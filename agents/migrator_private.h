@@ -40,6 +40,9 @@ struct migrator_group {
     size_t n_flows, allocated_flows;
     int64_t empty_since;     /* INT64_MAX while there are flows. */
 
+    /* Where the peer was when it last confirmed, by its key, where we are. */
+    struct migration_locator confirmed_from;
+
     struct datapath_path path; /* Of its flows, in the data plane; */
     bool held;                 /* which leave nowhere. */
     struct migrator_place place; /* Announced: the machine's locator. */

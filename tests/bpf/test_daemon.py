@@ -626,6 +626,7 @@ def run(lab):
     except BaseException:
         for agent in client, server:
             print(f"{agent.host.name}:\n{agent.log_text()[-3000:]}")
+        lab.show_counters()  # As long as the data planes are there.
         raise
     finally:
         for agent in client, server:
@@ -633,19 +634,16 @@ def run(lab):
 
 
 def main():
-    lab = Lab(sys.argv[1])
-    controller = None
-    try:
+    with Lab(sys.argv[1]) as lab:
         lab.host("client", "10.0.0.1", locator6="fd0a::1")
         lab.host("server", "10.0.0.2", locator6="fd0a::2")
         lab.host("forger", "10.0.0.3")
         controller = start_controller(lab)
-        run(lab)
-    finally:
-        if controller:
+        try:
+            run(lab)
+        finally:
             controller.terminate()
             controller.wait()
-        lab.close()
     print(f"daemon: {steps} passed, 0 failed")
 
 

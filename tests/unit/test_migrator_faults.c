@@ -186,6 +186,31 @@ test_daemon_dies_in_a_move(void)
     }
 }
 
+/* A daemon that has lost everything knows its peer again with the first new
+ * flow, though for the peer nothing is new. */
+static void
+test_peer_is_known_after_a_restart(void)
+{
+    struct migration_locator at = v4(0, 0), elsewhere = v4(0, 1);
+    const uint8_t *peer;
+
+    set_up();
+    for (int i = 0; i < n_flows; i++) {
+        migrator_flow_closed(hosts[0].migrator, hosts[0].flows[i].id, &now);
+    }
+    n_flows = 0;
+    start_daemon(1);
+    peer = hosts[0].identity.endpoint_id;
+    CU_ASSERT_FALSE(migrator_peer_is_at(hosts[1].migrator, peer, &at));
+    n_flows = 1;
+    for (int host = 0; host < 2; host++) {
+        migrator_flow_bound(hosts[host].migrator, &hosts[host].flows[0], &now);
+    }
+    pass(1000);
+    CU_ASSERT_TRUE(migrator_peer_is_at(hosts[1].migrator, peer, &at));
+    CU_ASSERT_FALSE(migrator_peer_is_at(hosts[1].migrator, peer, &elsewhere));
+}
+
 /* Bytes of all kinds: nothing moves, all is counted. */
 static void
 test_hostile(void)
@@ -293,5 +318,6 @@ UNIT_MAIN("migrator_faults", UNIT_TEST(test_nowhere), UNIT_TEST(test_absence),
           UNIT_TEST(test_silent_again), UNIT_TEST(test_address_flaps),
           UNIT_TEST(test_silence),
           UNIT_TEST(test_peer_without_daemon), UNIT_TEST(test_reverted),
-          UNIT_TEST(test_daemon_dies_in_a_move), UNIT_TEST(test_hostile),
+          UNIT_TEST(test_daemon_dies_in_a_move), UNIT_TEST(test_peer_is_known_after_a_restart),
+          UNIT_TEST(test_hostile),
           UNIT_TEST(test_random), UNIT_TEST(tear_down))
