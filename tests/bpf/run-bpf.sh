@@ -27,6 +27,7 @@ done
 run namespaces /usr/bin/python3 "$(dirname "$0")/test_namespaces.py" "$build"
 run actions /usr/bin/python3 "$(dirname "$0")/test_actions.py" "$build"
 run static /usr/bin/python3 "$(dirname "$0")/test_static.py" "$build"
+run names /usr/bin/python3 "$(dirname "$0")/test_names.py" "$build"
 run udp-clients /usr/bin/python3 "$(dirname "$0")/test_udp_clients.py" "$build"
 run nat /usr/bin/python3 "$(dirname "$0")/test_nat.py" "$build"
 run ipv6 /usr/bin/python3 "$(dirname "$0")/test_ipv6.py" "$build"
