@@ -8,7 +8,7 @@ BENCH_CONTROLLER_SRCS := $(addprefix tests/bench/controller/,load_topology.c \
 # PART:SIZE:SERVICES, see bench_controller.c.
 BENCH_CONTROLLER ?= register:10:10000 register:100:300 changes:1:10000 \
     changes:10:1000 changes:100:100 failover:4:100 failover:8:100 \
-    failover:16:100 failoverports:8:100
+    failoverports:8:100
 
 $(BUILD)/tests/bench_controller: \
     $(BENCH_CONTROLLER_SRCS:%.c=$(BUILD)/obj/%.o) \

@@ -286,7 +286,15 @@ static void
 check_cover(struct check *c, int service)
 {
     const struct tiles *tiles = &c->tiles[service];
+    double sum = 0;
 
+    for (int i = 0; i < tiles->n; i++) { /* Exact: powers of two. */
+        sum += 1.0 / (1 << __builtin_popcount(tiles->tiles[i].mask));
+    }
+    if (sum != 1) {
+        differs(c, "service %d: rules for %.4f of the source ports", service,
+                sum);
+    }
     for (int s = 0; s < SAMPLES; s++) {
         uint16_t port = hash_int(s, service);
         int n = 0;
