@@ -487,6 +487,106 @@ def link_probes_of_hosts_make_no_link(net):
     return ""
 
 
+FLOOD = """
+import os, socket, struct, sys, time
+def checksum(data):
+    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+def sal(kind, service):
+    header = struct.pack(">BBBBIIBBHIIQ32s", 0x10, 16, kind, 6, 1, 0, 0, 59, 0,
+                         0, 0, 1, service)
+    return header[:14] + struct.pack(">H", checksum(header)) + header[16:]
+def ipv4(payload):
+    udp = struct.pack(">HHHH", 6090, 6090, 8 + len(payload), 0) + payload
+    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0x4000, 64,
+                       17, 0, source, bytes([10, 255, 255, 254]))
+    return head[:10] + struct.pack(">H", checksum(head)) + head[12:] + udp
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(("eth0", 0))
+mac, source = s.getsockname()[4], socket.inet_aton(sys.argv[1])
+ethernet = bytes.fromhex("0253414c0001") + mac
+frames = [ethernet + b"\\x08\\x00" + ipv4(sal(0x15, bytes(32))),
+          ethernet + b"\\x08\\x00" + ipv4(sal(0x11, os.urandom(32))),
+          b"\\xff" * 6 + mac + b"\\x08\\x06" + struct.pack(
+              ">HHBBH6s4s6s4s", 1, 0x800, 6, 4, 1, mac, source, bytes(6),
+              bytes([10, 0, 0, 99]))]
+n, end = 0, time.monotonic() + float(sys.argv[2])
+print("begun", flush=True)
+while time.monotonic() < end:
+    for frame in frames:
+        s.send(frame)
+    n += 3
+print(n)
+"""
+
+
+def a_flooding_host_harms_nobody_else(net):
+    """PROBEs, SYNs to services that nobody serves and ARP, as fast as it can.
+    Links, hosts and registrations do not notice; PROBEs of who is at the same
+    switch get through."""
+    seconds, probes = 15, 30
+
+    def heard_of():
+        return net.ask("show", "status")["discovery"]
+    net.add_host("noisy", "s1", "10.0.0.9")
+    noisy = net.add_agent("noisy", "10.0.0.9")
+    noisy.hear("attachment attached=1")
+    net.add_host("near", "s1", "10.0.0.10")
+    near = net.add_agent("near", "10.0.0.10")
+    near.hear("attachment attached=1")
+    net.wait_in_sync(2, links=1, hosts_attached=3)
+    write(f"{RUN}/flood.py", FLOOD)
+    pid = net.daemon.process.pid
+    before, start, known = cpu_seconds(pid), time.monotonic(), heard_of()
+    flood = subprocess.Popen(
+        ["nsenter", "--net=/run/netns/noisy", sys.executable,
+         f"{RUN}/flood.py", "10.0.0.9", str(seconds)],
+        stdout=subprocess.PIPE, text=True)
+    flood.stdout.readline()
+    slowest = 0
+    try:
+        for i in range(5):
+            for agent in net.w2, near:
+                heard = agent.ask(f"register quiet{i}.shop.acme 80 1 wait",
+                                  r"registered confirmed=1 us=(\d+)|error")
+                expect(heard[1], heard.string)
+                slowest = max(slowest, int(heard[1]))
+        net.add_host("fresh", "s2", "10.0.0.11")
+        fresh = net.add_agent("fresh", "10.0.0.11")
+        fresh.hear("attachment attached=1")
+        seen_before = heard_of()["host_probes_seen"]
+        for _ in range(probes):
+            near.say("probe")
+            time.sleep(0.1)
+        got = heard_of()["host_probes_seen"] - seen_before
+        expect(got >= probes / 4, f"{got} of {probes} PROBEs came through")
+        expect(flood.poll() is None, "the flood was over already")
+        status = net.ask("show", "status")
+        expect(status["links"] == 1 and status["hosts_attached"] == 4,
+               f"{status}")
+    finally:
+        sent = int(flood.communicate()[0])
+    took = time.monotonic() - start
+    cpu = cpu_seconds(pid) - before
+    expect(cpu < 0.7 * took, f"{cpu:.2f} s of CPU in {took:.1f} s")
+    came = sum(heard_of()[key] - known[key]
+               for key in ("unrecognised", "resets_sent", "resets_limited"))
+    expect(came > 500, f"only {came} packets of the flood came here")
+    for agent in net.w2, near:
+        for i in range(5):
+            agent.ask(f"unregister quiet{i}.shop.acme 80 wait",
+                      "unregistered confirmed=1")
+    for name, agent in (("noisy", noisy), ("near", near), ("fresh", fresh)):
+        sh("ip", "link", "set", name, "down")
+        agent.stop()
+    net.wait_in_sync(2, links=1, hosts_attached=1, timeout=20)
+    return (f"{sent / seconds / 1000:.0f},000 packets a second, {came} came "
+            f"here; registered in {slowest / 1000:.0f} ms at most, {got} of "
+            f"{probes} PROBEs, {100 * cpu / took:.0f} % of a CPU")
+
+
 def ports_flap(net):
     """About a hundred times a second for three seconds."""
     pid = net.daemon.process.pid
@@ -636,7 +736,8 @@ STEPS = (switches_connect_by_tls, a_strangers_certificate_is_refused,
          a_switch_that_does_not_read_costs_no_memory,
          a_bundle_that_is_cut_is_repeated,
          a_host_cannot_take_anothers_address,
-         link_probes_of_hosts_make_no_link, ports_flap,
+         link_probes_of_hosts_make_no_link,
+         a_flooding_host_harms_nobody_else, ports_flap,
          metrics_say_what_the_dumps_say, sighup_changes_what_it_can,
          a_renewed_certificate_is_taken, the_service_manager_is_told)
 
