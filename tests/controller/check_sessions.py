@@ -10,6 +10,7 @@ Each step needs what the ones before it left.  ONLY=name runs up to the step
 of that name."""
 
 import os
+import random
 import re
 import signal
 import socket
@@ -361,6 +362,36 @@ def liars_are_found_out(net):
     net.wait_status(switches_known=2, timeout=15)
     net.wait_in_sync(2, links=1)
     return ", ".join(said) + ", repeats: in sync"
+
+
+def nonsense_within_a_session_ends_it(net):
+    """A switch that was in sync sends messages whose header is right and whose
+    body is not: packet-ins, port states, answers to nothing."""
+    seed = int(os.environ.get("SEED", "20120425"))
+    rng = random.Random(seed)
+    before = {s: net.flows(s) for s in ("s1", "s2")}
+    liar = Liar("talks nonsense", 0x54)
+    until(lambda: seen(net, 0x54).get("in_sync"), "it is up")
+    sent = 0
+    try:
+        while not liar.closed.is_set() and sent < 5000:
+            # Errors, echos, features, packet-ins, removed flows, port states,
+            # multipart, barriers, roles, bundles, what does not exist.
+            kind = rng.choice((1, 3, 6, 10, 11, 12, 19, 21, 25, 33, 34, 99))
+            liar.send(kind, rng.randrange(1 << 16),
+                      rng.randbytes(rng.randrange(0, 200)))
+            sent += 1
+    except OSError:
+        pass
+    expect(liar.closed.wait(10), f"SEED={seed}: still there after {sent}")
+    expect(log_has(net, "too many malformed messages"), f"SEED={seed}")
+    net.wait_status(switches_known=2, timeout=15)
+    net.wait_in_sync(2, links=1)
+    expect({s: net.flows(s) for s in before} == before,
+           f"SEED={seed}: other switches have changed")
+    expect(net.ask("recompute", "--check")["equal"], f"SEED={seed}: a full "
+           "recompute differs")
+    return f"after {sent} messages"
 
 
 class Deaf(StockSwitch):
@@ -733,6 +764,7 @@ STEPS = (switches_connect_by_tls, a_strangers_certificate_is_refused,
          other_protocols_are_closed_at_once, a_slave_writes_nothing,
          the_slave_takes_over, the_first_returns_and_the_other_stands_by,
          a_stale_generation_yields, liars_are_found_out,
+         nonsense_within_a_session_ends_it,
          a_switch_that_does_not_read_costs_no_memory,
          a_bundle_that_is_cut_is_repeated,
          a_host_cannot_take_anothers_address,
