@@ -6,7 +6,9 @@ import os
 import subprocess
 
 from topologies.daemon import write
-from topologies.wait import until
+from topologies.wait import PATIENCE, until
+
+TIMEOUT = f"--timeout={20 * PATIENCE}"
 
 PRIORITY = -10  # Niceness.
 
@@ -39,7 +41,7 @@ class OpenVSwitch:
         self._tool("ovs-vsctl", "--no-wait", "init")
         self._daemon("ovs-vswitchd", f"unix:{self.run_dir}/db.sock")
         # Without --no-wait it answers once ovs-vswitchd has read the database.
-        self._tool("ovs-vsctl", "--timeout=20", "set", "Open_vSwitch", ".",
+        self._tool("ovs-vsctl", TIMEOUT, "set", "Open_vSwitch", ".",
                    "external-ids:user=salient")
 
     def stop(self):
@@ -60,14 +62,14 @@ class OpenVSwitch:
         return self._tool("ovs-vswitchd", "--version").split("\n")[0]
 
     def vsctl(self, *arguments):
-        return self._tool("ovs-vsctl", "--timeout=20", *arguments)
+        return self._tool("ovs-vsctl", TIMEOUT, *arguments)
 
     def ofctl(self, *arguments):
-        return self._tool("ovs-ofctl", "--timeout=20", "-O", "OpenFlow15",
+        return self._tool("ovs-ofctl", TIMEOUT, "-O", "OpenFlow15",
                           *arguments)
 
     def appctl(self, *arguments):
-        return self._tool("ovs-appctl", "--timeout=20", *arguments)
+        return self._tool("ovs-appctl", TIMEOUT, *arguments)
 
     def flows(self, switch, table, names=False, more=""):
         """The rules of a table, highest priority first, without counters;

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waiting for conditions, bounded."""
 
+import os
 import time
+
+# Waits take as many times longer where the machine is emulated.
+PATIENCE = int(os.environ.get("SALIENT_PATIENCE", "1"))
 
 
 class TooLate(Exception):
@@ -11,6 +15,7 @@ class TooLate(Exception):
 def until(condition, what, timeout=30.0, interval=0.02):
     """Calls condition() until it returns something true and returns that.
     Raises TooLate, which says 'what', after 'timeout' seconds."""
+    timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     while True:
         result = condition()

@@ -16,10 +16,13 @@ import time
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
+# Waits take as many times longer where the machine is emulated.
+PATIENCE = int(os.environ.get("SALIENT_PATIENCE", "1"))
 
 
 def wait_for(condition, what, seconds=30):
     """Polls until condition() is true; its last value, or an error."""
+    seconds *= PATIENCE
     end = time.monotonic() + seconds
     while True:
         value = condition()

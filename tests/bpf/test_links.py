@@ -145,6 +145,18 @@ def stacked(client, server, kind):
         check(client, server, addresses)
 
 
+def no_xdp(client, kind):
+    step(f"a {kind} interface has no native XDP: refused if it was asked for")
+    client.env = {"SALIENT_INGRESS": "xdp"}
+    try:
+        client.dpctl("attach", "stacked")
+        raise AssertionError("attached")
+    except AssertionError as error:
+        assert "stacked: no native XDP" in str(error), error
+    finally:
+        client.env = {}
+
+
 def two(client, server, kind):
     step(f"two uplinks, a {kind} on the other: each has its own flows")
     start(client, server, ["10.5.0.2"], "stacked", "eth0")
@@ -156,6 +168,21 @@ def two(client, server, kind):
     client.dpctl("attach", "stacked")
     status = client.dump("status")
     assert status["mtu"] == 1400 - 44, status
+
+
+def bond_by_tc(client, server):
+    step("XDP strips packets on a bond's links; without it a bond works too")
+    for ingress in "xdp", "tc":
+        before = server.dump("counters")["in_xdp"]
+        for host in client, server:
+            host.env = {"SALIENT_INGRESS": ingress}
+            host.dpctl("attach", "joined")
+            host.env = {}
+            link = host.run("ip", "link", "show", "joined")
+            assert (" xdp " in link) == (ingress == "xdp"), link
+        transfer(client, server, 64)
+        stripped = server.dump("counters")["in_xdp"] > before
+        assert stripped == (ingress == "xdp"), ingress
 
 
 def joined(client, server, kind):
@@ -174,6 +201,7 @@ def joined(client, server, kind):
                  .split("\n")[0], "the other link takes over")
 
     transfer(client, server, 256, during=fail)
+    bond_by_tc(client, server)
 
 
 def chosen(kinds):
@@ -190,6 +218,7 @@ def main():
                           *words):
                 stack((client, server), kind)
                 stacked(client, server, kind)
+                no_xdp(client, kind)
                 two(client, server, kind)
                 remove((client, server), "stacked")
         for kind, words in chosen(JOINED).items():

@@ -16,7 +16,7 @@ COUNTS = re.compile(r"^(?:[a-z-]+: )?(\d+) passed, (\d+) failed"
                     r"(?:, (\d+) skipped)?$")
 PYTHON = "/usr/bin/python3"
 # Without arguments.  The others take an hour where all of it is emulated.
-USUAL = "programs", "links"
+USUAL = "programs", "links", "ovs", "systemd"
 
 
 def suites(build):
@@ -29,6 +29,9 @@ def suites(build):
         "bpf": (7200, ["tests/bpf/run-bpf.sh", build, *programs]),
         "links": (2400, [PYTHON, "tests/bpf/test_links.py", build, "vlan",
                          "bond"]),
+        "ovs": (1800, [PYTHON, "tests/kernel/test_ovs_kernel.py", build]),
+        "systemd": (3600, [PYTHON, "tests/kernel/test_systemd.py", build,
+                           f"{build}/kernel/installed"]),
         "daemon": (3600, [PYTHON, "tests/bpf/test_daemon.py", build]),
     }
 
@@ -62,6 +65,7 @@ def main():
     print(f"guest: {os.uname().release}, up "
           f"{time.clock_gettime(time.CLOCK_BOOTTIME):.0f} s", flush=True)
     known = suites(build)
+    os.environ["SALIENT_PATIENCE"] = "30"
     total = [0, 0, 0]
     for name in wanted or USUAL:
         counts = run(name, *known.get(name, (1800, [name, build])))
