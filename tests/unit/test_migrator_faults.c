@@ -248,6 +248,117 @@ test_hostile(void)
     json_destroy(json);
 }
 
+/* Another endpoint, which has a flow with host 1, and the key for it. */
+struct greedy {
+    struct identity identity;
+    struct migration_peer peer;
+    struct datapath_flow flow;
+};
+
+static void
+set_up_greedy(struct greedy *greedy)
+{
+    struct migration_message message;
+    struct migration_received received;
+    bool met = false;
+
+    memset(greedy, 0, sizeof *greedy);
+    identity_generate(&greedy->identity);
+    migration_peer_init(&greedy->peer, hosts[1].identity.endpoint_id, now.ms);
+    greedy->flow = hosts[1].flows[0];
+    greedy->flow.id = 9;
+    greedy->flow.path.peer = v4(7, 0);
+    memcpy(greedy->flow.peer_endpoint, greedy->identity.endpoint_id,
+           sizeof greedy->flow.peer_endpoint);
+    migrator_flow_bound(hosts[1].migrator, &greedy->flow, &now);
+    for (int i = 0; i < n_queued; i++) {
+        struct migration_packet packet = {queue[i].data, queue[i].len,
+                                          v4(1, 0)};
+        met |= !migration_message_parse(packet.data, packet.len, &message)
+               && !migration_peer_open(&greedy->peer, &greedy->identity,
+                                       &packet, &message, &received);
+    }
+    n_queued = 0;
+    CU_ASSERT_TRUE_FATAL(met);
+}
+
+static void
+announce_group(struct greedy *greedy, uint32_t group)
+{
+    struct migration_signal signal = {.kind = MIGRATION_RSYN, .mac = true,
+                                      .nonce = group, .locator = v4(7, 0)};
+    struct migration_details details = {.group = group,
+                                        .unix_ms = now.unix_ms};
+    uint8_t data[SAL_MAX_HEADER_LEN];
+    struct migrator_packet in = {.data = data, .ifindex = IFINDEX,
+                                 .own = v4(1, 0), .other = v4(7, 0)};
+
+    in.len = migration_peer_seal(&greedy->peer, &greedy->identity, &signal,
+                                 &details, data);
+    migrator_receive(hosts[1].migrator, &in, &now);
+    n_queued = 0;
+}
+
+/* Groups that host 1 keeps with 'endpoint'. */
+static size_t
+n_groups_with(const uint8_t endpoint[SAL_ENDPOINT_ID_LEN])
+{
+    struct json *json = migrator_to_json(hosts[1].migrator);
+    char id[2 * SAL_ENDPOINT_ID_LEN + 1];
+    size_t n = 0;
+
+    for (int i = 0; i < SAL_ENDPOINT_ID_LEN; i++) {
+        sprintf(id + 2 * i, "%02x", endpoint[i]);
+    }
+    for (size_t i = 0; i < json_array(json)->n; i++) {
+        const struct shash *peer = json_object(json_array(json)->elems[i]);
+        if (!strcmp(json_string(shash_find_data(peer, "peer")), id)) {
+            n = json_array(shash_find_data(peer, "groups"))->n;
+        }
+    }
+    json_destroy(json);
+    return n;
+}
+
+/* A peer that makes one group after the other uses up its own: others can
+ * still single out flows, and move. */
+static void
+test_greedy_peer(void)
+{
+    const uint8_t *honest = hosts[0].identity.endpoint_id;
+    const struct migrator_counters *c;
+    struct migrator_moves moves;
+    struct greedy greedy;
+
+    set_up();
+    set_up_greedy(&greedy);
+    for (uint32_t group = 1; group <= 500; group++) {
+        announce_group(&greedy, group);
+    }
+    c = migrator_counters(hosts[1].migrator);
+    CU_ASSERT_EQUAL(n_groups_with(greedy.identity.endpoint_id),
+                    MIGRATOR_MAX_GROUPS);
+    CU_ASSERT_EQUAL(c->unknown_group, 500 - (MIGRATOR_MAX_GROUPS - 1));
+    CU_ASSERT_EQUAL(n_groups_with(honest), 1);
+
+    uint32_t one = hosts[0].flows[1].id;
+    struct migrator_choice choice = {.flows = &one, .n_flows = 1,
+                                     .to = IFINDEX + 1};
+    migrator_move(hosts[0].migrator, &choice, &now, &moves);
+    CU_ASSERT_EQUAL(moves.n_flows, 1);
+    pass(50); /* Nobody asks yet where the silent one is. */
+    CU_ASSERT_TRUE(migrator_moves_check(hosts[0].migrator, &moves));
+    CU_ASSERT_EQUAL(n_groups_with(honest), 2);
+    for (int i = 0; i < n_flows; i++) {
+        CU_ASSERT_TRUE(works(i));
+    }
+    /* And what the greedy one made goes, as it has no flows. */
+    migrator_flow_closed(hosts[1].migrator, greedy.flow.id, &now);
+    pass(70000);
+    CU_ASSERT_EQUAL(n_groups_with(greedy.identity.endpoint_id), 0);
+    CU_ASSERT_EQUAL(n_groups_with(honest), 2);
+}
+
 static void
 random_step(void)
 {
@@ -318,6 +429,7 @@ UNIT_MAIN("migrator_faults", UNIT_TEST(test_nowhere), UNIT_TEST(test_absence),
           UNIT_TEST(test_silent_again), UNIT_TEST(test_address_flaps),
           UNIT_TEST(test_silence),
           UNIT_TEST(test_peer_without_daemon), UNIT_TEST(test_reverted),
-          UNIT_TEST(test_daemon_dies_in_a_move), UNIT_TEST(test_peer_is_known_after_a_restart),
-          UNIT_TEST(test_hostile),
+          UNIT_TEST(test_daemon_dies_in_a_move),
+          UNIT_TEST(test_peer_is_known_after_a_restart),
+          UNIT_TEST(test_hostile), UNIT_TEST(test_greedy_peer),
           UNIT_TEST(test_random), UNIT_TEST(tear_down))
