@@ -26,6 +26,7 @@ VLOG_DEFINE_THIS_MODULE(host_netdev);
 #define ROUTE_PROTOCOL 90
 
 #define EVENT_BUFFER_SIZE (1 << 20)
+#define EVENTS_AT_ONCE 256
 
 struct host_netdev {
     struct nl_sock *requests; /* Blocking: one question, one answer. */
@@ -35,7 +36,8 @@ struct host_netdev {
     void *aux;
     void (*on_routes)(void *aux); /* NULL: nobody wants to know. */
     void *routes_aux;
-    bool routes_changed; /* By what was received just now. */
+    bool routes_changed; /* By what was received just now; */
+    bool uplinks_changed; /* so are links or addresses, perhaps. */
     size_t n_uplinks;
     struct netdev_uplink uplinks[];
 };
@@ -215,10 +217,13 @@ take_message(struct nl_msg *msg, void *netdev_)
     const struct nlmsghdr *header = nlmsg_hdr(msg);
     struct nlattr *attributes[RTA_MAX + 1];
 
-    if ((header->nlmsg_type != RTM_NEWROUTE
-         && header->nlmsg_type != RTM_DELROUTE)
-        || nlmsg_parse(nlmsg_hdr(msg), sizeof(struct rtmsg), attributes,
-                       RTA_MAX, NULL)) {
+    if (header->nlmsg_type != RTM_NEWROUTE
+        && header->nlmsg_type != RTM_DELROUTE) {
+        netdev->uplinks_changed = true;
+        return NL_OK;
+    }
+    if (nlmsg_parse(nlmsg_hdr(msg), sizeof(struct rtmsg), attributes,
+                    RTA_MAX, NULL)) {
         return NL_OK;
     }
     for (size_t i = 0; i < netdev->n_uplinks; i++) {
@@ -234,12 +239,17 @@ static void
 events_ready(uv_poll_t *poll, int status, int uv_events)
 {
     struct host_netdev *netdev = poll->data;
-    int error;
+    int error = 0;
 
-    do {
+    /* All that are there, before anything is read: a link that goes down takes
+     * a dozen routes with it, while peers' answers wait for us. */
+    for (int i = 0; i < EVENTS_AT_ONCE && !error; i++) {
         error = nl_recvmsgs_default(netdev->events);
-    } while (error > 0);
-    read_uplinks(netdev, true);
+    }
+    if (netdev->uplinks_changed || (error && error != -NLE_AGAIN)) {
+        netdev->uplinks_changed = false;
+        read_uplinks(netdev, true);
+    }
     if (netdev->routes_changed && netdev->on_routes) {
         netdev->on_routes(netdev->routes_aux);
     }

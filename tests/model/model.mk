@@ -7,8 +7,11 @@ CHECKS_BESIDE += check-model
 check-model: ## verify the migration protocol's model (SPIN), with mutants
 	@tests/model/run-model.sh $(BUILD)/model check
 
-model-deep: ## verify it with more faults: an hour (LIMIT_S=, MEMORY_MB=)
+model-deep: ## verify it with more faults, exhaustively: half an hour of a core
 	@tests/model/run-model.sh $(BUILD)/model deep
+
+model-far: ## search further than anybody can to the end (LIMIT_S=120 each, MEMORY_MB=)
+	@tests/model/run-model.sh $(BUILD)/model far
 
 # Every transition of an endpoint, for the comparison with agents/migration.c.
 MODEL_TRANSITIONS := $(BUILD)/gen/migration-transitions.txt
@@ -22,4 +25,4 @@ $(MODEL_TRANSITIONS): tests/model/transitions.pml tests/model/endpoint.pml
 	$(Q)grep -q 'errors: 0' $(BUILD)/model/transitions/pan.log
 	$(Q)grep '^T ' $(BUILD)/model/transitions/pan.log > $@
 
-.PHONY: check-model model-deep
+.PHONY: check-model model-deep model-far
