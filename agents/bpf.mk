@@ -48,7 +48,7 @@ BPF_TESTS := test_sal_bpf test_sal_hostile test_sal_udp test_sal_held \
              test_sal_datagram test_sal_actions test_sal_icmp test_sal_limits \
              test_sal_v6 test_sal_v6_hostile test_sal_v6_actions \
              test_sal_path_mtu test_sal_retry test_sal_rsyn test_sal_identity \
-             test_sal_echo test_sal_full
+             test_sal_echo test_sal_full test_sal_flood
 BPF_TEST_PROGRAMS := $(BPF_TESTS:%=$(BUILD)/tests/%)
 $(BPF_TEST_PROGRAMS): $(BUILD)/tests/%: $(BUILD)/obj/tests/bpf/%.o
 $(BPF_TEST_PROGRAMS): $(LIBAGENT) $(LIBSALIENT)

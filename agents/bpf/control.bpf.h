@@ -519,6 +519,7 @@ ingress_ack(struct scratch *scratch, const struct control *control)
         return drop(SAL_COUNT_IN_NOT_BOUND);
     }
     if (flow->state == SAL_FLOW_HALF_OPEN) {
+        syn_pay_back(flow);
         bind_and_find(flow);
     }
     flow->last_in_ns = bpf_ktime_get_coarse_ns();
@@ -637,8 +638,13 @@ ingress_control(struct __sk_buff *skb, struct sal_settings *settings,
     if (!scratch || !settings || !outer) {
         return TC_ACT_SHOT;
     }
-    if (!is_for_us(outer) && !is_for_router(settings, outer)) {
-        return PASS;
+    if (!is_for_router(settings, outer)) {
+        if (!is_for_us(outer)) {
+            return PASS;
+        }
+        if (!syn_admit(skb, outer)) {
+            return drop(SAL_COUNT_IN_SYN_FLOOD);
+        }
     }
     struct control *control = &scratch->control;
     __builtin_memset(control, 0, sizeof *control);

@@ -3,6 +3,7 @@
 #ifndef SALIENT_INGRESS_BPF_H
 #define SALIENT_INGRESS_BPF_H 1
 
+#include "agents/bpf/admit.bpf.h"
 #include "agents/bpf/echo.bpf.h"
 #include "agents/bpf/path.bpf.h"
 
@@ -532,6 +533,7 @@ ingress_inner(struct __sk_buff *skb, struct sal_settings *settings,
         if (!(flow->flags & SAL_FLOW_SERVER) || !flow->isn_out) {
             return drop(SAL_COUNT_IN_NOT_BOUND);
         }
+        syn_pay_back(flow);
         flow = bind_and_find(flow);
         if (!flow) {
             return drop(SAL_COUNT_IN_UNKNOWN_FLOW);

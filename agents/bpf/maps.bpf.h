@@ -45,6 +45,30 @@ struct {
     __type(value, struct sal_peer);
 } sal_peers SEC(".maps");
 
+/* What admit.bpf.h knows of SYNs: what senders that we know have spent, by
+ * locator; what all others have; nonces of those that were not looked at. */
+struct {
+    __uint(type, BPF_MAP_TYPE_LRU_HASH);
+    __uint(max_entries, 4096);
+    __type(key, struct sal_addr);
+    __type(value, __u64);
+} sal_syn_sources SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 2);
+    __type(key, __u32);
+    __type(value, __u64);
+} sal_syn_budgets SEC(".maps");
+
+#define SYN_NONCES 262144 /* A power of 2. */
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, SYN_NONCES);
+    __type(key, __u32);
+    __type(value, __u64);
+} sal_syn_nonces SEC(".maps");
+
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(max_entries, 131072);

@@ -12,7 +12,7 @@
 
 #include "ofp-ext/sal.h"
 
-#define SAL_MAPS_LAYOUT 19
+#define SAL_MAPS_LAYOUT 20
 
 struct sal_addr {
     sal_u32 w[4];
@@ -416,6 +416,7 @@ struct sal_target {
     X(IN_XDP, "in_xdp", "DATA packets stripped by XDP")                       \
     X(IN_SYN, "in_syn", "SYNs accepted")                                      \
     X(IN_SYN_AGAIN, "in_syn_again", "of these, seen before")                  \
+    X(IN_SYN_FLOOD, "in_syn_flood", "SYNs not looked at, too many at once")   \
     X(IN_SYN_ACK, "in_syn_ack", "SYN-ACKs accepted")                          \
     X(IN_ACK, "in_ack", "ACKs accepted")                                      \
     X(IN_DATAGRAM, "in_datagram", "DATAGRAMs accepted")                       \

@@ -31,7 +31,7 @@
 
 enum { BATCH = 32, FRAME_MAX = 1024, IP = 14, UDP = 34, SAL = 42 };
 
-static uint64_t state = 88172645463325252ULL;
+static uint64_t state; /* Never the same: floods are not to repeat. */
 
 static uint64_t
 random_u64(void)
@@ -274,6 +274,7 @@ main(int argc, char *argv[])
         sscanf(hex, "%2x", &octet);
         flood.replay[flood.replay_len++] = octet;
     }
+    state = now_ns() | 1;
     printf("%llu\n", (unsigned long long) run(
                open_socket(argv[2]), &flood, strtoull(argv[5], NULL, 10),
                strtoull(argv[6], NULL, 10)));
