@@ -484,6 +484,8 @@ ingress_syn_ack(struct __sk_buff *skb, struct sal_settings *settings,
         return refuse_final(skb, scratch, control, SAL_COUNT_FLOW_TABLE_FULL);
     }
     count(SAL_COUNT_IN_SYN_ACK);
+    /* It comes from the server itself, where SYNs may have been sent on. */
+    l2_learn(skb, flow, &control->outer.src, bpf_ktime_get_coarse_ns());
     release_held(scratch, flow, SAL_HELD_BOUND);
     return accept_syn_ack(skb, settings, scratch, control, flow);
 }

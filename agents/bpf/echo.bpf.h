@@ -16,7 +16,6 @@
 #define SALIENT_ECHO_BPF_H 1
 
 #include "agents/bpf/flow.bpf.h"
-#include "agents/bpf/types.bpf.h"
 
 /* More than any round trip; less than TCP's second timer. */
 #define ECHO_OLD_NS 500000000ULL
@@ -88,18 +87,20 @@ echo_matters(const struct sal_flow *flow)
     return flow->marks & SAL_FLOW_MARK_OLD_ECHO || !flow->ifindex;
 }
 
-/* Makes the inner segment at the start of 'skb', of 'len' bytes with IP, say
- * nothing of times if they are old.  The counter to drop under, or -1. */
-static __noinline int
-echo_forget(struct __sk_buff *skb, struct sal_flow *flow,
-            const struct inner *inner, __u32 len, int v6)
+/* Makes the inner segment at the start of 'skb', of 'len' bytes with IP and
+ * with TCP's flags and acknowledgement as given, say nothing of times if they
+ * are old.  The counter to drop under, or -1. */
+GLOBAL int
+echo_forget(struct __sk_buff *skb, struct sal_flow *flow, __u8 tcp_flags,
+            __be32 ack, __u32 len)
 {
+    if (!flow) {
+        return SAL_COUNT_IN_FAILED;
+    }
+    const int v6 = !!(flow->flags & SAL_FLOW_INNER6);
     const __u32 tcp_ofs = ETH_HLEN + IP_LEN(v6);
     struct echo_segment s = {};
 
-    if (!flow || !inner) {
-        return SAL_COUNT_IN_FAILED;
-    }
     if (!flow->ifindex) {
         echo_expect_old(flow);
     }
@@ -109,7 +110,7 @@ echo_forget(struct __sk_buff *skb, struct sal_flow *flow,
         return -1;
     }
     flow->marks &= ~SAL_FLOW_MARK_OLD_ECHO;
-    if (!flow->ifindex && inner->tcp_flags == TCP_ACK
+    if (!flow->ifindex && tcp_flags == TCP_ACK
         && len == IP_LEN(v6) + (s.doff >> 4) * 4) {
         return SAL_COUNT_IN_EARLY_ACK;
     }
@@ -121,7 +122,7 @@ echo_forget(struct __sk_buff *skb, struct sal_flow *flow,
     if ((s.doff >> 4) * 4 < TCP_LEN + 20
         || bpf_skb_load_bytes(skb, tcp_ofs + ECHO_OFS + sack, &s.sack, 8)
         || (s.sack & bpf_htonl(0xffffff00)) != bpf_htonl(ECHO_SACK)
-        || (__s32) (bpf_ntohl(s.left) - bpf_ntohl(inner->ack)) < 0) {
+        || (__s32) (bpf_ntohl(s.left) - bpf_ntohl(ack)) < 0) {
         return -1; /* None, or about what came twice (RFC 2883). */
     }
     return echo_replace(skb, tcp_ofs, TCP_LEN + 12, s.sack,

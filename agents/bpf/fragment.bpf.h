@@ -293,7 +293,6 @@ ingress_fragment_flow(struct __sk_buff *skb, const struct outer *outer,
                       int *ret_verdict)
 {
     struct scratch *scratch = scratch_get();
-    int half;
     if (!scratch || !outer || !ret_verdict) {
         return NULL;
     }
@@ -305,7 +304,7 @@ ingress_fragment_flow(struct __sk_buff *skb, const struct outer *outer,
     }
     scratch->fragment.v6 = sal->inner == SAL_INNER_IPV6;
     return data_flow(sal->dst_flow, sal->src_flow, outer,
-                     bpf_ktime_get_coarse_ns(), &half, ret_verdict);
+                     bpf_ktime_get_coarse_ns(), ret_verdict);
 }
 
 /* The counter to drop the fragment in 'skb' under, or -1. */

@@ -424,15 +424,13 @@ data_other_flow(__u32 dst_flow, __u32 src_flow, const struct outer *outer)
     return flow;
 }
 
-/* The flow that DATA is of, and may be by where it is from and to; '*ret_half'
- * if it is not in the table of bound ones.  NULL if there is none, with the
- * verdict. */
+/* The flow that DATA is of, and may be by where it is from and to.  NULL if
+ * there is none, with the verdict. */
 static __always_inline struct sal_flow *
 data_flow(__u32 dst_flow, __u32 src_flow, const struct outer *outer, __u64 now,
-          int *ret_half, int *ret_verdict)
+          int *ret_verdict)
 {
     struct sal_flow *flow = flow_by_id(dst_flow);
-    *ret_half = !flow;
     if (!flow) {
         *ret_verdict = PASS;
         if (!is_for_us(outer)) {
@@ -463,11 +461,11 @@ static __noinline int
 ingress_bad_inner(__u32 dst_flow, __u32 src_flow, const struct outer *outer,
                   __u32 reason, int is_icmp)
 {
-    int half, verdict;
+    int verdict;
     if (!outer) {
         return TC_ACT_SHOT;
     }
-    if (!data_flow(dst_flow, src_flow, outer, bpf_ktime_get_coarse_ns(), &half,
+    if (!data_flow(dst_flow, src_flow, outer, bpf_ktime_get_coarse_ns(),
                    &verdict)) {
         return verdict;
     }
@@ -510,9 +508,9 @@ ingress_inner(struct __sk_buff *skb, struct sal_settings *settings,
                                  is_icmp);
     }
     __u64 now = bpf_ktime_get_coarse_ns();
-    int half, verdict;
+    int verdict;
     struct sal_flow *flow = data_flow(sal->dst_flow, sal->src_flow, outer, now,
-                                      &half, &verdict);
+                                      &verdict);
     if (!flow) {
         return verdict;
     }
@@ -528,7 +526,7 @@ ingress_inner(struct __sk_buff *skb, struct sal_settings *settings,
     if (outer->udp_checksum && !udp_checksum_ok(skb, outer)) {
         return drop(SAL_COUNT_IN_UDP_CHECKSUM);
     }
-    if (half && flow->state == SAL_FLOW_HALF_OPEN) {
+    if (flow->state == SAL_FLOW_HALF_OPEN) {
         /* Any valid DATA is the handshake's ACK. */
         if (!(flow->flags & SAL_FLOW_SERVER) || !flow->isn_out) {
             return drop(SAL_COUNT_IN_NOT_BOUND);
@@ -548,7 +546,7 @@ ingress_inner(struct __sk_buff *skb, struct sal_settings *settings,
         return drop(SAL_COUNT_IN_FAILED);
     }
     if (echo_matters(flow)) {
-        reason = echo_forget(skb, flow, &inner, len, inner_v6);
+        reason = echo_forget(skb, flow, inner.tcp_flags, inner.ack, len);
         if (reason >= 0) {
             return drop(reason);
         }
@@ -559,11 +557,11 @@ ingress_inner(struct __sk_buff *skb, struct sal_settings *settings,
     flow->ack_in = inner.ack;
     flow->window_in = inner.window;
     count(SAL_COUNT_IN_DATA);
-    if (!half) {
+    if (inner.proto == IPPROTO_UDP) {
+        flow_keep_if_used(flow);
+    } else if (flow->state == SAL_FLOW_BOUND) {
         flow_track_close(settings, flow, inner.tcp_flags,
                          SAL_FLOW_END_FIN_IN);
-    } else {
-        flow_keep_if_used(flow);
     }
     return deliver(skb, settings, inner_v6);
 }

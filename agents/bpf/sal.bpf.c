@@ -85,6 +85,22 @@ ingress(struct __sk_buff *skb, struct sal_settings *settings,
     }
 }
 
+/* Not in sal_ingress() itself: what they keep on the stack, they and what they
+ * call, adds up to its limit. */
+static __noinline int
+ingress_v4(struct __sk_buff *skb, struct sal_settings *settings,
+           struct outer *outer)
+{
+    return settings && outer ? ingress(skb, settings, outer, 0) : PASS;
+}
+
+static __noinline int
+ingress_v6(struct __sk_buff *skb, struct sal_settings *settings,
+           struct outer *outer)
+{
+    return settings && outer ? ingress(skb, settings, outer, 1) : PASS;
+}
+
 SEC("tc")
 int
 sal_ingress(struct __sk_buff *skb)
@@ -103,8 +119,8 @@ sal_ingress(struct __sk_buff *skb)
                   : ingress_stripped(skb, settings, flow, 0);
     }
     struct outer outer = {};
-    int verdict = v6 ? ingress(skb, settings, &outer, 1)
-                     : ingress(skb, settings, &outer, 0);
+    int verdict = v6 ? ingress_v6(skb, settings, &outer)
+                     : ingress_v4(skb, settings, &outer);
     if (verdict == INGRESS_CONTROL) {
         return ingress_control(skb, settings, &outer);
     }

@@ -214,7 +214,7 @@ ingress_stripped(struct __sk_buff *skb, const struct sal_settings *settings,
         return drop(SAL_COUNT_IN_FAILED);
     }
     if (echo_matters(flow)) {
-        int reason = echo_forget(skb, flow, &inner, len, v6);
+        int reason = echo_forget(skb, flow, inner.tcp_flags, inner.ack, len);
         if (reason >= 0) {
             return drop(reason);
         }
