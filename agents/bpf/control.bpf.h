@@ -106,7 +106,9 @@ control_unwrap(struct __sk_buff *skb, const struct control *control,
     }
     if (decapsulate(skb, control->outer.v6, inner->v6, control->header_len)
         || (flow->flags & SAL_FLOW_REWRITE && rewrite_inner(skb, flow, 0))
-        || ecn_restore(skb, outer_tos, inner->tos, inner->v6)) {
+        || ecn_restore(skb, outer_tos, inner->tos, inner->v6)
+        || (flow->path_mtu && inner->v6 && inner->proto == IPPROTO_TCP
+            && path_clamp_mss(skb, flow))) {
         return SAL_COUNT_IN_FAILED;
     }
     flow->in_packets += 1;

@@ -75,6 +75,49 @@ path_learn(const struct sal_settings *settings, struct sal_flow *flow,
     return 1;
 }
 
+/* IPv6 cannot be told of less than 1280 bytes, which do not fit a path that
+ * has less than that and our headers.  But TCP keeps to the MSS that the other
+ * end asks for: in a SYN or SYN-ACK of 'flow' that came (at the start of
+ * 'skb', with IPv6) it becomes what fits.  Not 0 if the kernel refuses. */
+static __noinline int
+path_clamp_mss(struct __sk_buff *skb, const struct sal_flow *flow)
+{
+    const __u32 tcp_ofs = ETH_HLEN + IP6_LEN, option_ofs = tcp_ofs + TCP_LEN;
+    struct scratch *scratch = scratch_get();
+
+    if (!flow || !scratch) {
+        return 0;
+    }
+    /* From the header's length on, with the first option: stacks have it
+     * there. */
+    const struct {
+        __u8 doff, before[7];
+        __u8 kind, len;
+        __be16 mss;
+    } *tcp = (void *) scratch->chunk;
+    scratch->next = flow->peer_locator; /* The stack is short. */
+    const struct sal_path *path =
+        bpf_map_lookup_elem(&sal_paths, &scratch->next);
+    if (!path || path->mtu >= PATH_MIN_V6 + path_overhead(flow)
+        || path->mtu < PATH_MIN_V4
+        || bpf_ktime_get_coarse_ns() >= path->expires_ns
+        || bpf_skb_load_bytes(skb, tcp_ofs + 12, scratch->chunk, sizeof *tcp)
+        || tcp->doff >> 4 <= 5 || tcp->kind != 2 || tcp->len != 4) {
+        return 0;
+    }
+    __u32 fits = path->mtu - path_overhead(flow) - IP6_LEN - TCP_LEN;
+    __be16 mss = bpf_htons(fits);
+    if (bpf_ntohs(tcp->mss) <= fits) {
+        return 0;
+    }
+    count(SAL_COUNT_IN_MSS);
+    return bpf_l4_csum_replace(skb,
+                               tcp_ofs
+                               + __builtin_offsetof(struct tcphdr, check),
+                               tcp->mss, mss, sizeof mss)
+           || bpf_skb_store_bytes(skb, option_ofs + 2, &mss, sizeof mss, 0);
+}
+
 /* Length of the largest IP packet that 'skb', of 'len' bytes with IP header,
  * is on the wire: GSO cuts it later. */
 static __always_inline __u32

@@ -474,6 +474,8 @@ struct sal_target {
     X(IN_SERVICE_LIMIT, "in_service_limit", "the service has too many flows") \
     X(IN_TUPLE_TAKEN, "in_tuple_taken", "no free tuple to map the SYN to")    \
     X(IN_PATH_MTU, "in_path_mtu", "path MTUs learnt")                         \
+    X(IN_MSS, "in_mss",                                                       \
+      "SYNs whose MSS was made to fit a path too small for IPv6")             \
     X(IN_ICMP_REFUSED, "in_icmp_refused",                                     \
       "connects ended by ICMP about their SYN")                               \
     X(IN_ICMP_UNKNOWN, "in_icmp_unknown",                                     \
