@@ -489,7 +489,7 @@ def a_forger_has_seconds(forger, client, server, v4):
     assert forge(forger, client, v4, mine, key) == 3
     wait_for(lambda: len(forged()) == 3, "three forged flows", 5)
     wait_for(lambda: not forged(), "their end", 25)
-    assert counters("agent")["claims_unproved"] == 1, counters("agent")
+    assert counters("agent")["claims_unproved"] >= 1, counters("agent")
     assert forge(forger, client, v4, mine, key) == 0, "refused for a while"
     # The client itself is not concerned.
     own.sendall(b"still me")
