@@ -134,6 +134,30 @@ everything_is_back(const struct controller *c)
     return switches_are_explained(c);
 }
 
+/* A switch with a million flows, or one that has no time for us, tells them for
+ * longer than the hold lasts; and only then its hosts are seen again. */
+static bool
+may_extend(const struct controller *c, long long now)
+{
+    long long end = c->hold.started_at + c->config->hold_ms;
+
+    return !c->hold.over && now >= end
+           && now < end + c->config->confirm_timeout_ms;
+}
+
+static bool
+still_reads(const struct controller *c)
+{
+    const struct managed_switch *sw;
+
+    HMAP_FOR_EACH (sw, node, &c->switches) {
+        if (sw->put && sw->put->state == PUT_READING) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void
 controller_hold_again(struct controller *c, long long now)
 {
@@ -149,6 +173,9 @@ controller_hold_again(struct controller *c, long long now)
 void
 controller_hold_read(struct controller *c, const struct put *put)
 {
+    if (may_extend(c, controller_now(c))) {
+        c->hold.until = controller_now(c) + c->config->hold_ms;
+    }
     c->hold.n_read++;
     c->hold.rules_found |= put->stats.rules_read > 0;
 }
@@ -166,6 +193,9 @@ controller_hold(struct controller *c, long long now)
     }
     bool nothing_to_hold = hold->n_read && !hold->rules_found;
     bool back = !nothing_to_hold && everything_is_back(c);
+    if (may_extend(c, now) && now >= hold->until && still_reads(c)) {
+        hold->until = now + c->config->hold_ms;
+    }
     if (now < hold->until && !nothing_to_hold && !back) {
         return true;
     }
