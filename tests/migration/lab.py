@@ -120,7 +120,8 @@ class MovingHost(SalientHost):
 
     def flows(self, **wanted):
         """Bound flows whose fields are as 'wanted'."""
-        dump = self.salctl("flows")
+        # Of those that have just ended there may be thousands.
+        dump = self.salctl("flows", "state=bound", "--limit", "20000")
         flows = dump["flows"] if isinstance(dump, dict) else dump or []
         return [flow for flow in flows if flow["state"] == "bound"
                 and all(flow[key] == value for key, value in wanted.items())]
