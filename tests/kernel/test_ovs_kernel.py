@@ -115,12 +115,14 @@ def controlled(lab, ovs):
     step("the controller takes it for a switch that only forwards")
     config, control = f"{lab.dir}/controller.yaml", f"{lab.dir}/control.sock"
     with open(config, "w", encoding="ascii") as file:
-        file.write('openflow: {listen: ["tcp:127.0.0.1:6653"]}\n'
+        # What is emulated takes long to say what it is.
+        file.write('openflow: {listen: ["tcp:127.0.0.1:6653"], '
+                   'handshake_timeout: 5m, echo_timeout: 5m}\n'
                    'api: {listen: ["tcp:127.0.0.1:6654"]}\n'
                    f'control: {control}\n')
-    with subprocess.Popen([f"{lab.build}/bin/salient-controller", "--config",
-                           config], stderr=subprocess.PIPE,
-                          text=True) as controller:
+    with open(f"{lab.dir}/controller.log", "w+", encoding="utf8") as log, \
+            subprocess.Popen([f"{lab.build}/bin/salient-controller",
+                              "--config", config], stderr=log) as controller:
         try:
             wait_for(lambda: os.path.exists(control), "the controller", 30)
             ovs.vsctl("set-controller", "br0", "tcp:127.0.0.1:6653")
@@ -132,13 +134,18 @@ def controlled(lab, ovs):
                          and not s["refused"]],
                 "it is known as stock, and its rules are in", 60)
             assert switch["installed"], switch
+        except BaseException:
+            log.seek(0)
+            print(log.read()[-3000:])
+            raise
         finally:
             controller.terminate()
-            controller.communicate()
+            controller.wait()
 
 
 def build(lab, ovs):
     # The switch's ports are in this namespace, the hosts' in theirs.
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     client, server = (Host(lab, name, None) for name in ("client", "server"))
     for number, host in enumerate((client, server), 1):
         subprocess.run(["ip", "link", "add", f"p{number}", "up", "type",
