@@ -82,7 +82,7 @@ note_flow(const struct datapath_flow *flow, void *cut_)
     }
 }
 
-static void
+static size_t
 cut_flows(const uint8_t endpoint[SAL_ENDPOINT_ID_LEN],
           const struct migration_locator *locator, void *agent_)
 {
@@ -98,6 +98,7 @@ cut_flows(const uint8_t endpoint[SAL_ENDPOINT_ID_LEN],
     free(cut.ids);
     VLOG_WARN_RL(&rl, "%s has not proved who it is; %"PRIuSIZE" flows ended",
                  migrator_format_locator(locator, where), cut.n);
+    return cut.n;
 }
 
 const struct claims_ops agent_claims_ops = {

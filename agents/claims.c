@@ -346,8 +346,10 @@ end_unproved(struct claims *c, const struct watched_claim *watched)
     if (c->ops->is_proved(watched->endpoint, &watched->locator, c->aux)) {
         return;
     }
+    if (!c->ops->cut(watched->endpoint, &watched->locator, c->aux)) {
+        return; /* It was gone before it could prove anything. */
+    }
     c->counters.unproved++;
-    c->ops->cut(watched->endpoint, &watched->locator, c->aux);
     /* Of two behind one NAT, one may be honest. */
     any_port.port = 0;
     if (!c->ops->is_proved(watched->endpoint, &any_port, c->aux)) {

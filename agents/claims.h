@@ -68,8 +68,8 @@ struct claims_ops {
     /* Has the endpoint proved that it has its key, and is there? */
     bool (*is_proved)(const uint8_t endpoint[SAL_ENDPOINT_ID_LEN],
                       const struct migration_locator *, void *aux);
-    /* Ends the flows with the endpoint there. */
-    void (*cut)(const uint8_t endpoint[SAL_ENDPOINT_ID_LEN],
+    /* Ends the flows with the endpoint there; returns how many. */
+    size_t (*cut)(const uint8_t endpoint[SAL_ENDPOINT_ID_LEN],
                 const struct migration_locator *, void *aux);
 };
 

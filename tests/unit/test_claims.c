@@ -60,7 +60,7 @@ is_proved(const uint8_t endpoint[SAL_ENDPOINT_ID_LEN],
     return locator->port ? did.proved : did.proved || did.proved_elsewhere;
 }
 
-static void
+static size_t
 cut(const uint8_t endpoint[SAL_ENDPOINT_ID_LEN],
     const struct migration_locator *locator, void *aux)
 {
@@ -68,6 +68,7 @@ cut(const uint8_t endpoint[SAL_ENDPOINT_ID_LEN],
     (void) endpoint;
     did.cut++;
     did.where = *locator;
+    return 1;
 }
 
 static const struct claims_ops ops = {ask, enter, deliver, is_proved, cut};
