@@ -10,7 +10,7 @@
 /* What was done last, and how often. */
 static struct {
     unsigned int asked, entered, delivered, cut;
-    bool can_ask, proved, proved_elsewhere;
+    bool can_ask, proved, proved_elsewhere, gone;
     struct claim claim;
     struct sal_peer_key key;
     struct sal_peer peer;
@@ -68,7 +68,7 @@ cut(const uint8_t endpoint[SAL_ENDPOINT_ID_LEN],
     (void) endpoint;
     did.cut++;
     did.where = *locator;
-    return 1;
+    return did.gone ? 0 : 1;
 }
 
 static const struct claims_ops ops = {ask, enter, deliver, is_proved, cut};
@@ -221,6 +221,16 @@ test_claimed(void)
         CU_ASSERT_EQUAL(memcmp(did.key.endpoint, alice, 16), 0);
         claims_destroy(&c);
     }
+
+    /* Whose flows were over sooner had no time for it, and may come again. */
+    believe(&c);
+    did.gone = true;
+    claims_bound(&c, alice, &here, 200);
+    claims_run(&c, 200 + CLAIMS_PROOF_MS);
+    CU_ASSERT_EQUAL(did.cut, 1);
+    CU_ASSERT_EQUAL(c.counters.unproved, 0);
+    CU_ASSERT_EQUAL(did.peer.state, SAL_PEER_CLAIMED);
+    claims_destroy(&c);
 }
 
 static void
