@@ -4,8 +4,9 @@
  * acknowledgements were lost then; the time stamp that it echoes, and the age
  * of what it acknowledges selectively, are as old as the silence.  TCP would
  * take that for a round trip, and set its timer to as much.  So it is given an
- * echo of what it sent first after the silence, which undoes what doubled its
- * timer; or of 0, which is none, if it has not sent anything.  Selective
+ * echo of what it sent after the silence, which undoes what doubled its timer;
+ * of what it would have sent ECHO_LATEST_MS ago, if all that it sent again was
+ * sent in vain before that; or of 0, which is none, if we saw nothing.  Selective
  * acknowledgements become an option that nobody knows.  What the segment
  * acknowledges as such stays, and the next one is left alone.
  *
@@ -20,18 +21,47 @@
 /* More than any round trip; less than TCP's second timer. */
 #define ECHO_OLD_NS 500000000ULL
 
+/* Neither a record of round trips nor a timer of seconds. */
+#define ECHO_LATEST_MS 100
+
+static __always_inline int
+echo_is_silent(const struct sal_flow *flow, __u64 now)
+{
+    __u64 heard = flow->last_in_ns > flow->created_ns ? flow->last_in_ns
+                                                      : flow->created_ns;
+    return now > heard + ECHO_OLD_NS;
+}
+
+static __always_inline void
+echo_mark(struct sal_flow *flow)
+{
+    if (!(flow->marks & SAL_FLOW_MARK_OLD_ECHO)) {
+        flow->own_stamp = 0;
+        flow->marks |= SAL_FLOW_MARK_OLD_ECHO;
+    }
+}
+
 /* To be called when 'flow' gets another path, or its old one again; or when
  * something comes in before that. */
 static __always_inline void
 echo_expect_old(struct sal_flow *flow)
 {
-    __u64 heard = flow->last_in_ns > flow->created_ns ? flow->last_in_ns
-                                                      : flow->created_ns;
     if (flow->local.proto == IPPROTO_TCP && flow->seq_end
         && (__s32) (flow->seq_end - bpf_ntohl(flow->ack_in)) > 0
-        && bpf_ktime_get_ns() > heard + ECHO_OLD_NS) {
-        flow->own_stamp = 0;
-        flow->marks |= SAL_FLOW_MARK_OLD_ECHO;
+        && echo_is_silent(flow, bpf_ktime_get_ns())) {
+        echo_mark(flow);
+    }
+}
+
+/* To be called when TCP sends again, 'gap' ns after it last sent anything.  If
+ * its timer is long by now, nobody may tell us when the silence ends before the
+ * peer does. */
+static __always_inline void
+echo_sent_again(struct sal_flow *flow, __u64 now, __u64 gap)
+{
+    if (gap > ECHO_OLD_NS && flow->state == SAL_FLOW_BOUND
+        && echo_is_silent(flow, now)) {
+        echo_mark(flow);
     }
 }
 
@@ -59,15 +89,32 @@ echo_stamps(struct __sk_buff *skb, __u32 ofs, struct echo_segment *s)
            && s->stamps == bpf_htonl(ECHO_STAMPS);
 }
 
-/* Notes when our first segment of 'flow' after a silence was sent. */
+/* Notes when our first segment of 'flow' after a silence was sent.  Which it
+ * was is known later: one that may still be answered stays. */
 static __noinline int
-echo_note(struct __sk_buff *skb, struct sal_flow *flow, int v6)
+echo_note(struct __sk_buff *skb, struct sal_flow *flow, int v6, __u64 now)
 {
     struct echo_segment s = {};
-    if (flow && echo_stamps(skb, ETH_HLEN + IP_LEN(v6) + ECHO_OFS, &s)) {
+    __u32 ms = now / 1000000;
+    if (flow
+        && (!flow->own_stamp || ms - flow->own_stamp_ms > ECHO_LATEST_MS)
+        && echo_stamps(skb, ETH_HLEN + IP_LEN(v6) + ECHO_OFS, &s)) {
         flow->own_stamp = s.value;
+        flow->own_stamp_ms = ms;
     }
     return 0;
+}
+
+/* TCP's clock ticks once a millisecond (RFC 7323, and Linux since 4.13). */
+static __always_inline __be32
+echo_instead(const struct sal_flow *flow)
+{
+    __u32 age = (__u32) (bpf_ktime_get_coarse_ns() / 1000000)
+                - flow->own_stamp_ms;
+    if (!flow->own_stamp || age <= ECHO_LATEST_MS) {
+        return flow->own_stamp;
+    }
+    return bpf_htonl(bpf_ntohl(flow->own_stamp) + age - ECHO_LATEST_MS);
 }
 
 static __always_inline int
@@ -109,13 +156,13 @@ echo_forget(struct __sk_buff *skb, struct sal_flow *flow, __u8 tcp_flags,
         flow->marks &= ~SAL_FLOW_MARK_OLD_ECHO;
         return -1;
     }
-    flow->marks &= ~SAL_FLOW_MARK_OLD_ECHO;
     if (!flow->ifindex && tcp_flags == TCP_ACK
         && len == IP_LEN(v6) + (s.doff >> 4) * 4) {
         return SAL_COUNT_IN_EARLY_ACK;
     }
+    flow->marks &= ~SAL_FLOW_MARK_OLD_ECHO;
     count(SAL_COUNT_IN_OLD_ECHO);
-    if (echo_replace(skb, tcp_ofs, TCP_LEN + 8, s.echo, flow->own_stamp)) {
+    if (echo_replace(skb, tcp_ofs, TCP_LEN + 8, s.echo, echo_instead(flow))) {
         return SAL_COUNT_IN_FAILED;
     }
     const __u32 sack = __builtin_offsetof(struct echo_segment, sack);

@@ -758,16 +758,18 @@ egress(struct __sk_buff *skb, struct sal_settings *settings, const int v6)
     __u64 now = bpf_ktime_get_coarse_ns();
     flow->out_packets += 1;
     flow->out_bytes += packet.len;
-    flow->last_out_ns = now;
     flow->ack_out = packet.ack;
-    if (flow->marks & SAL_FLOW_MARK_OLD_ECHO && !flow->own_stamp) {
-        echo_note(skb, flow, v6);
-    }
     if (packet.payload) {
         __u32 seq_end = bpf_ntohl(packet.seq) + packet.payload;
         if (!flow->seq_end || (__s32) (seq_end - flow->seq_end) > 0) {
-            flow->seq_end = seq_end; /* It is no retransmission. */
+            flow->seq_end = seq_end;
+        } else {
+            echo_sent_again(flow, now, now - flow->last_out_ns);
         }
+    }
+    flow->last_out_ns = now;
+    if (flow->marks & SAL_FLOW_MARK_OLD_ECHO) {
+        echo_note(skb, flow, v6, now);
     }
     int verdict = flow->flags & SAL_FLOW_LOCAL
                   ? deliver(skb, settings, v6)

@@ -78,7 +78,10 @@ struct sal_flow {
     sal_u32 ack_in; /* TCP: the last acknowledgement from the peer, */
     union {
         sal_u64 entropy_ns; /* When 'entropy' was drawn, of half-open flows. */
-        sal_u32 own_stamp;  /* What our TCP sent first since MARK_OLD_ECHO. */
+        struct {
+            sal_u32 own_stamp;    /* What our TCP sent since MARK_OLD_ECHO, */
+            sal_u32 own_stamp_ms; /* and when: CLOCK_MONOTONIC. */
+        };
     };
     struct sal_tuple local; /* As the local stack sees it. */
     struct sal_tuple wire;  /* As it is inside the SAL. */

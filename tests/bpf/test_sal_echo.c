@@ -141,6 +141,56 @@ test_echo_of_first(void)
     tear_down();
 }
 
+/* The client sends its question again; 'age' ns later the answer comes with an
+ * old echo.  The echo that reaches the stack, 0 if that was left alone. */
+static uint32_t
+echo_after_again(uint64_t gap, uint64_t age)
+{
+    static const uint32_t again[] = {STAMPS, 1000000, 3};
+    static const uint32_t old[] = {STAMPS, 0x12345678, 0x89abcdef};
+    struct segment s = question;
+    struct sal_flow flow;
+    struct frame f;
+    uint32_t echo;
+
+    CU_ASSERT_TRUE_FATAL(only_flow(FLOWS(&client), &flow));
+    flow.created_ns = flow.last_in_ns = flow.last_out_ns = now_ns() - gap;
+    bpf_map_update_elem(bpf_map__fd(FLOWS(&client)), &flow.id, &flow,
+                        BPF_EXIST);
+    s.options = again;
+    s.n_options = 3;
+    build_inner(&f, &s);
+    CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_REDIRECT);
+    CU_ASSERT_TRUE_FATAL(only_flow(FLOWS(&client), &flow));
+    flow.own_stamp_ms -= age / 1000000;
+    bpf_map_update_elem(bpf_map__fd(FLOWS(&client)), &flow.id, &flow,
+                        BPF_EXIST);
+
+    CU_ASSERT_TRUE_FATAL(only_flow(FLOWS(&server), &flow));
+    struct sal_packet p = data_of(&server, &flow);
+    s = answer;
+    s.options = old;
+    s.n_options = 3;
+    build_sal(&f, &p, &s);
+    CU_ASSERT_EQUAL(run_ingress(&client, &f), TC_ACT_REDIRECT);
+    memcpy(&echo, f.data + 14 + 20 + 20 + 8, sizeof echo);
+    return ntohl(echo) == old[2] ? 0 : ntohl(echo);
+}
+
+/* TCP's own timer may be the first to meet the end of the silence; or the
+ * answer is, long after all that TCP has sent. */
+static void
+test_silence_that_nobody_tells(void)
+{
+    set_up_question();
+    CU_ASSERT_EQUAL(echo_after_again(SECOND / 5, 0), 0);
+    CU_ASSERT_EQUAL(echo_after_again(2 * SECOND, 0), 1000000);
+    uint32_t echo = echo_after_again(2 * SECOND, 4 * SECOND);
+    CU_ASSERT_TRUE(echo >= 1003900 && echo < 1004900);
+    CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_IN_OLD_ECHO), 2);
+    tear_down();
+}
+
 static void
 test_sack_is_forgotten(void)
 {
@@ -240,6 +290,7 @@ test_only_after_silence(void)
 
 UNIT_MAIN("sal_echo", UNIT_TEST(test_echo_is_forgotten_once),
           UNIT_TEST(test_echo_of_first),
+          UNIT_TEST(test_silence_that_nobody_tells),
           UNIT_TEST(test_sack_is_forgotten), UNIT_TEST(test_held),
           UNIT_TEST(test_other_options),
           UNIT_TEST(test_only_after_silence))
