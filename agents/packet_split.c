@@ -22,23 +22,24 @@ struct view {
 static bool
 view_init(struct view *view, const void *frame, size_t len)
 {
-    const struct ip *ip4 = (const void *) ((const uint8_t *) frame
-                                           + ETHER_HDR_LEN);
-    const struct ip6_hdr *ip6 = (const void *) ip4;
+    struct ip ip; /* A copy: behind Ethernet's header it is not aligned. */
 
     view->frame = frame;
-    if (len < ETHER_HDR_LEN + sizeof *ip4 + sizeof(struct udphdr)) {
+    if (len < ETHER_HDR_LEN + sizeof ip + sizeof(struct udphdr)) {
         return false;
     }
-    view->v6 = ip4->ip_v == 6;
-    view->headers = ETHER_HDR_LEN + (view->v6 ? sizeof *ip6 : sizeof *ip4);
+    memcpy(&ip, view->frame + ETHER_HDR_LEN, sizeof ip);
+    view->v6 = ip.ip_v == 6;
+    view->headers = ETHER_HDR_LEN + (view->v6 ? sizeof(struct ip6_hdr)
+                                              : sizeof ip);
     if (len < view->headers + sizeof(struct udphdr)) {
         return false;
     }
     view->payload = len - view->headers;
-    return view->v6 ? ip6->ip6_nxt == IPPROTO_UDP
-                    : ip4->ip_v == 4 && ip4->ip_hl == 5
-                      && ip4->ip_p == IPPROTO_UDP;
+    return view->v6 ? view->frame[ETHER_HDR_LEN
+                                  + offsetof(struct ip6_hdr, ip6_nxt)]
+                      == IPPROTO_UDP
+                    : ip.ip_v == 4 && ip.ip_hl == 5 && ip.ip_p == IPPROTO_UDP;
 }
 
 /* Makes the headers at 'frame' those of a packet with 'payload' bytes. */
@@ -115,8 +116,11 @@ packet_split_fragments(const void *frame, size_t len, size_t max, uint32_t id,
     if (!view_init(&view, frame, len)) {
         return;
     }
-    size_t room = (max - view.headers
-                   - (view.v6 ? sizeof(struct ip6_frag) : 0)) & ~(size_t) 7;
+    const size_t more = view.headers + (view.v6 ? sizeof(struct ip6_frag) : 0);
+    if (max < more + 8) {
+        return; /* No room for the smallest fragment. */
+    }
+    size_t room = (max - more) & ~(size_t) 7;
     uint8_t *piece = xmalloc(max);
     memcpy(piece, frame, view.headers);
     for (size_t ofs = 0; ofs < view.payload; ofs += room) {

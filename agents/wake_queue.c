@@ -17,7 +17,7 @@ wake_queue_destroy(struct wake_queue *queue)
 static void
 make_room(struct wake_queue *queue, size_t n)
 {
-    if (queue->done >= queue->n - queue->done) {
+    if (queue->done && queue->done >= queue->n - queue->done) {
         queue->n -= queue->done;
         memmove(queue->ids, queue->ids + queue->done,
                 queue->n * sizeof *queue->ids);
