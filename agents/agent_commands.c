@@ -415,6 +415,19 @@ choose_port(const struct agent *agent, struct local_service *service)
     return error;
 }
 
+/* Who unregisters may end the instance next: no connection is to reach it once
+ * he has our answer, though applying may wait for more otherwise. */
+static void
+apply_removal(struct agent *agent)
+{
+    char *error = NULL;
+
+    if (agent->state.have_welcome && agent_apply_now(agent, &error)) {
+        agent_apply_soon(agent); /* Says what is wrong, and tries again. */
+    }
+    free(error);
+}
+
 static void
 unregister_command(struct control_call *call, int argc,
                    const char *const argv[], void *agent_)
@@ -451,6 +464,7 @@ unregister_command(struct control_call *call, int argc,
     VLOG_INFO("unregister %s port %"PRIu16, service->name,
               service->service_port);
     agent_update_services(agent);
+    apply_removal(agent);
     wait_for(agent, call, service, true, args.wait);
 }
 
