@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include "agents/wire_bytes.h"
 
 #define OFS_ENDPOINT SAL_SERVICE_HEADER_LEN
 #define OFS_PUBLIC_KEY (OFS_ENDPOINT + 20)
@@ -13,36 +14,6 @@ _Static_assert(OFS_MAC + 20 == LOST_FLOW_FIN_LEN, "FIN");
 
 /* Keys of other protocols are of other contexts. */
 static const uint8_t context[IDENTITY_NONCE_LEN] = "Salient: a flow was lost";
-
-static uint32_t
-get32(const uint8_t *p)
-{
-    return (uint32_t) p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3];
-}
-
-static void
-put32(uint8_t *p, uint32_t value)
-{
-    p[0] = value >> 24;
-    p[1] = value >> 16;
-    p[2] = value >> 8;
-    p[3] = value;
-}
-
-/* RFC 1071, over an even number of bytes. */
-static uint16_t
-checksum(const uint8_t *p, size_t len)
-{
-    uint32_t sum = 0;
-
-    for (size_t i = 0; i < len; i += 2) {
-        sum += (uint32_t) p[i] << 8 | p[i + 1];
-    }
-    while (sum >> 16) {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    return ~sum;
-}
 
 static void
 put_option(uint8_t *p, enum sal_option_type type, const void *value,
@@ -94,8 +65,8 @@ lost_flow_build(const struct identity *self, const struct lost_flow *flow,
     packet[1] = len / 4;
     packet[SAL_OFS_TYPE] = flow->type;
     packet[3] = 59; /* There is no transport protocol. */
-    put32(packet + SAL_OFS_SRC_FLOW, flow->src_flow);
-    put32(packet + SAL_OFS_DST_FLOW, flow->dst_flow);
+    put_be32(packet + SAL_OFS_SRC_FLOW, flow->src_flow);
+    put_be32(packet + SAL_OFS_DST_FLOW, flow->dst_flow);
     packet[13] = SAL_INNER_NONE;
     memcpy(packet + SAL_OFS_NONCE, &flow->nonce, sizeof flow->nonce);
     put_option(packet + OFS_ENDPOINT, SAL_OPTION_ENDPOINT_ID,
@@ -110,7 +81,7 @@ lost_flow_build(const struct identity *self, const struct lost_flow *flow,
             return error;
         }
     }
-    uint16_t sum = checksum(packet, len);
+    uint16_t sum = internet_checksum(packet, len);
     packet[SAL_OFS_CHECKSUM] = sum >> 8;
     packet[SAL_OFS_CHECKSUM + 1] = sum;
     return len;
@@ -126,7 +97,7 @@ lost_flow_parse(const uint8_t *packet, size_t len, struct lost_flow *flow)
     if (len != want || packet[0] >> 4 != SAL_VERSION || packet[1] * 4u != len
         || (packet[SAL_OFS_TYPE] != SAL_TYPE_FIN
             && packet[SAL_OFS_TYPE] != SAL_TYPE_PROBE)
-        || packet[13] != SAL_INNER_NONE || checksum(packet, len)
+        || packet[13] != SAL_INNER_NONE || internet_checksum(packet, len)
         || !is_option(packet + OFS_ENDPOINT, SAL_OPTION_ENDPOINT_ID,
                       SAL_ENDPOINT_ID_LEN)
         || !is_option(packet + OFS_PUBLIC_KEY, SAL_OPTION_PUBLIC_KEY,
@@ -141,8 +112,8 @@ lost_flow_parse(const uint8_t *packet, size_t len, struct lost_flow *flow)
         return -EPROTO; /* Somebody else's key. */
     }
     flow->type = packet[SAL_OFS_TYPE];
-    flow->src_flow = get32(packet + SAL_OFS_SRC_FLOW);
-    flow->dst_flow = get32(packet + SAL_OFS_DST_FLOW);
+    flow->src_flow = get_be32(packet + SAL_OFS_SRC_FLOW);
+    flow->dst_flow = get_be32(packet + SAL_OFS_DST_FLOW);
     memcpy(&flow->nonce, packet + SAL_OFS_NONCE, sizeof flow->nonce);
     memcpy(flow->endpoint, endpoint, sizeof flow->endpoint);
     memcpy(flow->public_key, packet + OFS_PUBLIC_KEY + 2,
@@ -181,10 +152,10 @@ lost_flow_challenge(const uint8_t secret[LOST_FLOW_SECRET_LEN], uint32_t own,
     uint64_t challenge;
 
     _Static_assert(LOST_FLOW_SECRET_LEN == IDENTITY_SESSION_KEY_LEN, "key");
-    put32(input, own);
-    put32(input + 4, other);
-    put32(input + 8, slot >> 32);
-    put32(input + 12, slot);
+    put_be32(input, own);
+    put_be32(input + 4, other);
+    put_be32(input + 8, slot >> 32);
+    put_be32(input + 12, slot);
     identity_mac(secret, input, sizeof input, mac);
     memcpy(&challenge, mac, sizeof challenge);
     return challenge ? challenge : 1;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sodium.h>
 #include <string.h>
+#include "agents/wire_bytes.h"
 #include "ofp-ext/service_id.h"
 #include "openvswitch/util.h"
 #include "util.h"
@@ -21,60 +22,6 @@ _Static_assert(MIGRATION_RSYN_LEN
 _Static_assert(MIGRATION_RSYN_LEN
                + 3 * OPTION_LEN(4 * MIGRATION_FLOWS_PER_OPTION)
                <= SAL_MAX_HEADER_LEN, "a full list of flows fits");
-
-static void
-put_be16(uint8_t *p, uint16_t value)
-{
-    p[0] = value >> 8;
-    p[1] = value;
-}
-
-static void
-put_be32(uint8_t *p, uint32_t value)
-{
-    put_be16(p, value >> 16);
-    put_be16(p + 2, value);
-}
-
-static void
-put_be64(uint8_t *p, uint64_t value)
-{
-    put_be32(p, value >> 32);
-    put_be32(p + 4, value);
-}
-
-static uint16_t
-get_be16(const uint8_t *p)
-{
-    return p[0] << 8 | p[1];
-}
-
-static uint32_t
-get_be32(const uint8_t *p)
-{
-    return (uint32_t) get_be16(p) << 16 | get_be16(p + 2);
-}
-
-static uint64_t
-get_be64(const uint8_t *p)
-{
-    return (uint64_t) get_be32(p) << 32 | get_be32(p + 4);
-}
-
-/* RFC 1071, over an even number of bytes. */
-static uint16_t
-internet_checksum(const uint8_t *p, size_t len)
-{
-    uint32_t sum = 0;
-
-    for (size_t i = 0; i < len; i += 2) {
-        sum += get_be16(p + i);
-    }
-    while (sum >> 16) {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    return ~sum;
-}
 
 /* Where the service ID of an endpoint holds its ID. */
 static int

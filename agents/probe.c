@@ -2,6 +2,7 @@
 #include "agents/probe.h"
 
 #include <string.h>
+#include "agents/wire_bytes.h"
 #include "ofp-ext/service_id.h"
 
 #define OFS_ENDPOINT SAL_SERVICE_HEADER_LEN
@@ -19,30 +20,6 @@ _Static_assert(OFS_LOCATOR + 20 + MAC_OPTION_LEN == PROBE_LEN_V6,
  * serial-number arithmetic carries on from there. */
 #define SEQ_EPOCH_MS 1704067200000LL
 #define SEQ_TICK_MS 100
-
-static void
-put_be32(uint8_t *p, uint32_t value)
-{
-    p[0] = value >> 24;
-    p[1] = value >> 16;
-    p[2] = value >> 8;
-    p[3] = value;
-}
-
-/* RFC 1071, over an even number of bytes. */
-static uint16_t
-internet_checksum(const uint8_t *p, size_t len)
-{
-    uint32_t sum = 0;
-
-    for (size_t i = 0; i < len; i += 2) {
-        sum += (uint32_t) p[i] << 8 | p[i + 1];
-    }
-    while (sum >> 16) {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    return ~sum;
-}
 
 static void
 put_option(uint8_t *p, enum sal_option_type type, size_t value_len)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sodium.h>
 #include <string.h>
+#include "agents/wire_bytes.h"
 #include "ofp-ext/service_id.h"
 
 #define OFS_ENDPOINT SAL_SERVICE_HEADER_LEN
@@ -17,49 +18,6 @@ _Static_assert(OFS_MAC + 20 == WHEREABOUTS_LEN, "options fill the packet");
 /* Keys of other protocols are of other contexts. */
 static const uint8_t context[IDENTITY_NONCE_LEN]
     = "Salient: where an endpoint is";
-
-static void
-put32(uint8_t *p, uint32_t value)
-{
-    p[0] = value >> 24;
-    p[1] = value >> 16;
-    p[2] = value >> 8;
-    p[3] = value;
-}
-
-static uint32_t
-get32(const uint8_t *p)
-{
-    return (uint32_t) p[0] << 24 | p[1] << 16 | p[2] << 8 | p[3];
-}
-
-static void
-put64(uint8_t *p, uint64_t value)
-{
-    put32(p, value >> 32);
-    put32(p + 4, value);
-}
-
-static uint64_t
-get64(const uint8_t *p)
-{
-    return (uint64_t) get32(p) << 32 | get32(p + 4);
-}
-
-/* RFC 1071, over an even number of bytes. */
-static uint16_t
-checksum(const uint8_t *p, size_t len)
-{
-    uint32_t sum = 0;
-
-    for (size_t i = 0; i < len; i += 2) {
-        sum += (uint32_t) p[i] << 8 | p[i + 1];
-    }
-    while (sum >> 16) {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    return ~sum;
-}
 
 static uint8_t *
 put_option(uint8_t *p, enum sal_option_type type, uint8_t len)
@@ -129,9 +87,9 @@ put_header(const struct whereabouts *w, uint8_t *packet)
     packet[SAL_OFS_HEADER_LEN] = WHEREABOUTS_LEN / 4;
     packet[SAL_OFS_TYPE] = SAL_TYPE_PROBE;
     /* No flow is meant, but a source flow ID is never 0. */
-    put32(packet + SAL_OFS_SRC_FLOW, w->seq);
+    put_be32(packet + SAL_OFS_SRC_FLOW, w->seq);
     packet[SAL_OFS_INNER] = SAL_INNER_NONE;
-    put32(packet + SAL_OFS_SEQ, w->seq);
+    put_be32(packet + SAL_OFS_SEQ, w->seq);
     memcpy(packet + SAL_OFS_NONCE, &w->nonce, sizeof w->nonce);
     service_prefix_of_endpoint(w->host, &service);
     memcpy(packet + SAL_OFS_SERVICE, service.id.bytes, SAL_SERVICE_ID_LEN);
@@ -143,7 +101,7 @@ put_locator(const struct migration_locator *locator, uint8_t *option)
     uint32_t v4;
 
     if (migration_locator_to_v4(locator, &v4)) {
-        put32(put_option(option, SAL_OPTION_LOCATOR4, 4), v4);
+        put_be32(put_option(option, SAL_OPTION_LOCATOR4, 4), v4);
     } else {
         memcpy(put_option(option, SAL_OPTION_LOCATOR6, 16), locator->address,
                16);
@@ -167,7 +125,7 @@ whereabouts_build(const struct identity *self, const struct whereabouts *w,
     if (has_challenge(w->kind)) {
         uint8_t *value = put_option(packet + OFS_CHALLENGE,
                                     SAL_OPTION_CHALLENGE, SAL_CHALLENGE_LEN);
-        put64(value + SAL_CHALLENGE_OFS_STAMP, w->stamp);
+        put_be64(value + SAL_CHALLENGE_OFS_STAMP, w->stamp);
         memcpy(value + SAL_CHALLENGE_OFS_TAG, w->tag, sizeof w->tag);
     }
     if (has_mac(w->kind)) {
@@ -179,7 +137,7 @@ whereabouts_build(const struct identity *self, const struct whereabouts *w,
             return error;
         }
     }
-    uint16_t sum = checksum(packet, WHEREABOUTS_LEN);
+    uint16_t sum = internet_checksum(packet, WHEREABOUTS_LEN);
     packet[SAL_OFS_CHECKSUM] = sum >> 8;
     packet[SAL_OFS_CHECKSUM + 1] = sum;
     return 0;
@@ -206,7 +164,7 @@ parse_locator(const uint8_t *option, struct migration_locator *locator)
 {
     memset(locator, 0, sizeof *locator);
     if (is_option(option, SAL_OPTION_LOCATOR4, 4)) {
-        migration_locator_from_v4(get32(option + 2), locator);
+        migration_locator_from_v4(get_be32(option + 2), locator);
     } else if (is_option(option, SAL_OPTION_LOCATOR6, 16)) {
         memcpy(locator->address, option + 2, 16);
     }
@@ -221,7 +179,7 @@ header_is_good(const uint8_t *packet, size_t len)
            && packet[SAL_OFS_HEADER_LEN] * 4 == WHEREABOUTS_LEN
            && packet[SAL_OFS_TYPE] == SAL_TYPE_PROBE
            && packet[SAL_OFS_INNER] == SAL_INNER_NONE
-           && !checksum(packet, len)
+           && !internet_checksum(packet, len)
            && is_option(packet + OFS_ENDPOINT, SAL_OPTION_ENDPOINT_ID,
                         SAL_ENDPOINT_ID_LEN)
            && is_option(packet + OFS_PUBLIC_KEY, SAL_OPTION_PUBLIC_KEY,
@@ -244,11 +202,11 @@ whereabouts_parse(const uint8_t *packet, size_t len,
     service_prefix_of_endpoint(w.host, &service);
     memcpy(w.public_key, packet + OFS_PUBLIC_KEY + 2, sizeof w.public_key);
     identity_endpoint_id(w.public_key, sender);
-    w.seq = get32(packet + SAL_OFS_SEQ);
+    w.seq = get_be32(packet + SAL_OFS_SEQ);
     memcpy(&w.nonce, packet + SAL_OFS_NONCE, sizeof w.nonce);
     if (has_challenge(w.kind)) {
         const uint8_t *value = packet + OFS_CHALLENGE + 2;
-        w.stamp = get64(value + SAL_CHALLENGE_OFS_STAMP);
+        w.stamp = get_be64(value + SAL_CHALLENGE_OFS_STAMP);
         memcpy(w.tag, value + SAL_CHALLENGE_OFS_TAG, sizeof w.tag);
     }
     if (memcmp(service.id.bytes, packet + SAL_OFS_SERVICE, SAL_SERVICE_ID_LEN)
@@ -286,8 +244,8 @@ whereabouts_challenge(const uint8_t secret[WHEREABOUTS_SECRET_LEN],
     memcpy(p, ask->host, sizeof ask->host);
     p += sizeof ask->host;
     memcpy(p, ask->locator.address, 16);
-    put32(p + 16, ask->seq);
+    put_be32(p + 16, ask->seq);
     memcpy(p + 20, &ask->nonce, 8);
-    put64(p + 28, stamp);
+    put_be64(p + 28, stamp);
     identity_mac(secret, input, sizeof input, tag);
 }
