@@ -53,89 +53,7 @@ save_soon(struct agent *agent)
     }
 }
 
-/* The session's connection. */
-
-static void
-channel_opened(struct channel *channel, void *agent_)
-{
-    struct agent *agent = agent_;
-
-    if (channel == agent->channel) {
-        controller_session_connected(agent->session, agent_now(agent));
-        agent_session_changed(agent);
-    }
-}
-
-static void
-channel_received(struct channel *channel,
-                 const Salient__V1__Envelope *envelope, void *agent_)
-{
-    struct agent *agent = agent_;
-
-    if (channel == agent->channel) {
-        controller_session_received(agent->session, envelope,
-                                    agent_now(agent));
-        agent_session_changed(agent);
-    }
-}
-
-static void
-channel_closed(struct channel *channel, const char *reason, void *agent_)
-{
-    struct agent *agent = agent_;
-
-    if (channel == agent->channel) {
-        agent->channel = NULL;
-        controller_session_disconnected(agent->session, reason,
-                                        agent_now(agent));
-        agent_session_changed(agent);
-    }
-}
-
-static const struct channel_ops channel_ops = {
-    .open = channel_opened,
-    .receive = channel_received,
-    .closed = channel_closed,
-};
-
-static void
-session_connect(size_t i, void *agent_)
-{
-    struct agent *agent = agent_;
-    const struct channel_tls *tls = agent->tls.ca ? &agent->tls : NULL;
-
-    /* The session is not to be called back from here: its timer does. */
-    channel_connect(agent->loop, agent->config->controllers[i], tls,
-                    &channel_ops, agent, &agent->channel,
-                    &agent->connect_error);
-}
-
-static void
-session_send(const Salient__V1__Envelope *envelope, void *agent_)
-{
-    struct agent *agent = agent_;
-
-    if (agent->channel) {
-        channel_send(agent->channel, envelope);
-    }
-}
-
-static void
-session_disconnect(void *agent_)
-{
-    struct agent *agent = agent_;
-
-    if (agent->channel) {
-        channel_close(agent->channel);
-        agent->channel = NULL;
-    }
-}
-
-static const struct session_ops session_ops = {
-    .connect = session_connect,
-    .send = session_send,
-    .disconnect = session_disconnect,
-};
+/* The session. */
 
 static void drain_start(struct agent *);
 
@@ -497,7 +415,8 @@ create_session(struct agent *agent)
         .routes = &agent->state.learned,
     };
 
-    agent->session = controller_session_create(&config, &session_ops, agent);
+    agent->session = controller_session_create(&config, &agent_session_ops,
+                                               agent);
     if (agent->state.have_welcome) {
         controller_session_set_identity_v4(agent->session,
                                            agent->state.welcome.identity_v4);
@@ -625,7 +544,7 @@ close_all(struct agent *agent)
     if (agent->session) {
         controller_session_stop(agent->session);
     }
-    session_disconnect(agent);
+    agent_session_ops.disconnect(agent);
     control_server_stop(agent->control);
     dns_server_stop(agent->dns);
     metrics_server_stop(agent->metrics);

@@ -301,4 +301,7 @@ struct json *agent_counters_to_json(struct agent *);
 /* agent_metrics.c. */
 void agent_show_metrics(struct agent *, struct ds *);
 
+/* agent_channel.c: how the session connects, sends and disconnects. */
+extern const struct session_ops agent_session_ops;
+
 #endif /* agent_private.h */

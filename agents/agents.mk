@@ -7,6 +7,7 @@ AGENT_SRCS := \
     agents/agent.c \
     agents/agent_apply.c \
     agents/agent_balance.c \
+    agents/agent_channel.c \
     agents/agent_commands.c \
     agents/agent_config.c \
     agents/agent_claims.c \
