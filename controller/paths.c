@@ -1,243 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controller/paths.h"
+#include "controller/paths_private.h"
 
 #include <stdlib.h>
-#include "controller/topology.h"
 #include "openvswitch/util.h"
 #include "util.h"
-
-/* A usable link, seen from the switch it leaves. */
-struct edge {
-    uint32_t port;
-    uint32_t cost;
-    uint32_t to; /* Index of the neighbour. */
-    uint32_t far_port;
-    bool in_tree;
-};
-
-struct node {
-    uint64_t dpid;
-    bool has_sal;
-    bool has_hosts;     /* May have. */
-    bool resolves;
-    uint32_t group;
-    struct edge *edges; /* In order of port. */
-    size_t n_edges;
-    uint32_t *host_ports; /* That are up. */
-    size_t n_host_ports;
-};
-
-struct paths {
-    struct node *nodes; /* In order of dpid. */
-    uint32_t n;
-    uint32_t *distances; /* n * n, row: from. */
-    uint32_t *nearest_sal;
-    struct class_paths {
-        enum path_class_kind kind;
-        struct paths *paths;
-        uint32_t waypoint; /* Index, or PATHS_NO_SWITCH. */
-    } classes[PATH_CLASSES_MAX + 1]; /* By number. */
-    struct paths *latency; /* NULL: nobody asks. */
-};
-
-/* The graph. */
-
-static int
-compare_nodes(const void *a_, const void *b_)
-{
-    const struct node *a = a_, *b = b_;
-    return a->dpid < b->dpid ? -1 : a->dpid > b->dpid;
-}
-
-static int
-compare_edges(const void *a_, const void *b_)
-{
-    const struct edge *a = a_, *b = b_;
-    return a->port < b->port ? -1 : a->port > b->port;
-}
-
-/* Which graph is wanted.  Both NULL and false: that of link costs. */
-struct graph {
-    const struct path_class *class;
-    bool latency;
-};
-
-/* A link whose latency is not known yet. */
-#define LATENCY_UNKNOWN_US 1000
-
-static uint32_t
-cost_of(const struct graph *graph, const struct topology_port *port)
-{
-    if (!graph->latency) {
-        return port->cost;
-    }
-    return port->latency_us ? port->latency_us : LATENCY_UNKNOWN_US;
-}
-
-static bool
-is_in(const struct path_class *class, uint64_t dpid, uint32_t port)
-{
-    for (size_t i = 0; i < class->n_links; i++) {
-        if (class->links[i].dpid == dpid && class->links[i].port == port) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Does the class have no use for the link? */
-static bool
-is_avoided(const struct graph *graph, const struct topology_switch *sw,
-           const struct topology_port *port)
-{
-    const struct path_class *class = graph->class;
-
-    if (!class) {
-        return false;
-    }
-    if (!sw->has_sal) {
-        return true;
-    }
-    if (class->kind != PATH_CLASS_AVOID) {
-        return false;
-    }
-    for (size_t i = 0; i < class->n_switches; i++) {
-        if (class->switches[i] == sw->dpid) {
-            return true;
-        }
-    }
-    return is_in(class, sw->dpid, port->number)
-           || is_in(class, port->peer_dpid, port->peer_port);
-}
-
-static void
-read_edges(struct paths *paths, const struct topology *topology,
-           const struct graph *graph, struct node *node)
-{
-    const struct topology_switch *sw = topology_switch(topology, node->dpid);
-    const struct topology_port *port;
-
-    node->edges = xmalloc((hmap_count(&sw->ports) + 1) * sizeof *node->edges);
-    TOPOLOGY_FOR_EACH_PORT (port, sw) {
-        struct topology_end far;
-        /* A cable from a switch to itself leads nowhere. */
-        if (topology_port_link(topology, sw, port, &far)
-            && far.dpid != node->dpid && !is_avoided(graph, sw, port)) {
-            node->edges[node->n_edges++] = (struct edge) {
-                port->number, cost_of(graph, port),
-                paths_index(paths, far.dpid), far.port, false};
-        }
-    }
-    qsort(node->edges, node->n_edges, sizeof *node->edges, compare_edges);
-}
-
-static void
-read_host_ports(const struct topology *topology, struct node *node)
-{
-    const struct topology_switch *sw = topology_switch(topology, node->dpid);
-    const struct topology_port *port;
-
-    node->host_ports = xmalloc((hmap_count(&sw->ports) + 1)
-                               * sizeof *node->host_ports);
-    TOPOLOGY_FOR_EACH_PORT (port, sw) {
-        if (port->up && topology_is_host_port(port)) {
-            node->host_ports[node->n_host_ports++] = port->number;
-        }
-    }
-}
-
-static struct edge *
-find_edge(struct node *node, uint32_t port)
-{
-    for (size_t i = 0; i < node->n_edges; i++) {
-        if (node->edges[i].port == port) {
-            return &node->edges[i];
-        }
-    }
-    return NULL;
-}
-
-/* Breadth first, from each switch that no tree has yet. */
-static void
-grow_trees(struct paths *paths)
-{
-    uint32_t *queue = xmalloc((paths->n + 1) * sizeof *queue);
-    bool *seen = xcalloc(paths->n + 1, sizeof *seen);
-
-    for (uint32_t root = 0; root < paths->n; root++) {
-        uint32_t first = 0, last = 0;
-        if (!seen[root]) {
-            seen[root] = true;
-            queue[last++] = root;
-        }
-        while (first < last) {
-            struct node *node = &paths->nodes[queue[first++]];
-            for (size_t i = 0; i < node->n_edges; i++) {
-                struct edge *edge = &node->edges[i];
-                struct edge *back = find_edge(&paths->nodes[edge->to],
-                                              edge->far_port);
-                if (!seen[edge->to] && back) {
-                    seen[edge->to] = edge->in_tree = back->in_tree = true;
-                    queue[last++] = edge->to;
-                }
-            }
-        }
-    }
-    free(queue);
-    free(seen);
-}
-
-static bool
-is_group_taken(const struct paths *paths, uint32_t n, uint32_t group)
-{
-    for (uint32_t i = 0; i < n; i++) {
-        if (paths->nodes[i].group == group) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Numbers the groups by a hash of the datapath ID, so that a switch that comes
- * or goes leaves the others' numbers alone; collisions are rare. */
-static void
-number_groups(struct paths *paths)
-{
-    for (uint32_t i = 0; i < paths->n; i++) {
-        uint64_t mix = paths->nodes[i].dpid * 0x9e3779b97f4a7c15ULL;
-        uint32_t number = mix >> 40;
-        uint32_t group;
-        do {
-            group = PATHS_GROUP_BASE
-                    | (number
-                       & ((1 << PATHS_GROUP_CLASS_SHIFT)
-                          - PATHS_GROUP_VARIANTS));
-            number += PATHS_GROUP_VARIANTS;
-        } while (is_group_taken(paths, i, group));
-        paths->nodes[i].group = group;
-    }
-}
-
-static void
-read_graph(struct paths *paths, const struct topology *topology,
-           const struct graph *graph)
-{
-    const struct topology_switch *sw;
-
-    paths->nodes = xzalloc((hmap_count(topology_switches(topology)) + 1)
-                           * sizeof *paths->nodes);
-    TOPOLOGY_FOR_EACH_SWITCH (sw, topology) {
-        struct node *node = &paths->nodes[paths->n++];
-        node->dpid = sw->dpid;
-        node->has_sal = sw->has_sal;
-        node->has_hosts = sw->n_host_ports != 0;
-    }
-    qsort(paths->nodes, paths->n, sizeof *paths->nodes, compare_nodes);
-    number_groups(paths);
-    for (uint32_t i = 0; i < paths->n; i++) {
-        read_edges(paths, topology, graph, &paths->nodes[i]);
-    }
-}
 
 /* Dijkstra's algorithm with a binary heap in which outdated entries are
  * skipped when they come up. */
@@ -350,7 +117,7 @@ compute_graph(const struct topology *topology, const struct graph *graph)
     struct paths *paths = xzalloc(sizeof *paths);
     struct heap heap = {NULL, 0, 0};
 
-    read_graph(paths, topology, graph);
+    paths_read_graph(paths, topology, graph);
     paths->distances = xmalloc(((size_t) paths->n * paths->n + 1)
                                * sizeof *paths->distances);
     for (uint32_t i = 0; i < paths->n; i++) {
@@ -398,9 +165,9 @@ paths_compute(const struct topology *topology,
     }
 
     for (uint32_t i = 0; i < paths->n; i++) {
-        read_host_ports(topology, &paths->nodes[i]);
+        paths_read_host_ports(&paths->nodes[i], topology);
     }
-    grow_trees(paths);
+    paths_grow_trees(paths);
 
     paths->nearest_sal = xmalloc((paths->n + 1) * sizeof *paths->nearest_sal);
     for (uint32_t i = 0; i < paths->n; i++) {
@@ -513,9 +280,9 @@ paths_class_kind(const struct paths *paths, uint8_t class)
     return paths->classes[class].kind;
 }
 
-/* Distance to 'to' by way of 'edge'. */
-static uint32_t
-distance_by(const struct paths *paths, const struct edge *edge, uint32_t to)
+uint32_t
+paths_distance_by(const struct paths *paths, const struct edge *edge,
+                  uint32_t to)
 {
     uint32_t rest = paths_distance(paths, edge->to, to);
     return rest == PATHS_UNREACHABLE ? rest : add_distance(edge->cost, rest);
@@ -533,7 +300,7 @@ paths_next_hops(const struct paths *paths, uint32_t from, uint32_t to,
         return 0;
     }
     for (size_t i = 0; i < node->n_edges; i++) {
-        if (distance_by(paths, &node->edges[i], to) == distance) {
+        if (paths_distance_by(paths, &node->edges[i], to) == distance) {
             if (n < max) {
                 ports[n] = node->edges[i].port;
             }
@@ -570,182 +337,13 @@ paths_alternate(const struct paths *paths, uint32_t from, uint32_t to,
                 && rest >= (uint64_t) back + own)) {
             continue;
         }
-        uint32_t distance = distance_by(paths, edge, to);
+        uint32_t distance = paths_distance_by(paths, edge, to);
         if (distance < least) {
             least = distance;
             best = edge->port;
         }
     }
     return best;
-}
-
-/* The next edge, from the i-th on, that begins a shortest path. */
-static const struct edge *
-next_hop_edge(const struct paths *paths, uint32_t from, uint32_t to,
-              size_t *i)
-{
-    const struct node *node = &paths->nodes[from];
-    uint32_t distance = paths_distance(paths, from, to);
-
-    while (*i < node->n_edges) {
-        const struct edge *edge = &node->edges[(*i)++];
-        if (distance_by(paths, edge, to) == distance) {
-            return edge;
-        }
-    }
-    return NULL;
-}
-
-static bool
-is_same_way(const struct paths *a, const struct paths *b, uint32_t from,
-            uint32_t to)
-{
-    const struct edge *x, *y;
-    size_t i = 0, j = 0;
-    uint32_t port = 0;
-    int n = 0;
-
-    if (from == to || paths_distance(a, from, to) == PATHS_UNREACHABLE) {
-        return true; /* The same in 'b', as the shape is. */
-    }
-    for (;; n++) {
-        x = next_hop_edge(a, from, to, &i);
-        y = next_hop_edge(b, from, to, &j);
-        if (!x || !y) {
-            break;
-        }
-        if (x->port != y->port || x->to != y->to) {
-            return false;
-        }
-        port = x->port;
-    }
-    return !x && !y
-           && (n != 1 || paths_alternate(a, from, to, port)
-                         == paths_alternate(b, from, to, port));
-}
-
-struct paths_way
-paths_way(const struct paths *paths, uint8_t class, bool marked,
-          uint32_t from, uint32_t to)
-{
-    const struct class_paths *own = &paths->classes[class];
-    struct paths_way way = {.paths = paths, .to = to};
-
-    if (own->kind == PATH_CLASS_NONE || !paths->nodes[from].has_sal) {
-        return way;
-    }
-    if (own->kind == PATH_CLASS_WAYPOINT && !marked
-        && own->waypoint != PATHS_NO_SWITCH) {
-        if (from != own->waypoint) {
-            if (paths_distance(own->paths, from, own->waypoint)
-                != PATHS_UNREACHABLE) {
-                way = (struct paths_way) {own->paths, class, own->waypoint,
-                                          false};
-            }
-            return way;
-        }
-        way.mark = true;
-    }
-    if (paths_distance(own->paths, from, to) != PATHS_UNREACHABLE
-        && !is_same_way(paths, own->paths, from, to)) {
-        way.paths = own->paths;
-        way.class = class;
-    }
-    return way;
-}
-
-size_t
-paths_changed_ways(const struct paths *before, const struct paths *after,
-                   uint32_t from, bool ret_changed[])
-{
-    size_t n = 0;
-
-    for (uint32_t to = 0; to < after->n; to++) {
-        ret_changed[to] = !is_same_way(before, after, from, to);
-        n += ret_changed[to];
-    }
-    return n;
-}
-
-enum use { UNUSED, COVERED, UNCOVERED };
-
-/* Counts one way; 'links' has how each edge of 'from' is used.  A class's
- * graph has some of them, in the same order. */
-static void
-cover_way(const struct paths *paths, const struct paths_way *way,
-          uint32_t from, enum use links[], struct paths_coverage *coverage)
-{
-    const struct edge *all = paths->nodes[from].edges, *edge;
-    uint32_t hops[2];
-    size_t n = paths_next_hops(way->paths, from, way->to, hops, 2);
-    bool covered = n > 1 || (n && paths_alternate(way->paths, from, way->to,
-                                                  hops[0]));
-    size_t i = 0, j = 0;
-
-    coverage->ways += n > 0;
-    coverage->ways_covered += covered;
-    while (n && (edge = next_hop_edge(way->paths, from, way->to, &i))) {
-        while (all[j].port != edge->port) {
-            j++;
-        }
-        links[j] = MAX(links[j], covered ? COVERED : UNCOVERED);
-    }
-}
-
-/* Ways that rules of path classes take. */
-static void
-cover_classes(const struct paths *paths, uint32_t from, enum use links[],
-              struct paths_coverage *coverage)
-{
-    for (int class = 1; class <= PATH_CLASSES_MAX; class++) {
-        bool two = paths->classes[class].kind == PATH_CLASS_WAYPOINT;
-        bool counted = false; /* The way to the waypoint is but one. */
-
-        for (uint32_t to = 0; to < paths->n; to++) {
-            for (int marked = 0; paths_has_hosts(paths, to) && marked <= two;
-                 marked++) {
-                struct paths_way way = paths_way(paths, class, marked, from,
-                                                 to);
-                bool again = way.to != to && counted;
-                if (way.class && !again) {
-                    cover_way(paths, &way, from, links, coverage);
-                    counted |= way.to != to;
-                }
-            }
-        }
-    }
-}
-
-static void
-cover_switch(const struct paths *paths, uint32_t from,
-             struct paths_coverage *coverage)
-{
-    const struct node *node = &paths->nodes[from];
-    enum use *links = xcalloc(node->n_edges + 1, sizeof *links);
-
-    for (uint32_t to = 0; to < paths->n; to++) {
-        const struct paths_way way = {.paths = paths, .to = to};
-        if (paths_has_hosts(paths, to)) {
-            cover_way(paths, &way, from, links, coverage);
-        }
-    }
-    cover_classes(paths, from, links, coverage);
-    for (size_t i = 0; i < node->n_edges; i++) {
-        coverage->links += links[i] != UNUSED;
-        coverage->links_covered += links[i] == COVERED;
-    }
-    free(links);
-}
-
-void
-paths_coverage(const struct paths *paths, struct paths_coverage *ret_coverage)
-{
-    memset(ret_coverage, 0, sizeof *ret_coverage);
-    for (uint32_t from = 0; from < paths->n; from++) {
-        if (paths_has_sal(paths, from)) {
-            cover_switch(paths, from, ret_coverage);
-        }
-    }
 }
 
 uint32_t

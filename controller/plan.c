@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include "controller/paths.h"
 #include "controller/zones.h"
-#include "openvswitch/dynamic-string.h"
 #include "openvswitch/util.h"
 #include "hash.h"
 #include "packets.h"
@@ -197,10 +196,9 @@ plan_touch_again(struct plan *plan, uint64_t dpid,
     }
 }
 
-/* Replaces the rules 'before', of which only the keys matter, by 'after'. */
-static void
-replace(struct plan_switch *sw, const struct rule_table *before,
-        const struct rule_table *after)
+void
+plan_replace(struct plan_switch *sw, const struct rule_table *before,
+             const struct rule_table *after)
 {
     size_t i = 0;
     if (sw->apart) {
@@ -245,7 +243,7 @@ replace_host(struct plan *plan, const struct in6_addr *locator)
             rules_compute_host(&plan->rules_config, plan->paths, new,
                                sw->dpid, plan->after);
         }
-        replace(sw, plan->before, plan->after);
+        plan_replace(sw, plan->before, plan->after);
     }
     if (new) {
         plan_remember_host(plan, new);
@@ -255,10 +253,10 @@ replace_host(struct plan *plan, const struct in6_addr *locator)
     }
 }
 
-static void
-compute_endpoint(const struct plan *plan, const struct paths *paths,
-                 const struct plan_endpoint *endpoint, uint64_t dpid,
-                 struct rule_table *table)
+void
+plan_compute_endpoint(const struct plan *plan, const struct paths *paths,
+                      const struct plan_endpoint *endpoint, uint64_t dpid,
+                      struct rule_table *table)
 {
     for (int v6 = 0; v6 < 2; v6++) {
         if (endpoint->attached[v6]) {
@@ -283,12 +281,14 @@ replace_endpoint(struct plan *plan, const struct endpoint_id *id)
         rule_table_clear(plan->before);
         rule_table_clear(plan->after);
         if (found) {
-            compute_endpoint(plan, plan->paths, &old, sw->dpid, plan->before);
+            plan_compute_endpoint(plan, plan->paths, &old, sw->dpid,
+                                  plan->before);
         }
         if (new) {
-            compute_endpoint(plan, plan->paths, new, sw->dpid, plan->after);
+            plan_compute_endpoint(plan, plan->paths, new, sw->dpid,
+                                  plan->after);
         }
-        replace(sw, plan->before, plan->after);
+        plan_replace(sw, plan->before, plan->after);
     }
 }
 
@@ -313,7 +313,7 @@ update_service(struct plan *plan, const struct service_prefix *prefix)
             rules_compute_service(&plan->rules_config, plan->paths, new,
                                   sw->dpid, plan->after);
         }
-        replace(sw, plan->before, plan->after);
+        plan_replace(sw, plan->before, plan->after);
     }
     service_routes_destroy(old);
 }
@@ -382,11 +382,10 @@ update_services_by_zone(struct plan *plan)
     }
 }
 
-/* Everything of one switch, or as much as goes in. */
-static struct rule_table *
-compute_switch(const struct plan *plan, const struct paths *paths,
-               const struct routes *routes, const struct plan_switch *sw,
-               bool *ret_cut)
+struct rule_table *
+plan_compute_switch(const struct plan *plan, const struct paths *paths,
+                    const struct routes *routes, const struct plan_switch *sw,
+                    bool *ret_cut)
 {
     struct rules_config config = plan->rules_config;
     struct rule_table *table = rule_table_create();
@@ -428,8 +427,8 @@ update_switch(struct plan *plan, uint64_t dpid)
         sw->desired = rule_table_create();
         hmap_insert(&plan->switches, &sw->node, hash_uint64(dpid));
     }
-    struct rule_table *desired = compute_switch(plan, plan->paths,
-                                                plan->routes, sw, &sw->cut);
+    struct rule_table *desired
+        = plan_compute_switch(plan, plan->paths, plan->routes, sw, &sw->cut);
     struct rule_changes changes = RULE_CHANGES_INITIALIZER;
     rule_diff(desired, sw->desired, &changes);
     for (size_t i = 0; i < changes.n; i++) {
@@ -452,132 +451,6 @@ update_apart(struct plan *plan, bool changed)
             update_switch(plan, sw->dpid);
         }
     }
-}
-
-/* A switch whose ways have changed: towards which others. */
-struct detour {
-    const struct paths *before;
-    struct plan_switch *sw;
-    bool *towards; /* One a switch, by index in both paths. */
-};
-
-static bool
-is_detoured(const struct plan *plan, const struct detour *detour,
-            uint64_t dpid)
-{
-    uint32_t index = paths_index(plan->paths, dpid);
-    return index != PATHS_NO_SWITCH && detour->towards[index];
-}
-
-/* Replaces what has been computed for the way before and the one now. */
-static void
-replace_scratch(struct plan *plan, struct plan_switch *sw)
-{
-    replace(sw, plan->before, plan->after);
-    rule_table_clear(plan->before);
-    rule_table_clear(plan->after);
-}
-
-static bool
-service_is_detoured(const struct plan *plan, const struct detour *detour,
-                    const struct service_routes *service)
-{
-    for (size_t i = 0; i < service->n_routes; i++) {
-        const struct route *route = service->routes[i];
-        for (size_t j = 0; j < route->n_targets; j++) {
-            if (is_detoured(plan, detour, route->targets[j].dpid)) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-static void
-detour_services(struct plan *plan, const struct detour *detour)
-{
-    const struct rules_config *config = &plan->rules_config;
-    uint64_t dpid = detour->sw->dpid;
-    const struct service_routes *service;
-    const struct plan_endpoint *endpoint;
-
-    ROUTES_FOR_EACH_SERVICE (service, plan->routes) {
-        if (service_is_detoured(plan, detour, service)) {
-            rules_compute_service(config, detour->before, service, dpid,
-                                  plan->before);
-            rules_compute_service(config, plan->paths, service, dpid,
-                                  plan->after);
-            replace_scratch(plan, detour->sw);
-        }
-    }
-    HMAP_FOR_EACH (endpoint, node, &plan->endpoints) {
-        compute_endpoint(plan, detour->before, endpoint, dpid, plan->before);
-        compute_endpoint(plan, plan->paths, endpoint, dpid, plan->after);
-        replace_scratch(plan, detour->sw);
-    }
-}
-
-/* What goes to hosts where the way there has changed. */
-static void
-detour_switch(struct plan *plan, const struct detour *detour)
-{
-    const struct rules_config *config = &plan->rules_config;
-    uint64_t dpid = detour->sw->dpid;
-    bool groups = rules_uses_groups(config, plan->paths, dpid);
-    const struct plan_host *host;
-
-    if (groups) {
-        rules_compute_groups(config, detour->before, dpid, detour->towards,
-                             plan->before);
-        rules_compute_groups(config, plan->paths, dpid, detour->towards,
-                             plan->after);
-        replace_scratch(plan, detour->sw);
-    } else {
-        HMAP_FOR_EACH (host, node, &plan->hosts) {
-            if (is_detoured(plan, detour, host->at.dpid)) {
-                rules_compute_host(config, detour->before, &host->at, dpid,
-                                   plan->before);
-                rules_compute_host(config, plan->paths, &host->at, dpid,
-                                   plan->after);
-                replace_scratch(plan, detour->sw);
-            }
-        }
-    }
-    uint32_t index = paths_index(plan->paths, dpid);
-    if ((!groups || config->hop_by_hop)
-        && paths_resolves(plan->paths, index)) {
-        detour_services(plan, detour);
-    }
-}
-
-/* The same switches reach each other, only on other ways. */
-static void
-update_ways(struct plan *plan, const struct paths *old)
-{
-    struct detour detour = {
-        .before = old,
-        .towards = xcalloc(paths_n_switches(plan->paths) + 1,
-                           sizeof *detour.towards),
-    };
-
-    rule_table_clear(plan->before);
-    rule_table_clear(plan->after);
-    struct plan_switch *sw;
-    HMAP_FOR_EACH (sw, node, &plan->switches) {
-        uint32_t index = paths_index(plan->paths, sw->dpid);
-        if (sw->apart || index == PATHS_NO_SWITCH) {
-            continue; /* See update_apart(). */
-        }
-        rules_compute_base(&plan->rules_config, old, sw->dpid, plan->before);
-        rules_compute_base(&plan->rules_config, plan->paths, sw->dpid,
-                           plan->after);
-        replace_scratch(plan, sw);
-        detour.sw = sw;
-        if (paths_changed_ways(old, plan->paths, index, detour.towards)) {
-            detour_switch(plan, &detour);
-        }
-    }
-    free(detour.towards);
 }
 
 static void
@@ -631,7 +504,7 @@ update_graph(struct plan *plan)
                   && paths_same_shape(old, plan->paths)
                   && !routes_depend_on_ways(plan);
     if (mended) {
-        update_ways(plan, old);
+        plan_update_ways(plan, old);
     }
     paths_destroy(old);
     return mended;
@@ -747,87 +620,4 @@ plan_result_destroy(struct plan_result *result)
         result->n_services = 0;
         topology_changes_destroy(&result->topology);
     }
-}
-
-/* Full recompute. */
-
-/* Tilings have a history, so the fresh routes are told that. */
-static struct routes *
-recompute_routes(const struct plan *plan, const struct paths *paths)
-{
-    struct routes *routes = routes_create(&plan->routes_config);
-    struct zones *zones = zones_compute(plan->registry, plan->topology,
-                                        paths);
-    const struct service_routes *service;
-
-    ROUTES_FOR_EACH_SERVICE (service, plan->routes) {
-        for (size_t i = 0; i < service->n_routes; i++) {
-            const struct route *route = service->routes[i];
-            for (size_t j = 0; j < route->tiling.n; j++) {
-                const struct route_memory memory = {
-                    .dpid = route->dpids[0],
-                    .prefix = service->prefix,
-                    .protocol = route->protocol,
-                    .v6 = route->v6,
-                    .tile = route->tiling.tiles[j],
-                };
-                routes_remember_tile(routes, &memory);
-            }
-        }
-    }
-    routes_set_zones(routes, zones);
-    routes_update_all(routes, plan->registry, plan->topology, paths);
-    routes_set_zones(routes, NULL);
-    zones_destroy(zones);
-    return routes;
-}
-
-static bool
-check_switch(const struct rule_table *fresh, const struct plan_switch *sw,
-             struct ds *why)
-{
-    struct rule_changes changes = RULE_CHANGES_INITIALIZER;
-    rule_diff(fresh, sw->desired, &changes);
-    for (size_t i = 0; i < changes.n; i++) {
-        static const char *const ops[] = {"lacks", "is wrong about",
-                                          "should not have"};
-        ds_put_format(why, "%016"PRIx64" %s ", sw->dpid,
-                      ops[changes.changes[i].op]);
-        rule_format(&changes.changes[i].rule, why);
-        ds_put_char(why, '\n');
-    }
-    bool same = !changes.n;
-    rule_changes_destroy(&changes);
-    return same;
-}
-
-bool
-plan_check(const struct plan *plan, struct ds *why)
-{
-    struct paths *paths = paths_compute(plan->topology, plan->classes);
-    struct routes *routes = recompute_routes(plan, paths);
-    const struct topology_switch *known;
-    bool same = true;
-
-    TOPOLOGY_FOR_EACH_SWITCH (known, plan->topology) {
-        const struct plan_switch *sw = plan_find_switch(plan, known->dpid);
-        if (!sw) {
-            ds_put_format(why, "%016"PRIx64" is missing\n", known->dpid);
-            same = false;
-            continue;
-        }
-        bool cut;
-        struct rule_table *fresh = compute_switch(plan, paths, routes, sw,
-                                                  &cut);
-        same &= check_switch(fresh, sw, why);
-        rule_table_destroy(fresh);
-    }
-    if (hmap_count(&plan->switches)
-        != hmap_count(topology_switches(plan->topology))) {
-        ds_put_cstr(why, "switches that are gone are still planned\n");
-        same = false;
-    }
-    routes_destroy(routes);
-    paths_destroy(paths);
-    return same;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What plan.c (everything that is planned), plan_hosts.c (where hosts were
- * when it was) and plan_room.c (switches that have no room for it) share.  For
- * nobody else. */
+/* What plan.c (everything that is planned), plan_ways.c (what depends on ways
+ * that changed), plan_hosts.c (where hosts were when rules were computed),
+ * plan_room.c (switches that have no room for them) and plan_check.c (the
+ * comparison with a full recompute) share.  For nobody else. */
 #ifndef CONTROLLER_PLAN_PRIVATE_H
 #define CONTROLLER_PLAN_PRIVATE_H 1
 
@@ -88,6 +89,25 @@ struct plan_endpoint *plan_remember_endpoint(struct plan *,
                                              const struct endpoint_id *);
 
 struct plan_switch *plan_find_switch(const struct plan *, uint64_t dpid);
+
+/* Everything of one switch, or as much as goes in. */
+struct rule_table *plan_compute_switch(const struct plan *,
+                                       const struct paths *,
+                                       const struct routes *,
+                                       const struct plan_switch *,
+                                       bool *ret_cut);
+/* Adds the rules that make the endpoint a service of its own. */
+void plan_compute_endpoint(const struct plan *, const struct paths *,
+                           const struct plan_endpoint *, uint64_t dpid,
+                           struct rule_table *);
+/* Replaces the rules 'before', of which only the keys matter, by 'after'. */
+void plan_replace(struct plan_switch *, const struct rule_table *before,
+                  const struct rule_table *after);
+
+/* Mends the rules of all switches after plan->paths took the place of 'old',
+ * of the same shape: the same switches reach each other, only on other
+ * ways. */
+void plan_update_ways(struct plan *, const struct paths *old);
 
 /* Adds the service rules, of services and of endpoints, that go into the limit
  * of 'sw'.  True if that is all of them. */
