@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Speed of the controller, by switches and agents that do not exist.
-BENCH_CONTROLLER_SRCS := $(addprefix tests/bench/controller/,load_topology.c \
+LOAD_SRCS := $(addprefix tests/bench/controller/,load_topology.c \
     load_switch.c load_group.c load_agent.c load_check.c load_controller.c \
-    bench_controller.c)
+    load_run.c)
+LOAD_OBJS := $(LOAD_SRCS:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/agents/probe.o
 
 # PART:SIZE:SERVICES, see bench_controller.c.
 BENCH_CONTROLLER ?= register:10:10000 register:100:300 changes:1:10000 \
@@ -11,23 +12,18 @@ BENCH_CONTROLLER ?= register:10:10000 register:100:300 changes:1:10000 \
     failoverports:8:100
 
 $(BUILD)/tests/bench_controller: \
-    $(BENCH_CONTROLLER_SRCS:%.c=$(BUILD)/obj/%.o) \
-    $(BUILD)/obj/agents/probe.o $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER) \
-    $(LIBSALIENT)
+    $(BUILD)/obj/tests/bench/controller/bench_controller.o $(LOAD_OBJS) \
+    $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER) $(LIBSALIENT)
 	$(link)
 
 # The same oracle, asked about real switches.
 $(BUILD)/tests/check_ovs: $(BUILD)/obj/tests/bench/controller/check_ovs.o \
-    $(filter-out %/bench_controller.o,$(BENCH_CONTROLLER_SRCS:%.c=$(BUILD)/obj/%.o)) \
-    $(BUILD)/obj/agents/probe.o $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER) \
-    $(LIBSALIENT)
+    $(LOAD_OBJS) $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER) $(LIBSALIENT)
 	$(link)
 
 # Make before break, with slow switches that do not exist.
 $(BUILD)/tests/check_order: $(BUILD)/obj/tests/bench/controller/check_order.o \
-    $(filter-out %/bench_controller.o,$(BENCH_CONTROLLER_SRCS:%.c=$(BUILD)/obj/%.o)) \
-    $(BUILD)/obj/agents/probe.o $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER) \
-    $(LIBSALIENT)
+    $(LOAD_OBJS) $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER) $(LIBSALIENT)
 	$(link)
 
 check-order: $(BUILD)/tests/check_order $(BUILD)/bin/salient-controller ## no packet strays while hosts, weights and links change and switches are slow

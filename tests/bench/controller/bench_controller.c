@@ -24,7 +24,6 @@
 #define INSTANCES 3
 #define REGISTRATIONS 200
 #define FAILURES 20
-#define QUIET_US 200000
 #define TIMEOUT_US 900000000 /* Ten million rules take their time. */
 #define IDLE_US 5000000
 
@@ -33,7 +32,6 @@ static struct load_controller controller;
 static const char *program;
 static struct ds json = DS_EMPTY_INITIALIZER;
 static bool failed;
-static uv_timer_t tick;
 
 static void OVS_PRINTF_FORMAT(3, 4)
 report(double value, const char *unit, const char *format, ...)
@@ -59,66 +57,33 @@ fail(const char *what)
     failed = true;
 }
 
-/* Runs the loop until 'condition' holds. */
 static bool
-run_until(bool (*condition)(void), const char *what)
+run_until(bool (*condition)(struct load *), const char *what)
 {
-    uint64_t end = load_now_us() + TIMEOUT_US;
+    bool ok = load_run_until(&load, condition, TIMEOUT_US);
 
-    while (!condition()) {
-        if (load_now_us() > end) {
-            fail(what);
-            return false;
-        }
-        uv_run(load.loop, UV_RUN_ONCE);
+    if (!ok) {
+        fail(what);
     }
-    return true;
+    return ok;
 }
 
+/* Everything is registered, confirmed and right. */
 static bool
-answered(void)
+run_until_settled(const char *when)
 {
-    return load_agents_are_answered(&load);
-}
+    char what[80];
 
-static bool
-attached(void)
-{
-    for (int i = 0; i < load.n_agents; i++) {
-        if (!load.agents[i].attached) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool
-quiet(void)
-{
-    return load_now_us() > load.last_written_us + QUIET_US;
-}
-
-/* Nothing is written any more, and what was is right. */
-static bool
-settled(void)
-{
-    if (!quiet()) {
+    snprintf(what, sizeof what, "every host is seen %s", when);
+    if (!run_until(load_agents_are_attached, what)) {
         return false;
     }
-    if (load_check(&load, false)) {
-        load.last_written_us = MAX(load.last_written_us,
-                                   load_now_us() - QUIET_US / 2);
+    snprintf(what, sizeof what, "all registrations are confirmed %s", when);
+    if (!run_until(load_agents_are_answered, what)) {
         return false;
     }
-    return true;
-}
-
-static uint64_t idle_end;
-
-static bool
-idle_over(void)
-{
-    return load_now_us() > idle_end;
+    snprintf(what, sizeof what, "the rules are right %s", when);
+    return run_until(load_is_settled, what);
 }
 
 static void
@@ -194,51 +159,15 @@ percentile(double samples[], int n, int p)
 /* A network comes and goes. */
 
 static void
-ticked(uv_timer_t *timer)
-{
-    /* Only lets run_until() look again. */
-}
-
-static void
 begin(int n_services, bool groups)
 {
-    load.loop = uv_default_loop();
-    load.loop->data = &load;
     load.n_services = n_services;
     load.services = xcalloc(n_services, sizeof *load.services);
     for (int i = 0; i < n_services; i++) {
         load.services[i] = (struct load_service) {INSTANCES, {1, 1, 1}};
     }
-    load.registered = true;
     load.groups = groups;
-    uv_timer_init(load.loop, &tick);
-    uv_timer_start(&tick, ticked, 20, 20);
-    load_controller_configure(&load, &controller);
-    load_controller_start(&controller, program);
-    for (int i = 0; i < load.n_switches; i++) {
-        load_switch_start(&load, &load.switches[i]);
-    }
-    for (int i = 0; i < load.n_agents; i++) {
-        load_agent_start(&load, &load.agents[i]);
-    }
-}
-
-static void
-finish(void)
-{
-    load.stopping = true;
-    for (int i = 0; i < load.n_switches; i++) {
-        load_switch_stop(&load.switches[i]);
-    }
-    for (int i = 0; i < load.n_agents; i++) {
-        load_agent_stop(&load.agents[i]);
-    }
-    uv_close((uv_handle_t *) &tick, NULL);
-    load_controller_kill(&controller, SIGTERM);
-    uv_run(load.loop, UV_RUN_DEFAULT);
-    load_controller_remove(&controller);
-    load_free(&load);
-    memset(&load, 0, sizeof load);
+    load_begin(&load, &controller, program);
 }
 
 static bool
@@ -246,9 +175,7 @@ cold_start(const char *name)
 {
     uint64_t start = load_now_us();
 
-    if (!run_until(attached, "every host is seen")
-        || !run_until(answered, "all registrations are confirmed")
-        || !run_until(settled, "the rules are right")) {
+    if (!run_until_settled("at first")) {
         check("cold start");
         return false;
     }
@@ -274,7 +201,7 @@ one_registration(int i, double *ret_ms)
     service->n = INSTANCES + 1;
     load_register(&load, i, INSTANCES, true);
     agent = &load.agents[load_agent_of(&load, i, INSTANCES)];
-    if (!run_until(answered, "a registration is confirmed")) {
+    if (!run_until(load_agents_are_answered, "a registration is confirmed")) {
         return false;
     }
     *ret_ms = (agent->answered_us - start) / 1e3;
@@ -310,10 +237,10 @@ restart(int edges)
     }
     uint64_t start = load_now_us();
     load_controller_start(&controller, program);
-    if (run_until(attached, "every host is seen after the restart")
-        && run_until(answered, "all is confirmed after the restart")) {
+    if (run_until(load_agents_are_attached, "every host is seen again")
+        && run_until(load_agents_are_answered, "all is confirmed again")) {
         report((load_now_us() - start) / 1e3, "ms", "restart_ms.%d", edges);
-        run_until(quiet, "it is quiet after the restart");
+        run_until(load_is_quiet, "it is quiet after the restart");
         report(load.flow_mods - before, "rules", "restart_rules_written%s",
                edges == 10 ? "" : xasprintf(".%d", edges));
         check("restart");
@@ -323,11 +250,10 @@ restart(int edges)
 static void
 idle(void)
 {
-    run_until(settled, "nothing is left to do");
+    run_until(load_is_settled, "nothing is left to do");
     double cpu = load_controller_cpu_us(&controller);
 
-    idle_end = load_now_us() + IDLE_US;
-    run_until(idle_over, "time passes");
+    load_run_for(&load, IDLE_US);
     cpu = load_controller_cpu_us(&controller) - cpu;
     report(cpu * 100 / IDLE_US, "%", "idle_cpu");
 }
@@ -349,7 +275,7 @@ run_register(int edges, int n_services)
         }
         restart(edges);
     }
-    finish();
+    load_end(&load, &controller);
 }
 
 /* Distinct services, each final state confirmed. */
@@ -364,7 +290,7 @@ change_all(int edges)
         load.services[i].weight[0] = 3;
         load_register(&load, i, 0, i >= n - load.n_agents);
     }
-    if (!run_until(answered, "all changes are confirmed")) {
+    if (!run_until(load_agents_are_answered, "all changes are confirmed")) {
         return;
     }
     double wall = load_now_us() - start;
@@ -382,12 +308,10 @@ run_changes(int edges, int n_services)
 {
     load_star(&load, edges, MAX(1, 4 / edges));
     begin(n_services, true);
-    if (run_until(attached, "every host is seen")
-        && run_until(answered, "all registrations are confirmed")
-        && run_until(settled, "the rules are right")) {
+    if (run_until_settled("at first")) {
         change_all(edges);
     }
-    finish();
+    load_end(&load, &controller);
 }
 
 struct failure {
@@ -400,9 +324,9 @@ static uint64_t mods_before;
 /* A link that is back takes its packets again: what was written for its
  * failure is undone. */
 static bool
-back(void)
+back(struct load *l)
 {
-    return load.flow_mods > mods_before && settled();
+    return l->flow_mods > mods_before && load_is_settled(l);
 }
 
 static bool
@@ -419,7 +343,7 @@ one_failure(int k, int i, struct failure *failure)
     load_set_link(&load, aggregation, port, false);
     load_distances(&load);
     load.last_written_us = start;
-    if (!run_until(settled, "a dead link is bypassed")) {
+    if (!run_until(load_is_settled, "a dead link is bypassed")) {
         return false;
     }
     failure->ms = (load.last_written_us - start) / 1e3;
@@ -460,12 +384,10 @@ run_failover(int k, int n_services, bool groups)
 {
     load_fat_tree(&load, k);
     begin(n_services, groups);
-    if (run_until(attached, "every host is seen")
-        && run_until(answered, "all registrations are confirmed")
-        && run_until(settled, "the rules are right")) {
+    if (run_until_settled("at first")) {
         failures(k, groups ? "failover" : "failover_ports");
     }
-    finish();
+    load_end(&load, &controller);
 }
 
 static void

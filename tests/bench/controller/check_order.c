@@ -41,7 +41,6 @@ static struct view {
 
 static struct load load;
 static struct load_controller controller;
-static uv_timer_t tick;
 static uint64_t commits, followed, strays;
 static int passed, failed;
 
@@ -132,71 +131,12 @@ committed(struct load *l, int sw)
     strays += count_strays();
 }
 
-/* Waiting. */
-
-static void
-ticked(uv_timer_t *timer)
-{
-    /* Only lets run_until() look again. */
-}
-
-static uint64_t pause_end;
-
-static bool
-pause_over(void)
-{
-    return load_now_us() >= pause_end;
-}
-
-static bool
-settled(void)
-{
-    return load_now_us() > load.last_written_us + 300000
-           && !load_check(&load, false);
-}
-
-static bool
-answered(void)
-{
-    return load_agents_are_answered(&load);
-}
-
-static bool
-attached(void)
-{
-    for (int i = 0; i < load.n_agents; i++) {
-        if (!load.agents[i].attached) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool
-run_until(bool (*condition)(void))
-{
-    uint64_t end = load_now_us() + TIMEOUT_US;
-
-    while (!condition()) {
-        if (load_now_us() > end) {
-            return false;
-        }
-        uv_run(load.loop, UV_RUN_ONCE);
-    }
-    return true;
-}
-
 static bool
 run_until_settled(void)
 {
-    return run_until(attached) && run_until(answered) && run_until(settled);
-}
-
-static void
-run_for(uint64_t us)
-{
-    pause_end = load_now_us() + us;
-    run_until(pause_over);
+    return load_run_until(&load, load_agents_are_attached, TIMEOUT_US)
+           && load_run_until(&load, load_agents_are_answered, TIMEOUT_US)
+           && load_run_until(&load, load_is_settled, TIMEOUT_US);
 }
 
 /* What happens. */
@@ -316,7 +256,7 @@ walk(bool links, const char *what)
             toggle_link();
             break;
         }
-        run_for(random_range(30000));
+        load_run_for(&load, random_range(30000));
     }
     restore();
     bool ok = run_until_settled();
@@ -352,15 +292,12 @@ oracle_sees(void)
 static void
 begin(const char *program)
 {
-    load.loop = uv_default_loop();
-    load.loop->data = &load;
     load_fat_tree(&load, K);
     load.n_services = SERVICES;
     load.services = xcalloc(SERVICES, sizeof *load.services);
     for (int i = 0; i < SERVICES; i++) {
         load.services[i] = (struct load_service) {INSTANCES, {1, 1, 1}};
     }
-    load.registered = true;
     load.committed = committed;
     views = xcalloc(load.n_switches, sizeof *views);
     for (int i = 0; i < load.n_switches; i++) {
@@ -370,38 +307,20 @@ begin(const char *program)
     for (int i = 0; i < load.n_agents; i++) {
         homes[i] = (struct home) {load.agents[i].sw, load.agents[i].port};
     }
-    uv_timer_init(load.loop, &tick);
-    uv_timer_start(&tick, ticked, 5, 5);
-    load_controller_configure(&load, &controller);
-    load_controller_start(&controller, program);
-    for (int i = 0; i < load.n_switches; i++) {
-        load_switch_start(&load, &load.switches[i]);
-    }
-    for (int i = 0; i < load.n_agents; i++) {
-        load_agent_start(&load, &load.agents[i]);
-    }
+    load_begin(&load, &controller, program);
 }
 
 static void
 finish(void)
 {
-    load.stopping = true;
     load.committed = NULL;
     for (int i = 0; i < load.n_switches; i++) {
-        load_switch_stop(&load.switches[i]);
         free(views[i].routes);
         free(views[i].choices);
     }
-    for (int i = 0; i < load.n_agents; i++) {
-        load_agent_stop(&load.agents[i]);
-    }
-    uv_close((uv_handle_t *) &tick, NULL);
-    load_controller_kill(&controller, SIGTERM);
-    uv_run(load.loop, UV_RUN_DEFAULT);
-    load_controller_remove(&controller);
+    load_end(&load, &controller);
     free(views);
     free(homes);
-    load_free(&load);
 }
 
 int

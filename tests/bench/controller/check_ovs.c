@@ -310,11 +310,9 @@ received(uv_stream_t *stream OVS_UNUSED, ssize_t n, const uv_buf_t *buf)
 static void
 tick(uv_timer_t *timer)
 {
-    bool attached = load_agents_are_answered(&load);
+    bool attached = load_agents_are_answered(&load)
+                    && load_agents_are_attached(&load);
 
-    for (int i = 0; i < load.n_agents; i++) {
-        attached &= load.agents[i].attached;
-    }
     if (attached && !load.registered) {
         load.registered = true;
         for (int i = 0; i < load.n_agents; i++) {

@@ -101,6 +101,8 @@ struct load {
     uint32_t resolver;
     uint16_t sal_port;
     uint64_t flow_mods, faults, last_written_us;
+    uint64_t next_check_us; /* load_is_settled() looks no sooner. */
+    uv_timer_t tick;        /* So that load_run_until() looks at times. */
 };
 
 uint64_t load_now_us(void);
@@ -139,7 +141,8 @@ void load_probe(struct load_agent *);
 /* Says what services[i].weight[j] is. */
 void load_register(struct load *, int i, int j, bool wait);
 void load_register_all(struct load *, struct load_agent *);
-bool load_agents_are_answered(const struct load *);
+bool load_agents_are_answered(struct load *);
+bool load_agents_are_attached(struct load *);
 void load_service_name(int i, char name[64]);
 
 /* What matters of a flow: its table, and where it sends to. */
@@ -168,5 +171,19 @@ void load_controller_kill(struct load_controller *, int signal);
 void load_controller_remove(struct load_controller *);
 double load_controller_cpu_us(const struct load_controller *);
 double load_controller_memory_mb(const struct load_controller *);
+
+/* Starts the controller, and all switches and agents of the topology, which
+ * register all 'services' when they are connected. */
+void load_begin(struct load *, struct load_controller *, const char *program);
+/* Stops them.  The load is then as new. */
+void load_end(struct load *, struct load_controller *);
+/* Runs the loop until 'condition' holds.  False if it does not in time. */
+bool load_run_until(struct load *, bool (*condition)(struct load *),
+                    uint64_t timeout_us);
+void load_run_for(struct load *, uint64_t us);
+/* Switches have confirmed nothing new for a while. */
+bool load_is_quiet(struct load *);
+/* And what they hold is right. */
+bool load_is_settled(struct load *);
 
 #endif /* load.h */

@@ -151,10 +151,21 @@ load_register_all(struct load *l, struct load_agent *agent)
 }
 
 bool
-load_agents_are_answered(const struct load *l)
+load_agents_are_answered(struct load *l)
 {
     for (int i = 0; i < l->n_agents; i++) {
         if (!l->agents[i].up || l->agents[i].awaited) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool
+load_agents_are_attached(struct load *l)
+{
+    for (int i = 0; i < l->n_agents; i++) {
+        if (!l->agents[i].attached) {
             return false;
         }
     }
