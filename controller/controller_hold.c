@@ -134,8 +134,8 @@ everything_is_back(const struct controller *c)
     return switches_are_explained(c);
 }
 
-/* A switch with a million flows, or one that has no time for us, tells them for
- * longer than the hold lasts; and only then its hosts are seen again. */
+/* A switch with a million flows, or one that has no time for us, tells them
+ * for longer than the hold lasts; and only then its hosts are seen again. */
 static bool
 may_extend(const struct controller *c, long long now)
 {

@@ -52,8 +52,8 @@ bool plan_is_cut(const struct plan *, uint64_t dpid);
 /* The switch has no room for our groups: its rules name ports. */
 void plan_set_no_groups(struct plan *, uint64_t dpid);
 bool plan_has_no_groups(const struct plan *, uint64_t dpid);
-/* It has no room for a route to each host: who can as well be reached by the way
- * to a switch that has room gets none, and the rest goes there. */
+/* It has no room for a route to each host: who can as well be reached by the
+ * way to a switch that has room gets none, and the rest goes there. */
 void plan_set_short_of_hosts(struct plan *, uint64_t dpid, bool);
 bool plan_is_short_of_hosts(const struct plan *, uint64_t dpid);
 /* How much a service is used, for the choice among those that do not all fit.

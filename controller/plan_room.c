@@ -145,9 +145,9 @@ plan_set_usage(struct plan *plan,
 
 /* Hosts. */
 
-/* All switches that are short of routes send the rest towards the same one, which
- * is not: so what nobody has does not go round in circles.  One without hosts
- * is likely to be in the middle. */
+/* All switches that are short of routes send the rest towards the same one,
+ * which is not: so what nobody has does not go round in circles.  One without
+ * hosts is likely to be in the middle. */
 static uint32_t
 root_of(const struct plan *plan, const struct paths *paths, uint32_t from)
 {

@@ -7,7 +7,8 @@ LIBCONTROLLER_SHELL := $(BUILD)/lib/libcontroller-shell.a
 SHELL_PURE := controller/openflow_codec.c controller/openflow_error.c \
     controller/switch_session.c controller/put.c controller/put_order.c \
     controller/put_queue.c \
-    controller/discovery.c controller/latency.c \
+    controller/discovery.c controller/discovery_links.c \
+    controller/discovery_hosts.c controller/latency.c \
     controller/agent_session.c controller/agent_push.c controller/event_log.c
 # What talks.
 SHELL_IO := controller/openflow_server.c controller/openflow_connection.c \

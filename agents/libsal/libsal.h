@@ -125,8 +125,8 @@ int sal_unregister(const struct sal_service *, bool wait);
 
 /* A listening socket for 'service', registered: on target_port, or on a free
  * port if that is 0 ('*service' is updated).  It hears clients of both versions
- * of IP (AF_INET6; IPv4 clients have IPv4-mapped addresses), or is AF_INET where
- * the kernel has no IPv6. */
+ * of IP (AF_INET6; IPv4 clients have IPv4-mapped addresses), or is AF_INET
+ * where the kernel has no IPv6. */
 int sal_listen(struct sal_service *service, int backlog);
 
 /* Who is there. */
