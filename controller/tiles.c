@@ -249,26 +249,70 @@ compare_blocks(const void *a_, const void *b_)
     return a->place < b->place ? -1 : a->place > b->place;
 }
 
-/* Takes from 'share' what it has too much, given its blocks, largest first:
- * whole blocks as far as they fit, the rest from the end of the smallest that
- * is left. */
+/* How a share gives away what it has too much: so many of its blocks as they
+ * are, the largest that fit first, and the end of one more. */
+struct release {
+    size_t n_whole;
+    const struct block *cut; /* NULL: none. */
+    size_t cost;             /* Tiles that change, if takers fit. */
+};
+
+/* A block that changes hands is one tile that changes.  A cut one goes, and
+ * both its parts are new tiles. */
+static void
+consider_release(struct release *best, size_t n_whole,
+                 const struct block *cut, uint32_t left)
+{
+    size_t cost = n_whole;
+
+    if (cut) {
+        cost += 1 + count_1bits(cut->size - left) + count_1bits(left);
+    } else if (left) {
+        return;
+    }
+    if (cost < best->cost) {
+        *best = (struct release) {n_whole, cut, cost};
+    }
+}
+
+/* The way that changes the fewest tiles, given all blocks of the share,
+ * largest first. */
+static struct release
+find_release(const struct block blocks[], size_t n, uint32_t excess)
+{
+    struct release best = {.cost = SIZE_MAX};
+    const struct block *larger = NULL; /* The smallest that does not fit. */
+    uint32_t left = excess;
+    size_t n_whole = 0;
+
+    for (size_t i = 0; i < n && left; i++) {
+        if (blocks[i].size <= left) {
+            left -= blocks[i].size;
+            n_whole++;
+        } else {
+            larger = &blocks[i];
+        }
+        consider_release(&best, n_whole, left ? larger : NULL, left);
+    }
+    return best;
+}
+
 static void
 field_release(struct field *field, struct share *share,
               const struct block blocks[], size_t n)
 {
-    uint32_t excess = share->have - share->want;
-    const struct block *smallest = NULL;
+    uint32_t left = share->have - share->want;
+    struct release release = find_release(blocks, n, left);
 
-    for (size_t i = 0; i < n; i++) {
-        if (blocks[i].size <= excess) {
+    for (size_t i = 0; release.n_whole; i++) {
+        if (blocks[i].size <= left) {
             field_give(field, blocks[i].place, blocks[i].size, NOBODY);
-            excess -= blocks[i].size;
-        } else {
-            smallest = &blocks[i];
+            left -= blocks[i].size;
+            release.n_whole--;
         }
     }
-    if (excess) {
-        field_give(field, smallest->place + smallest->size - excess, excess,
+    if (left) {
+        field_give(field, release.cut->place + release.cut->size - left, left,
                    NOBODY);
     }
     share->have = share->want;

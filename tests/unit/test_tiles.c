@@ -123,6 +123,52 @@ test_tolerance(void)
     tiling_destroy(&tiling);
 }
 
+static bool
+has_tile(const struct tiling *tiling, const struct tile *wanted)
+{
+    for (size_t i = 0; i < tiling->n; i++) {
+        const struct tile *tile = &tiling->tiles[i];
+        if (tile->value == wanted->value && tile->bits == wanted->bits
+            && tile->key == wanted->key) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* New tiles and those that only have another instance. */
+static size_t
+count_new(const struct tiling *before, const struct tiling *after)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < after->n; i++) {
+        n += !has_tile(before, &after->tiles[i]);
+    }
+    return n;
+}
+
+/* A share of 21 places, 16 + 4 + 1, that shrinks to 13 gives half of its
+ * largest tile away and keeps the others: two new tiles. */
+static void
+test_few_tiles_change(void)
+{
+    for (int i = 0; i < 3; i++) {
+        struct tile_weight weights[] = {{1, 1}, {2, 1}, {3, 1}};
+        struct tiling before, after;
+
+        CU_ASSERT_EQUAL(tiling_compute(weights, 3, 50, NULL, &before), 0);
+        bool has_22 = share(&before, weights[i].key) == TILES_MAX / 64 * 22;
+        weights[i].weight = 3;
+        CU_ASSERT_EQUAL(tiling_compute(weights, 3, 50, &before, &after), 0);
+        /* 21 + 21 to 13 + 13; or 22 = 16 + 4 + 2 gives away 9 = 8 + 1, and
+         * keeps 7 = 4 + 2 + 1 of its 16. */
+        CU_ASSERT_EQUAL(count_new(&before, &after), has_22 ? 4 : 7);
+        tiling_destroy(&before);
+        tiling_destroy(&after);
+    }
+}
+
 static size_t
 random_weights(struct tile_weight weights[], size_t max)
 {
@@ -272,5 +318,6 @@ test_random_history(void)
 }
 
 UNIT_MAIN("tiles", UNIT_TEST(test_exact), UNIT_TEST(test_edges),
-          UNIT_TEST(test_tolerance), UNIT_TEST(test_random_fresh),
-          UNIT_TEST(test_random_changes), UNIT_TEST(test_random_history))
+          UNIT_TEST(test_tolerance), UNIT_TEST(test_few_tiles_change),
+          UNIT_TEST(test_random_fresh), UNIT_TEST(test_random_changes),
+          UNIT_TEST(test_random_history))
