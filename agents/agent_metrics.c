@@ -24,17 +24,6 @@ put_gauge(struct ds *out, const char *name, const char *help, uint64_t value)
     ds_put_format(out, "salient_%s %"PRIu64"\n", name, value);
 }
 
-static struct json *
-json_of(struct agent *agent,
-        void (*format)(struct datapath *, bool json, struct ds *))
-{
-    struct ds s = DS_EMPTY_INITIALIZER;
-    format(agent->datapath, true, &s);
-    struct json *json = json_from_string(ds_cstr(&s));
-    ds_destroy(&s);
-    return json;
-}
-
 /* Each member of 'json' that is a number, as a counter of one event. */
 static void
 put_counters(struct ds *out, const char *name, const char *help,
@@ -121,8 +110,8 @@ void
 agent_show_metrics(struct agent *agent, struct ds *out)
 {
     struct json *mine = agent_counters_to_json(agent);
-    struct json *status = json_of(agent, datapath_format_status);
-    struct json *counters = json_of(agent, datapath_format_counters);
+    struct json *status = agent_json_from_datapath(agent, datapath_format_status);
+    struct json *counters = agent_json_from_datapath(agent, datapath_format_counters);
 
     put_head(out, "agent_info", "gauge", "Always 1.");
     ds_put_cstr(out, "salient_agent_info{name=");

@@ -297,6 +297,10 @@ void agent_show_leases(struct agent *, bool json, struct ds *);
 void agent_show_status(struct agent *, bool json, struct ds *);
 void agent_show_counters(struct agent *, bool json, struct ds *);
 struct json *agent_counters_to_json(struct agent *);
+/* What the data plane formats, as a part of ours. */
+struct json *agent_json_from_datapath(struct agent *,
+                                      void (*format)(struct datapath *,
+                                                     bool json, struct ds *));
 
 /* agent_metrics.c. */
 void agent_show_metrics(struct agent *, struct ds *);

@@ -39,10 +39,10 @@ put_json(struct json *json, struct ds *out)
     json_destroy(json);
 }
 
-/* What the data plane formats, as a part of ours. */
-static struct json *
-from_datapath(struct agent *agent,
-              void (*format)(struct datapath *, bool json, struct ds *))
+struct json *
+agent_json_from_datapath(struct agent *agent,
+                         void (*format)(struct datapath *, bool json,
+                                        struct ds *))
 {
     struct ds s = DS_EMPTY_INITIALIZER;
     format(agent->datapath, true, &s);
@@ -362,7 +362,7 @@ status_to_json(struct agent *agent, struct ds *out)
     json_object_put_string(dns, "suffix", agent->config->dns.suffix);
     json_object_put(json, "dns", dns);
     json_object_put(json, "datapath",
-                    from_datapath(agent, datapath_format_status));
+                    agent_json_from_datapath(agent, datapath_format_status));
     if (agent->apply_error) {
         json_object_put_string(json, "error", agent->apply_error);
     }
@@ -547,7 +547,7 @@ agent_show_counters(struct agent *agent, bool json, struct ds *out)
         struct json *object = json_object_create();
         json_object_put(object, "agent", mine);
         json_object_put(object, "datapath",
-                        from_datapath(agent, datapath_format_counters));
+                        agent_json_from_datapath(agent, datapath_format_counters));
         put_json(object, out);
     } else {
         format_counters(mine, out);

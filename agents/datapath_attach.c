@@ -61,6 +61,19 @@ link_keep(const struct datapath *dp, const char *path, int fd)
     return error;
 }
 
+/* Detaches the link pinned at 'path', if there is one. */
+static void
+link_drop(const char *path)
+{
+    int fd = bpf_obj_get(path);
+
+    if (fd >= 0) {
+        bpf_link_detach(fd);
+        close(fd);
+        unlink(path);
+    }
+}
+
 static int
 tcx_attach(const struct datapath *dp, const struct hook *hook, int prog_fd)
 {
@@ -122,12 +135,7 @@ hook_detach(const struct datapath *dp, const struct hook *hook)
 {
     if (dp->pin_path) {
         char *path = link_path(dp, hook);
-        int fd = bpf_obj_get(path);
-        if (fd >= 0) {
-            bpf_link_detach(fd);
-            close(fd);
-            unlink(path);
-        }
+        link_drop(path);
         free(path);
     }
     LIBBPF_OPTS(bpf_tc_hook, tc, .ifindex = hook->ifindex,
@@ -162,12 +170,7 @@ xdp_detach(const struct datapath *dp, int ifindex)
 {
     if (dp->pin_path) {
         char *path = xasprintf("%s/link_xdp_%d", dp->pin_path, ifindex);
-        int fd = bpf_obj_get(path);
-        if (fd >= 0) {
-            bpf_link_detach(fd);
-            close(fd);
-            unlink(path);
-        }
+        link_drop(path);
         free(path);
     }
 }
@@ -257,12 +260,7 @@ sockops_detach(struct datapath *dp)
 {
     if (dp->pin_path) {
         char *path = xasprintf("%s/link_sockops", dp->pin_path);
-        int fd = bpf_obj_get(path);
-        if (fd >= 0) {
-            bpf_link_detach(fd);
-            close(fd);
-            unlink(path);
-        }
+        link_drop(path);
         free(path);
     }
 }

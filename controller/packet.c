@@ -420,6 +420,16 @@ packet_parse_service(const void *data, size_t len, uint16_t sal_port,
     return 0;
 }
 
+/* Whether it asks for a service, so that it may be resolved and refused. */
+static bool
+is_request(const struct layers *layers)
+{
+    uint8_t type = layers->sal[SAL_OFS_TYPE];
+
+    return (type == SAL_TYPE_SYN || type == SAL_TYPE_RSYN
+            || type == SAL_TYPE_DATAGRAM);
+}
+
 int
 packet_parse_request(const void *data, size_t len, uint16_t sal_port,
                      struct packet_request *ret_request)
@@ -429,9 +439,7 @@ packet_parse_request(const void *data, size_t len, uint16_t sal_port,
     if (error) {
         return error;
     }
-    uint8_t type = layers.sal[SAL_OFS_TYPE];
-    if (type != SAL_TYPE_SYN && type != SAL_TYPE_RSYN
-        && type != SAL_TYPE_DATAGRAM) {
+    if (!is_request(&layers)) {
         return -ENOMSG;
     }
     memcpy(ret_request->service.bytes, layers.sal + SAL_OFS_SERVICE,
@@ -562,9 +570,7 @@ packet_build_reset(const void *syn, size_t syn_len, uint16_t sal_port,
         return error;
     }
     /* A RESET never answers a RESET, nor a PROBE. */
-    uint8_t type = layers.sal[SAL_OFS_TYPE];
-    if (type != SAL_TYPE_SYN && type != SAL_TYPE_RSYN
-        && type != SAL_TYPE_DATAGRAM) {
+    if (!is_request(&layers)) {
         return -ENOMSG;
     }
 
@@ -578,7 +584,7 @@ packet_build_reset(const void *syn, size_t syn_len, uint16_t sal_port,
 
     /* From the flow's own source port, so that it takes the flow's way; a NAT
      * lets pass only what goes to the port that it gave the flow. */
-    bool nat = type == SAL_TYPE_SYN
+    bool nat = layers.sal[SAL_OFS_TYPE] == SAL_TYPE_SYN
                && layers.sal[SAL_OFS_FLAGS_CLASS] & SAL_FLAG_NAT;
     uint8_t *flow_port = p + (nat ? 2 : 0), *other_port = p + (nat ? 0 : 2);
     memcpy(flow_port, layers.udp, 2);

@@ -29,6 +29,18 @@ show_reply_text(struct control_call *call, struct ds *ds)
 }
 
 void
+show_reply_either(struct control_call *call, struct json *json, struct ds *ds)
+{
+    if (control_wants_json(call)) {
+        show_reply_json(call, json);
+        ds_destroy(ds);
+    } else {
+        json_destroy(json);
+        show_reply_text(call, ds);
+    }
+}
+
+void
 show_put_integer(struct json *json, const char *key, long long value)
 {
     json_object_put(json, key, json_integer_create(value));

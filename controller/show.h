@@ -11,6 +11,8 @@ struct json;
 /* Both take their argument over. */
 void show_reply_json(struct control_call *, struct json *);
 void show_reply_text(struct control_call *, struct ds *);
+/* Replies with that of the two that was asked for.  Takes both over. */
+void show_reply_either(struct control_call *, struct json *, struct ds *);
 void show_put_integer(struct json *, const char *key, long long value);
 void show_put_dpid(struct json *, const char *key, uint64_t dpid);
 void show_put_address(struct json *, const char *key, const struct in6_addr *);

@@ -132,11 +132,5 @@ show_hosts(struct control_call *call, int argc, const char *const argv[],
         }
     }
     free(hosts);
-    if (as_json) {
-        show_reply_json(call, array);
-        ds_destroy(&ds);
-    } else {
-        json_destroy(array);
-        show_reply_text(call, &ds);
-    }
+    show_reply_either(call, array, &ds);
 }

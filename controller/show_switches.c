@@ -193,13 +193,7 @@ show_switches(struct control_call *call, int argc, const char *const argv[],
         }
     }
     free(switches);
-    if (as_json) {
-        show_reply_json(call, array);
-        ds_destroy(&ds);
-    } else {
-        json_destroy(array);
-        show_reply_text(call, &ds);
-    }
+    show_reply_either(call, array, &ds);
 }
 
 /* Rules. */
@@ -293,11 +287,7 @@ show_rules(struct control_call *call, int argc, const char *const argv[],
                            "IDs (hexadecimal)");
         json_destroy(array);
         ds_destroy(&ds);
-    } else if (as_json) {
-        show_reply_json(call, array);
-        ds_destroy(&ds);
     } else {
-        json_destroy(array);
-        show_reply_text(call, &ds);
+        show_reply_either(call, array, &ds);
     }
 }

@@ -339,20 +339,29 @@ plain_endpoint(const struct eth_addr *mac)
     return id;
 }
 
+/* The port where a host shows itself, if hosts may be there. */
+static int
+find_host_port(const struct topology *topology, const struct topology_end *at,
+               struct topology_port **ret_port)
+{
+    *ret_port = topology_find_port(topology, at->dpid, at->port);
+    if (!*ret_port) {
+        return -ENOENT;
+    }
+    if (!(*ret_port)->up) {
+        return -ENETDOWN;
+    }
+    return topology_is_host_port(*ret_port) ? 0 : -EBUSY;
+}
+
 int
 topology_learn(struct topology *topology, const struct topology_probe *seen,
                long long int deadline)
 {
-    struct topology_port *port = topology_find_port(topology, seen->at.dpid,
-                                                    seen->at.port);
-    if (!port) {
-        return -ENOENT;
-    }
-    if (!port->up) {
-        return -ENETDOWN;
-    }
-    if (!topology_is_host_port(port)) {
-        return -EBUSY;
+    struct topology_port *port;
+    int error = find_host_port(topology, &seen->at, &port);
+    if (error) {
+        return error;
     }
     struct topology_attachment *attachment = find_attachment(topology,
                                                              &seen->locator);
@@ -384,16 +393,10 @@ int
 topology_attach(struct topology *topology, const struct topology_probe *probe,
                 long long int deadline)
 {
-    struct topology_port *port = topology_find_port(topology, probe->at.dpid,
-                                                    probe->at.port);
-    if (!port) {
-        return -ENOENT;
-    }
-    if (!port->up) {
-        return -ENETDOWN;
-    }
-    if (!topology_is_host_port(port)) {
-        return -EBUSY;
+    struct topology_port *port;
+    int error = find_host_port(topology, &probe->at, &port);
+    if (error) {
+        return error;
     }
     struct topology_attachment *attachment = find_attachment(topology,
                                                              &probe->locator);

@@ -5,6 +5,7 @@ dpctl drives.  For tests and benchmarks; nothing outlives the process.
     with Lab(build) as lab:     # re-executes itself in a mount namespace
         a = lab.host("a", "10.0.0.1")
 """
+import contextlib
 import ctypes
 import json
 import os
@@ -210,3 +211,30 @@ class Lab:
         subprocess.run(["umount", self.bpffs], check=False)
         subprocess.run(["umount", self.dir], check=False)
         os.rmdir(self.dir)
+
+
+@contextlib.contextmanager
+def nginx(lab, host, listen):
+    """nginx on 'host', at port 8080 of all addresses that 'listen' (a word of
+    its configuration) stands for.  Gives the name of the access log."""
+    folder = f"{lab.dir}/nginx"
+    os.mkdir(folder)
+    with open(f"{folder}/index.html", "w") as page:
+        page.write("hello\n")
+    with open(f"{folder}/nginx.conf", "w") as conf:
+        conf.write(f"""daemon off; master_process off; error_log stderr;
+pid {folder}/pid; events {{}}
+http {{ access_log {folder}/access.log;
+  client_body_temp_path {folder}; proxy_temp_path {folder};
+  fastcgi_temp_path {folder}; uwsgi_temp_path {folder};
+  scgi_temp_path {folder};
+  server {{ listen {listen}; root {folder}; }} }}
+""")
+    process = host.popen("nginx", "-p", folder, "-c", f"{folder}/nginx.conf",
+                         stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: ":8080" in host.run("ss", "-tln"), "nginx")
+        yield f"{folder}/access.log"
+    finally:
+        process.terminate()
+        process.wait()

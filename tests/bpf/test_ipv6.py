@@ -12,12 +12,11 @@ with native XDP.  The client's resolver addresses are the server's.  Services ar
 test_namespaces.py; fd5a::1 = web, fd5a::2 = shadow, fd5a::3 = nobody.
 """
 import os
-import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import test_namespaces as base  # noqa: E402
-from netlab import Lab, wait_for  # noqa: E402
+from netlab import Lab, nginx, wait_for  # noqa: E402
 from test_namespaces import step, transfer  # noqa: E402
 
 WEB6, SHADOW6, NOBODY6, UNKNOWN6 = "fd5a::1", "fd5a::2", "fd5a::3", "fd5a::4"
@@ -68,32 +67,13 @@ def one_connection(client, server, address, version):
 
 def with_nginx(lab, client, server):
     step("nginx answers curl -6, and sees the client's identity address")
-    folder = f"{lab.dir}/nginx"
-    os.mkdir(folder)
-    with open(f"{folder}/index.html", "w") as page:
-        page.write("hello\n")
-    with open(f"{folder}/nginx.conf", "w") as conf:
-        conf.write(f"""daemon off; master_process off; error_log stderr;
-pid {folder}/pid; events {{}}
-http {{ access_log {folder}/access.log;
-  client_body_temp_path {folder}; proxy_temp_path {folder};
-  fastcgi_temp_path {folder}; uwsgi_temp_path {folder};
-  scgi_temp_path {folder};
-  server {{ listen [::]:8080; root {folder}; }} }}
-""")
-    nginx = server.popen("nginx", "-p", folder, "-c", f"{folder}/nginx.conf",
-                         stderr=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: ":8080" in server.run("ss", "-tln"), "nginx")
+    with nginx(lab, server, "[::]:8080") as access_log:
         for version in 4, 6:
             outer(client, version)
             got = base.curl(client, f"http://[{WEB6}]/")
             assert got == f"200 {WEB6}", got
-        log = wait_for(lambda: open(f"{folder}/access.log").read(), "log")
+        log = wait_for(lambda: open(access_log).read(), "log")
         assert log.startswith("fd64::1 "), log
-    finally:
-        nginx.terminate()
-        nginx.wait()
 
 
 def combinations(client, server, n):

@@ -16,13 +16,12 @@ import os
 import random
 import socket
 import struct
-import subprocess
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from netlab import Lab, family_of, wait_for  # noqa: E402
+from netlab import Lab, family_of, nginx, wait_for  # noqa: E402
 
 WEB, SHADOW, NOBODY, UNKNOWN = ("198.18.0.1", "198.18.0.2", "198.18.0.3",
                                 "198.18.0.4")
@@ -62,30 +61,11 @@ def curl(host, url):
 
 def with_nginx(lab, client, server):
     step("nginx answers curl, and sees the client's identity address")
-    folder = f"{lab.dir}/nginx"
-    os.mkdir(folder)
-    with open(f"{folder}/index.html", "w") as page:
-        page.write("hello\n")
-    with open(f"{folder}/nginx.conf", "w") as conf:
-        conf.write(f"""daemon off; master_process off; error_log stderr;
-pid {folder}/pid; events {{}}
-http {{ access_log {folder}/access.log;
-  client_body_temp_path {folder}; proxy_temp_path {folder};
-  fastcgi_temp_path {folder}; uwsgi_temp_path {folder};
-  scgi_temp_path {folder};
-  server {{ listen 8080; root {folder}; }} }}
-""")
-    nginx = server.popen("nginx", "-p", folder, "-c", f"{folder}/nginx.conf",
-                         stderr=subprocess.DEVNULL)
-    try:
-        wait_for(lambda: ":8080" in server.run("ss", "-tln"), "nginx")
+    with nginx(lab, server, "8080") as access_log:
         assert curl(client, f"http://{WEB}/") == f"200 {WEB}"
         assert curl(client, f"http://{SHADOW}/") == f"200 {SHADOW}"
-        log = wait_for(lambda: open(f"{folder}/access.log").read(), "log")
+        log = wait_for(lambda: open(access_log).read(), "log")
         assert log.startswith("100.64.0.1 "), log
-    finally:
-        nginx.terminate()
-        nginx.wait()
 
 
 def refused(client, address, port):

@@ -3,23 +3,7 @@
  * bytes, and good messages with some bytes changed (pairs of offset and value
  * behind a first byte that says which), whose checksum is mended. */
 #include "agents/lost_flow.h"
-#include "tests/fuzz/fuzz.h"
-
-static void
-mend(uint8_t *packet, size_t len)
-{
-    uint32_t sum = 0;
-
-    packet[14] = packet[15] = 0;
-    for (size_t i = 0; i < len; i++) {
-        sum += i & 1 ? packet[i] : packet[i] << 8;
-    }
-    while (sum >> 16) {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    packet[14] = ~sum >> 8;
-    packet[15] = ~sum;
-}
+#include "tests/fuzz/fuzz_message.h"
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -28,10 +12,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t packet[LOST_FLOW_FIN_LEN];
     struct lost_flow flow;
 
-    if (!self.endpoint_id[0] && !self.endpoint_id[1]) {
-        identity_generate(&self);
-        identity_generate(&peer);
-    }
+    fuzz_make_identities(&self, &peer);
     lost_flow_parse(data, size, &flow);
     if (!size) {
         return 0;
@@ -41,13 +22,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                .src_flow = 1, .dst_flow = 2,
                                .nonce = data[0] & 2};
     int len = lost_flow_build(&peer, &flow, self.public_key, packet);
-    bool changed = false;
-    for (size_t i = 1; i + 1 < size; i += 2) {
-        uint8_t *p = &packet[data[i] % len];
-        changed |= *p != data[i + 1] && p != &packet[14] && p != &packet[15];
-        *p = data[i + 1];
-    }
-    mend(packet, len);
+    bool changed = fuzz_change(data, size, packet, len);
     if (!lost_flow_parse(packet, len, &flow) && flow.type == SAL_TYPE_FIN) {
         FUZZ_CHECK(changed || lost_flow_authentic(&self, &flow, packet));
         FUZZ_CHECK(!lost_flow_authentic(&peer, &flow, packet));

@@ -3,23 +3,7 @@
  * bytes, and good messages with some bytes changed (pairs of offset and value
  * behind a first byte that says which), whose checksum is mended. */
 #include "agents/whereabouts.h"
-#include "tests/fuzz/fuzz.h"
-
-static void
-mend(uint8_t packet[WHEREABOUTS_LEN])
-{
-    uint32_t sum = 0;
-
-    packet[14] = packet[15] = 0;
-    for (size_t i = 0; i < WHEREABOUTS_LEN; i++) {
-        sum += i & 1 ? packet[i] : packet[i] << 8;
-    }
-    while (sum >> 16) {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    packet[14] = ~sum >> 8;
-    packet[15] = ~sum;
-}
+#include "tests/fuzz/fuzz_message.h"
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -28,10 +12,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t packet[WHEREABOUTS_LEN];
     struct whereabouts w;
 
-    if (!host.endpoint_id[0] && !host.endpoint_id[1]) {
-        identity_generate(&host);
-        identity_generate(&router);
-    }
+    fuzz_make_identities(&host, &router);
     whereabouts_parse(data, size, &w);
     if (!size) {
         return 0;
@@ -44,13 +25,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(w.host, host.endpoint_id, sizeof w.host);
     whereabouts_build(from, &w, to->public_key, packet);
 
-    bool changed = false;
-    for (size_t i = 1; i + 1 < size; i += 2) {
-        uint8_t *p = &packet[data[i] % WHEREABOUTS_LEN];
-        changed |= *p != data[i + 1] && p != &packet[14] && p != &packet[15];
-        *p = data[i + 1];
-    }
-    mend(packet);
+    bool changed = fuzz_change(data, size, packet, sizeof packet);
     if (!whereabouts_parse(packet, sizeof packet, &w)) {
         FUZZ_CHECK(!whereabouts_authentic(from, &w, packet));
     }
