@@ -2,8 +2,8 @@
 #
 # Speed of the controller, by switches and agents that do not exist.
 LOAD_SRCS := $(addprefix tests/bench/controller/,load_topology.c \
-    load_switch.c load_group.c load_agent.c load_check.c load_controller.c \
-    load_run.c)
+    load_switch.c load_flows.c load_group.c load_agent.c load_check.c \
+    load_controller.c load_run.c)
 LOAD_OBJS := $(LOAD_SRCS:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/agents/probe.o
 
 # PART:SIZE:SERVICES, see bench_controller.c.

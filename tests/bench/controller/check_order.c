@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include "ofp-ext/sal_pipeline.h"
-#include "openvswitch/match.h"
 #include "openvswitch/vlog.h"
 #include "random.h"
 #include "tests/bench/controller/load.h"
@@ -58,34 +57,32 @@ look_at(int sw)
 {
     struct view *view = &views[sw];
     const struct load_flow *flow;
+    uint32_t position = 0;
 
     memset(view->routes, 0, load.n_agents * sizeof *view->routes);
     view->n = 0;
-    HMAP_FOR_EACH (flow, node, &load.switches[sw].flows) {
-        struct load_effect effect;
-        struct match match;
+    while ((flow = load_flows_next(&load.switches[sw].flows, &position))) {
+        const struct load_key *key = load_key(&load.book, flow);
+        const struct load_act *act = load_act(&load.book, flow);
+        bool route = key->table == SAL_TABLE_FORWARD;
 
-        if (flow->message[LOAD_OFS_TABLE] != SAL_TABLE_FORWARD
-            && flow->message[LOAD_OFS_TABLE] != SAL_TABLE_SERVICE) {
+        if (!route && key->table != SAL_TABLE_SERVICE) {
             continue;
         }
-        if (!load_read_flow(flow, &match, &effect)) {
-            load.faults++;
+        int host = (route ? key->destination : act->destination)
+                   - load.agents[0].locator;
+        if (host < 0 || host >= load.n_agents || !act->port) {
             continue;
         }
-        int host = effect.destination - load.agents[0].locator;
-        if (host < 0 || host >= load.n_agents || !effect.port) {
-            continue;
-        }
-        if (effect.table == SAL_TABLE_FORWARD) {
-            view->routes[host] = effect.port;
+        if (route) {
+            view->routes[host] = act->port;
             continue;
         }
         if (view->n == view->allocated) {
             view->choices = x2nrealloc(view->choices, &view->allocated,
                                        sizeof *view->choices);
         }
-        view->choices[view->n++] = (struct choice) {host, effect.port};
+        view->choices[view->n++] = (struct choice) {host, act->port};
     }
 }
 

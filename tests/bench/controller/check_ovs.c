@@ -166,10 +166,7 @@ add_flow(struct load_switch *sw, const struct groups *groups,
     fm.ofpacts_len = ofpacts.size;
     struct ofpbuf *b = ofputil_encode_flow_mod(&fm, OFPUTIL_P_OF15_OXM);
     ofpmsg_update_length(b);
-    struct load_flow *flow = xmalloc(sizeof *flow + b->size);
-    flow->key_len = 0;
-    memcpy(flow->message, b->data, b->size);
-    hmap_insert(&sw->flows, &flow->node, 0);
+    load.faults += !load_flows_mod(&sw->flows, &load.book, b->data);
     ofpbuf_delete(b);
     minimatch_destroy(&fm.match);
     ofpbuf_uninit(&ofpacts);
@@ -201,13 +198,11 @@ static void
 read_switch(struct load_switch *sw)
 {
     struct groups groups = {.n = 0};
-    struct load_flow *flow;
     struct reader r;
     int answers = 0;
 
-    HMAP_FOR_EACH_POP (flow, node, &sw->flows) {
-        free(flow);
-    }
+    load_flows_destroy(&sw->flows);
+    load_flows_init(&sw->flows);
     reader_open(&r, sw->index);
     send_message(&r, openflow_groups_request(OFP15_VERSION));
     send_message(&r, openflow_flows_request(OFP15_VERSION, SAL_COOKIE_BASE,
@@ -237,19 +232,19 @@ check(void)
 
     for (int i = 0; i < load.n_switches; i++) {
         read_switch(&load.switches[i]);
-        n += hmap_count(&load.switches[i].flows);
+        n += load.switches[i].flows.n;
     }
     size_t differences = load_check(&load, true);
     /* It must miss any flow that is not there. */
     struct load_switch *sw = &load.switches[load.n_switches - 1];
-    struct load_flow *flow, *found = NULL;
-    HMAP_FOR_EACH (flow, node, &sw->flows) {
-        if (flow->message[LOAD_OFS_TABLE] == SAL_TABLE_FORWARD) {
-            found = flow;
+    const struct load_flow *flow;
+    uint32_t position = 0, found = 0;
+    while ((flow = load_flows_next(&sw->flows, &position))) {
+        if (load_key(&load.book, flow)->table == SAL_TABLE_FORWARD) {
+            found = flow->key;
         }
     }
-    hmap_remove(&sw->flows, &found->node);
-    free(found);
+    load_flows_remove(&sw->flows, found);
     printf("flows %zu differences %zu missed %d faults %llu\n", n,
            differences, load_check(&load, false) > differences,
            (unsigned long long) load.faults);

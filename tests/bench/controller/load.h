@@ -3,8 +3,8 @@
  * on real sockets, all in one process and one loop.
  *
  * The load has one topology at a time.  Switches keep the flows that they are
- * told of as they came over the wire, and answer at once; what they are told
- * to send goes along the links of the topology.  load_check() compares their
+ * told of (load_flows.h), and answer at once; what they are told to send goes
+ * along the links of the topology.  load_check() compares their
  * tables with what the graph and the registrations ask for.
  *
  * One thread: the loop's. */
@@ -18,21 +18,15 @@
 #include "openvswitch/hmap.h"
 #include "proto/channel.h"
 #include "proto/identity.h"
+#include "tests/bench/controller/load_flows.h"
 
 #define LOAD_INSTANCES_MAX 4
 #define LOAD_METERS 8
-#define LOAD_OFS_TABLE 24 /* In an OpenFlow 1.5 flow_mod. */
 
 struct load_port {
     int peer, peer_port; /* -1: a host's port, or nobody's. */
     int host;            /* -1: none. */
     bool up;
-};
-
-struct load_flow {
-    struct hmap_node node;
-    uint32_t key_len; /* Table, priority and match in 'message'. */
-    uint8_t message[]; /* The flow_mod that made it. */
 };
 
 /* Fast failover: the first port that is up. */
@@ -48,7 +42,7 @@ struct load_switch {
     int index; /* The datapath ID is one more. */
     int n_ports;
     struct load_port *ports; /* 1..n_ports. */
-    struct hmap flows;
+    struct load_flows flows;
     struct hmap groups; /* struct load_group. */
     struct ofpbuf *meters[LOAD_METERS];
     uv_tcp_t tcp;
@@ -57,6 +51,8 @@ struct load_switch {
     bool open, up, written;
     int slow_ms;     /* Does nothing sooner than that. */
     uv_timer_t late; /* Runs while it is to do something. */
+    struct ofpbuf *telling; /* The request for its flows, while it answers. */
+    uint32_t tell_position;
     struct openflow_stream input;
     struct ofpbuf output, bundle;
 };
@@ -84,6 +80,7 @@ struct load {
     char api[128];
     struct load_switch *switches;
     int n_switches;
+    struct load_book book; /* What their flows say. */
     bool *has_hosts;
     int *distance; /* n_switches * n_switches; INT_MAX: no way. */
     struct load_agent *agents;
@@ -125,7 +122,7 @@ void load_set_link(struct load *, int sw, int port, bool up);
 /* A port without a link. */
 void load_set_port(struct load *, int sw, int port, bool up);
 
-/* Groups of a switch.  load_group_mod() returns false if that makes no sense. */
+/* Groups of a switch.  load_group_mod() is false if that makes no sense. */
 const struct load_group *load_group_find(const struct load_switch *,
                                          uint32_t id);
 bool load_group_mod(struct load_switch *, const struct ofp_header *);
@@ -144,17 +141,6 @@ void load_register_all(struct load *, struct load_agent *);
 bool load_agents_are_answered(struct load *);
 bool load_agents_are_attached(struct load *);
 void load_service_name(int i, char name[64]);
-
-/* What matters of a flow: its table, and where it sends to. */
-struct load_effect {
-    uint8_t table, kind;  /* SAL_TABLE_*, SAL_COOKIE_*. */
-    uint32_t destination; /* Of a route, or of who is chosen. */
-    uint32_t port, group; /* 0: none. */
-    struct eth_addr mac;
-};
-/* Also stores the match.  False if it cannot be decoded. */
-bool load_read_flow(const struct load_flow *, struct match *,
-                    struct load_effect *);
 
 /* Every flow of every switch against graph and registrations.  The number of
  * differences; the first ones are said on stderr if 'say'. */

@@ -6,13 +6,10 @@
 #include <math.h>
 #include <stdarg.h>
 #include <string.h>
-#include "flow.h"
 #include "hash.h"
 #include "ofp-ext/sal_pipeline.h"
 #include "ofp-ext/service_id.h"
-#include "openflow/openflow.h"
-#include "openvswitch/meta-flow.h"
-#include "openvswitch/ofp-actions.h"
+#include "packets.h"
 #include "util.h"
 
 #define SAMPLES 64
@@ -36,11 +33,15 @@ struct tiles {
     int n;
 };
 
+enum answer { UNKNOWN, NO, YES };
+
 struct check {
     const struct load *l;
     const struct load_switch *sw;
-    struct hmap services;
+    int *service_of;      /* By number of the match; -1: none. */
     struct tiles *tiles;  /* One a service. */
+    uint64_t *right;      /* One a service: hash of tiles that were right. */
+    uint8_t *answers;     /* By number of actions, of leads_to_its_own(). */
     bool *hosts;          /* Has a route. */
     bool *endpoints;      /* Is found as a service of its own. */
     size_t differences;
@@ -62,37 +63,47 @@ differs(struct check *c, const char *format, ...)
     c->differences++;
 }
 
-static void
-know_services(struct check *c)
-{
-    hmap_init(&c->services);
-    for (int i = 0; i < c->l->n_services; i++) {
-        struct known_service *service = xmalloc(sizeof *service);
-        struct service_prefix prefix;
-        char name[64];
-
-        load_service_name(i, name);
-        service_prefix_from_name(name, &prefix);
-        service->id = prefix.id;
-        service->index = i;
-        hmap_insert(&c->services, &service->node,
-                    hash_bytes(&service->id, sizeof service->id, 0));
-    }
-}
-
 static int
-find_service(const struct check *c, const void *id)
+find_service(const struct hmap *services, const struct service_id *id)
 {
-    struct known_service *service;
+    const struct known_service *service;
 
-    HMAP_FOR_EACH_WITH_HASH (service, node,
-                             hash_bytes(id, sizeof service->id, 0),
-                             &c->services) {
+    HMAP_FOR_EACH_WITH_HASH (service, node, hash_bytes(id, sizeof *id, 0),
+                             services) {
         if (!memcmp(&service->id, id, sizeof service->id)) {
             return service->index;
         }
     }
     return -1;
+}
+
+/* Finds out which service each match is about. */
+static void
+know_services(struct check *c)
+{
+    const struct load_book *book = &c->l->book;
+    struct hmap services = HMAP_INITIALIZER(&services);
+    struct known_service *service;
+
+    for (int i = 0; i < c->l->n_services; i++) {
+        struct service_prefix prefix;
+        char name[64];
+
+        service = xmalloc(sizeof *service);
+        load_service_name(i, name);
+        service_prefix_from_name(name, &prefix);
+        service->id = prefix.id;
+        service->index = i;
+        hmap_insert(&services, &service->node,
+                    hash_bytes(&service->id, sizeof service->id, 0));
+    }
+    for (size_t i = 1; i <= book->n_keys; i++) {
+        c->service_of[i] = find_service(&services, &book->keys[i]->service);
+    }
+    HMAP_FOR_EACH_POP (service, node, &services) {
+        free(service);
+    }
+    hmap_destroy(&services);
 }
 
 static int
@@ -101,33 +112,6 @@ find_host(const struct check *c, uint32_t locator)
     int host = locator - c->l->agents[0].locator;
 
     return host >= 0 && host < c->l->n_agents ? host : -1;
-}
-
-/* What the actions do to a packet. */
-static void
-read_effect(const struct ofputil_flow_mod *fm, struct load_effect *effect)
-{
-    const struct ofpact *a;
-
-    OFPACT_FOR_EACH_FLATTENED (a, fm->ofpacts, fm->ofpacts_len) {
-        if (a->type == OFPACT_OUTPUT) {
-            effect->port = ofp_to_u16(ofpact_get_OUTPUT(a)->port);
-        } else if (a->type == OFPACT_GROUP) {
-            effect->group = ofpact_get_GROUP(a)->group_id;
-        } else if (a->type == OFPACT_SET_FIELD) {
-            const struct ofpact_set_field *set = ofpact_get_SET_FIELD(a);
-
-            if (set->field->id == MFF_IPV4_DST) {
-                effect->destination = ntohl(set->value->be32);
-            } else if (set->field->id == MFF_ETH_DST) {
-                effect->mac = set->value->mac;
-            }
-        } else if (a->type == OFPACT_SET_IPV4_DST) {
-            effect->destination = ntohl(ofpact_get_SET_IPV4_DST(a)->ipv4);
-        } else if (a->type == OFPACT_SET_ETH_DST) {
-            effect->mac = ofpact_get_SET_ETH_DST(a)->mac;
-        }
-    }
 }
 
 /* A group has all equal ports and no other, or the only one and at most one
@@ -157,127 +141,108 @@ group_leads_to(const struct check *c, uint32_t id, int host)
 }
 
 static bool
-leads_to(const struct check *c, const struct load_effect *effect, int host)
+leads_to(const struct check *c, const struct load_act *act, int host)
 {
-    return effect->group
-           ? group_leads_to(c, effect->group, host)
-           : load_leads_to(c->l, c->sw->index, effect->port, host);
+    return act->group
+           ? group_leads_to(c, act->group, host)
+           : load_leads_to(c->l, c->sw->index, act->port, host);
+}
+
+/* The same for the host that the actions themselves name: the answer for this
+ * switch is kept. */
+static bool
+leads_to_its_own(struct check *c, const struct load_act *act, int host)
+{
+    uint8_t *answer = &c->answers[act->number];
+
+    if (*answer == UNKNOWN) {
+        *answer = leads_to(c, act, host) ? YES : NO;
+    }
+    return *answer == YES;
 }
 
 static void
-check_route(struct check *c, const struct match *match,
-            const struct load_effect *effect)
+check_route(struct check *c, const struct load_key *key,
+            const struct load_act *act)
 {
-    int host = find_host(c, ntohl(match->flow.nw_dst));
+    int host = find_host(c, key->destination);
 
-    if (match->wc.masks.nw_dst != OVS_BE32_MAX || host < 0) {
+    if (key->destination_mask != UINT32_MAX || host < 0) {
         differs(c, "a route to no host of ours");
-    } else if (!leads_to(c, effect, host)) {
+    } else if (!leads_to(c, act, host)) {
         differs(c, "port %u, group %x: no shortest way to host %d",
-                effect->port, effect->group, host);
+                act->port, act->group, host);
     } else {
         c->hosts[host] = true;
     }
 }
 
 static void
-check_service_flow(struct check *c, const struct match *match,
-                   const struct load_effect *effect)
+check_service_flow(struct check *c, const struct load_key *key,
+                   const struct load_act *act)
 {
-    union mf_value id;
-    int host = find_host(c, effect->destination);
+    int host = find_host(c, act->destination);
     const struct eth_addr mac = {{{2, 1,
-        effect->destination >> 24, effect->destination >> 16,
-        effect->destination >> 8, effect->destination}}};
+        act->destination >> 24, act->destination >> 16,
+        act->destination >> 8, act->destination}}};
 
-    mf_get_value(mf_from_name("sal_service"), &match->flow, &id);
-    int service = find_service(c, &id);
+    int service = c->service_of[key->number];
     if (service < 0 || host < 0) {
         differs(c, "a rule for an unknown %s",
                 service < 0 ? "service" : "host");
-    } else if (!eth_addr_equals(mac, effect->mac)) {
+    } else if (!eth_addr_equals(mac, act->mac)) {
         differs(c, "service %d: not the MAC address of host %d", service,
                 host);
-    } else if (!leads_to(c, effect, host)) {
+    } else if (!leads_to_its_own(c, act, host)) {
         differs(c, "service %d: port %u, group %x: no shortest way to host %d",
-                service, effect->port, effect->group, host);
+                service, act->port, act->group, host);
     } else if (c->tiles[service].n == TILES_MAX) {
         differs(c, "service %d: too many rules", service);
     } else {
         c->tiles[service].tiles[c->tiles[service].n++] = (struct tile_seen) {
-            ntohs(match->flow.tp_src), ntohs(match->wc.masks.tp_src), host};
+            key->source_port, key->source_port_mask, host};
     }
 }
 
 /* Every endpoint is a service by its ID. */
 static void
-check_endpoint_flow(struct check *c, const struct match *match,
-                    const struct load_effect *effect)
+check_endpoint_flow(struct check *c, const struct load_key *key,
+                    const struct load_act *act)
 {
-    int host = find_host(c, effect->destination);
+    int host = find_host(c, act->destination);
     uint8_t endpoint[SAL_ENDPOINT_ID_LEN];
     struct service_prefix prefix;
-    union mf_value id;
 
-    mf_get_value(mf_from_name("sal_service"), &match->flow, &id);
     if (host < 0) {
         differs(c, "an endpoint at no host of ours");
         return;
     }
     identity_endpoint_id(c->l->agents[host].identity.public_key, endpoint);
     service_prefix_of_endpoint(endpoint, &prefix);
-    if (memcmp(&id, &prefix.id, sizeof prefix.id)) {
+    if (memcmp(&key->service, &prefix.id, sizeof prefix.id)) {
         differs(c, "the endpoint of host %d has another ID", host);
-    } else if (!leads_to(c, effect, host)) {
+    } else if (!leads_to_its_own(c, act, host)) {
         differs(c, "endpoint of host %d: port %u, group %x: no shortest way",
-                host, effect->port, effect->group);
+                host, act->port, act->group);
     } else {
         c->endpoints[host] = true;
     }
 }
 
-bool
-load_read_flow(const struct load_flow *flow, struct match *match,
-               struct load_effect *effect)
-{
-    const struct ofp_header *oh = (const void *) flow->message;
-    struct ofputil_flow_mod fm;
-    struct ofpbuf ofpacts;
-
-    memset(effect, 0, sizeof *effect);
-    ofpbuf_init(&ofpacts, 0);
-    bool ok = !ofputil_decode_flow_mod(&fm, oh, OFPUTIL_P_OF15_OXM, NULL, NULL,
-                                       &ofpacts, OFPP_MAX, 254);
-    if (ok) {
-        minimatch_expand(&fm.match, match);
-        minimatch_destroy(&fm.match);
-        read_effect(&fm, effect);
-        effect->table = fm.table_id;
-        effect->kind = ntohll(fm.new_cookie) >> 32;
-        if (fm.table_id == SAL_TABLE_FORWARD) {
-            effect->destination = ntohl(match->flow.nw_dst);
-        }
-    }
-    ofpbuf_uninit(&ofpacts);
-    return ok;
-}
-
 static void
 check_flow(struct check *c, const struct load_flow *flow)
 {
-    struct load_effect effect;
-    struct match match;
+    const struct load_key *key = load_key(&c->l->book, flow);
+    const struct load_act *act = load_act(&c->l->book, flow);
 
-    if (!load_read_flow(flow, &match, &effect)) {
-        differs(c, "a flow that cannot be decoded");
-    } else if (effect.table == SAL_TABLE_FORWARD) {
-        check_route(c, &match, &effect);
-    } else if (effect.table == SAL_TABLE_SERVICE
-               && effect.kind == SAL_COOKIE_SERVICE) {
-        check_service_flow(c, &match, &effect);
-    } else if (effect.table == SAL_TABLE_SERVICE
-               && effect.kind == SAL_COOKIE_ENDPOINT) {
-        check_endpoint_flow(c, &match, &effect);
+    if (key->table == SAL_TABLE_FORWARD) {
+        check_route(c, key, act);
+    } else if (key->table == SAL_TABLE_SERVICE
+               && act->kind == SAL_COOKIE_SERVICE) {
+        check_service_flow(c, key, act);
+    } else if (key->table == SAL_TABLE_SERVICE
+               && act->kind == SAL_COOKIE_ENDPOINT) {
+        check_endpoint_flow(c, key, act);
     }
 }
 
@@ -342,17 +307,54 @@ check_shares(struct check *c, int service)
     }
 }
 
+/* Whatever the order in which the tiles were found; never 0. */
+static uint64_t
+hash_tiles(const struct tiles *tiles)
+{
+    uint64_t sum = 1;
+
+    for (int i = 0; i < tiles->n; i++) {
+        const struct tile_seen *tile = &tiles->tiles[i];
+        uint64_t words[2] = {(uint64_t) tile->value << 16 | tile->mask,
+                             tile->host};
+        ovs_u128 hash;
+
+        hash_bytes128(words, sizeof words, 0, &hash);
+        sum += hash.u64.lo;
+    }
+    return sum ? sum : 1;
+}
+
+/* What is right in one switch is so in the next one. */
+static void
+check_service(struct check *c, int service)
+{
+    uint64_t hash = hash_tiles(&c->tiles[service]);
+    size_t before = c->differences;
+
+    if (c->right[service] == hash) {
+        return;
+    }
+    check_cover(c, service);
+    check_shares(c, service);
+    if (c->differences == before) {
+        c->right[service] = hash;
+    }
+}
+
 static void
 check_switch(struct check *c)
 {
     const struct load_flow *flow;
+    uint32_t position = 0;
 
     memset(c->hosts, 0, c->l->n_agents);
     memset(c->endpoints, 0, c->l->n_agents);
+    memset(c->answers, UNKNOWN, c->l->book.n_acts + 1);
     for (int i = 0; i < c->l->n_services; i++) {
         c->tiles[i].n = 0;
     }
-    HMAP_FOR_EACH (flow, node, &c->sw->flows) {
+    while ((flow = load_flows_next(&c->sw->flows, &position))) {
         check_flow(c, flow);
     }
     for (int i = 0; i < c->l->n_agents; i++) {
@@ -366,8 +368,7 @@ check_switch(struct check *c)
     }
     for (int i = 0; i < c->l->n_services; i++) {
         if (c->l->has_hosts[c->sw->index]) {
-            check_cover(c, i);
-            check_shares(c, i);
+            check_service(c, i);
         } else if (c->tiles[i].n) {
             differs(c, "service %d: a rule where no host is", i);
         }
@@ -380,22 +381,23 @@ load_check(const struct load *l, bool say)
     struct check c = {
         .l = l,
         .say = say,
+        .service_of = xcalloc(l->book.n_keys + 1, sizeof *c.service_of),
         .tiles = xcalloc(MAX(1, l->n_services), sizeof *c.tiles),
+        .right = xcalloc(MAX(1, l->n_services), sizeof *c.right),
+        .answers = xcalloc(l->book.n_acts + 1, sizeof *c.answers),
         .hosts = xcalloc(l->n_agents, sizeof *c.hosts),
         .endpoints = xcalloc(l->n_agents, sizeof *c.endpoints),
     };
-    struct known_service *service;
 
     know_services(&c);
     for (int i = 0; i < l->n_switches; i++) {
         c.sw = &l->switches[i];
         check_switch(&c);
     }
-    HMAP_FOR_EACH_POP (service, node, &c.services) {
-        free(service);
-    }
-    hmap_destroy(&c.services);
+    free(c.service_of);
     free(c.tiles);
+    free(c.right);
+    free(c.answers);
     free(c.hosts);
     free(c.endpoints);
     return c.differences;

@@ -8,6 +8,7 @@
 
 #define TICK_MS 5
 #define QUIET_US 200000
+#define PROGRESS_US 10000000
 
 static void
 ticked(uv_timer_t *timer)
@@ -52,15 +53,42 @@ load_end(struct load *l, struct load_controller *controller)
     memset(l, 0, sizeof *l);
 }
 
+/* For who waits long. */
+static void
+tell_progress(const struct load *l, uint64_t waited_us)
+{
+    int up = 0, tell = 0, attached = 0, waiting = 0;
+
+    for (int i = 0; i < l->n_switches; i++) {
+        up += l->switches[i].up;
+        tell += l->switches[i].telling != NULL;
+    }
+    for (int i = 0; i < l->n_agents; i++) {
+        attached += l->agents[i].attached;
+        waiting += l->agents[i].awaited != 0;
+    }
+    fprintf(stderr, "%3.0f s: %d of %d switches up (%d tell their flows), "
+            "%d of %d hosts attached (%d wait for an answer), "
+            "%llu rules written\n", waited_us / 1e6, up, l->n_switches, tell,
+            attached, l->n_agents, waiting,
+            (unsigned long long) l->flow_mods);
+}
+
 bool
 load_run_until(struct load *l, bool (*condition)(struct load *),
                uint64_t timeout_us)
 {
-    uint64_t end = load_now_us() + timeout_us;
+    uint64_t start = load_now_us(), told = start;
 
     while (!condition(l)) {
-        if (load_now_us() > end) {
+        uint64_t now = load_now_us();
+
+        if (now > start + timeout_us) {
             return false;
+        }
+        if (now > told + PROGRESS_US) {
+            tell_progress(l, now - start);
+            told = now;
         }
         uv_run(l->loop, UV_RUN_ONCE);
     }

@@ -4,7 +4,6 @@
 #include <string.h>
 #include "bitmap.h"
 #include "flow.h"
-#include "hash.h"
 #include "openflow/openflow.h"
 #include "openvswitch/meta-flow.h"
 #include "openvswitch/ofp-actions.h"
@@ -19,11 +18,7 @@
 #define TYPE_FLOW_MOD 14
 #define TYPE_GROUP_MOD 15
 #define BUNDLE_ADD_LEN 16 /* Before the message within. */
-
-/* Of an OpenFlow 1.5 flow_mod. */
-#define OFS_COMMAND 25
-#define OFS_PRIORITY 30
-#define OFS_MATCH 48
+#define TELL_AT_ONCE (256 * 1024)
 
 static void try_to_connect(uv_timer_t *);
 
@@ -40,10 +35,17 @@ struct pending {
     uint8_t data[];
 };
 
+static void work(uv_timer_t *);
+
 static void
 written(uv_write_t *request, int status)
 {
+    struct load_switch *sw = request->handle->data;
+
     free(CONTAINER_OF(request, struct pending, request));
+    if (!status && sw->telling) {
+        work(&sw->late);
+    }
 }
 
 static void
@@ -144,39 +146,26 @@ tell_ports(struct load_switch *sw, const struct ofp_header *oh)
     sw->up = true;
 }
 
+/* Goes on to tell its flows, as far as the socket takes them.  A switch that
+ * tells does nothing else. */
 static void
-tell_flows(struct load_switch *sw, const struct ofp_header *oh)
+tell_flows(struct load_switch *sw)
 {
-    struct load_flow *flow;
-    struct ovs_list replies;
-    struct ofpbuf ofpacts;
-
-    ofpmp_init(&replies, oh);
-    ofpbuf_init(&ofpacts, 0);
-    HMAP_FOR_EACH (flow, node, &sw->flows) {
-        const struct ofp_header *fm_oh = (const void *) flow->message;
-        struct ofputil_flow_stats stats;
-        struct ofputil_flow_mod fm;
-
-        if (ofputil_decode_flow_mod(&fm, fm_oh, openflow_protocol(oh->version),
-                                    NULL, NULL, &ofpacts, OFPP_MAX, 254)) {
-            load_of(sw)->faults++;
-            continue;
+    while (sw->telling && sw->output.size < TELL_AT_ONCE) {
+        if (!load_flows_tell(&sw->flows, &load_of(sw)->book,
+                             sw->telling->data, &sw->tell_position,
+                             &sw->output)) {
+            ofpbuf_delete(sw->telling);
+            sw->telling = NULL;
         }
-        memset(&stats, 0, sizeof stats);
-        minimatch_expand(&fm.match, &stats.match);
-        stats.cookie = fm.new_cookie;
-        stats.table_id = fm.table_id;
-        stats.priority = fm.priority;
-        stats.idle_age = stats.hard_age = -1;
-        stats.flags = fm.flags;
-        stats.ofpacts = fm.ofpacts;
-        stats.ofpacts_len = fm.ofpacts_len;
-        ofputil_append_flow_stats_reply(&stats, &replies, NULL);
-        minimatch_destroy(&fm.match);
     }
-    ofpbuf_uninit(&ofpacts);
-    put_list(sw, &replies);
+}
+
+static void
+begin_to_tell_flows(struct load_switch *sw, const struct ofp_header *oh)
+{
+    sw->telling = ofpbuf_clone_data(oh, ntohs(oh->length));
+    sw->tell_position = 0;
 }
 
 static void
@@ -204,7 +193,7 @@ static void
 tell_aggregate(struct load_switch *sw, const struct ofp_header *oh)
 {
     struct ofputil_aggregate_stats stats = {
-        .flow_count = hmap_count(&sw->flows)};
+        .flow_count = sw->flows.n};
 
     put(sw, ofputil_encode_aggregate_stats_reply(&stats, oh));
 }
@@ -221,57 +210,14 @@ tell_groups(struct load_switch *sw, const struct ofp_header *oh)
 
 /* What it is told to do. */
 
-/* The same match is always encoded in the same way, so bytes tell whether two
- * are the same. */
-static struct load_flow *
-find_flow(struct load_switch *sw, const uint8_t *message, uint32_t hash,
-          uint32_t key_len)
-{
-    struct load_flow *flow;
-
-    HMAP_FOR_EACH_WITH_HASH (flow, node, hash, &sw->flows) {
-        if (flow->key_len == key_len
-            && flow->message[LOAD_OFS_TABLE] == message[LOAD_OFS_TABLE]
-            && !memcmp(flow->message + OFS_PRIORITY, message + OFS_PRIORITY, 2)
-            && !memcmp(flow->message + OFS_MATCH, message + OFS_MATCH,
-                       key_len)) {
-            return flow;
-        }
-    }
-    return NULL;
-}
-
 static void
 handle_flow_mod(struct load_switch *sw, const struct ofp_header *oh)
 {
-    const uint8_t *message = (const uint8_t *) oh;
-    uint32_t len = ntohs(oh->length);
-    uint32_t key_len = message[OFS_MATCH + 2] << 8 | message[OFS_MATCH + 3];
     struct load *l = load_of(sw);
 
     l->flow_mods++;
     sw->written = true;
-    if (OFS_MATCH + key_len > len) {
-        l->faults++;
-        return;
-    }
-    uint32_t hash = hash_bytes(message + OFS_MATCH, key_len,
-                               message[LOAD_OFS_TABLE]);
-    struct load_flow *old = find_flow(sw, message, hash, key_len);
-
-    if (old) {
-        hmap_remove(&sw->flows, &old->node);
-        free(old);
-    }
-    if (message[OFS_COMMAND] == OFPFC_ADD) {
-        struct load_flow *flow = xmalloc(sizeof *flow + len);
-
-        flow->key_len = key_len;
-        memcpy(flow->message, message, len);
-        hmap_insert(&sw->flows, &flow->node, hash);
-    } else if (message[OFS_COMMAND] != OFPFC_DELETE_STRICT || !old) {
-        l->faults++; /* Nothing else is expected, and it must be there. */
-    }
+    l->faults += !load_flows_mod(&sw->flows, &l->book, oh);
 }
 
 /* Its flows have changed. */
@@ -454,7 +400,7 @@ handle_request(struct load_switch *sw, const struct ofp_header *oh)
         put(sw, ofputil_encode_meter_features_reply(&meters, oh));
         break;
     case OFPTYPE_FLOW_STATS_REQUEST:
-        tell_flows(sw, oh);
+        begin_to_tell_flows(sw, oh);
         break;
     case OFPTYPE_AGGREGATE_STATS_REQUEST:
         tell_aggregate(sw, oh);
@@ -512,6 +458,8 @@ closed(uv_handle_t *handle)
         uv_timer_stop(&sw->late);
     }
     openflow_stream_destroy(&sw->input);
+    ofpbuf_delete(sw->telling);
+    sw->telling = NULL;
     ofpbuf_uninit(&sw->output);
     ofpbuf_uninit(&sw->bundle);
     l->open_handles--;
@@ -544,11 +492,17 @@ work(uv_timer_t *timer)
     struct load_switch *sw = timer->data;
     struct ofpbuf *message;
 
-    while (sw->open && openflow_stream_next(&sw->input, &message) > 0) {
-        handle_request(sw, message->data);
-        ofpbuf_delete(message);
-    }
-    flush(sw);
+    do {
+        while (sw->open && !sw->telling
+               && openflow_stream_next(&sw->input, &message) > 0) {
+            handle_request(sw, message->data);
+            ofpbuf_delete(message);
+        }
+        tell_flows(sw);
+        flush(sw);
+        /* written() goes on where the socket takes no more. */
+    } while (sw->open && sw->telling
+             && !uv_stream_get_write_queue_size((uv_stream_t *) &sw->tcp));
 }
 
 static void

@@ -8,6 +8,7 @@
 static void
 create(struct load *l, int n_switches, int n_ports, int n_agents)
 {
+    load_book_init(&l->book);
     l->n_switches = n_switches;
     l->switches = xcalloc(n_switches, sizeof *l->switches);
     l->has_hosts = xcalloc(n_switches, sizeof *l->has_hosts);
@@ -23,7 +24,7 @@ create(struct load *l, int n_switches, int n_ports, int n_agents)
         for (int port = 1; port <= n_ports; port++) {
             sw->ports[port] = (struct load_port) {-1, 0, -1, true};
         }
-        hmap_init(&sw->flows);
+        load_flows_init(&sw->flows);
         hmap_init(&sw->groups);
     }
 }
@@ -146,18 +147,15 @@ load_free(struct load *l)
 {
     for (int i = 0; i < l->n_switches; i++) {
         struct load_switch *sw = &l->switches[i];
-        struct load_flow *flow;
 
-        HMAP_FOR_EACH_POP (flow, node, &sw->flows) {
-            free(flow);
-        }
-        hmap_destroy(&sw->flows);
+        load_flows_destroy(&sw->flows);
         load_groups_forget(sw);
         for (int j = 0; j < LOAD_METERS; j++) {
             ofpbuf_delete(sw->meters[j]);
         }
         free(sw->ports);
     }
+    load_book_destroy(&l->book);
     free(l->switches);
     free(l->has_hosts);
     free(l->distance);
