@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <string.h>
+#include "controller/rule_encode.h"
 #include "ofp-ext/sal_pipeline.h"
 #include "openflow/openflow.h"
 #include "openvswitch/vlog.h"
@@ -342,23 +343,20 @@ static void
 send_changes(struct put *put, long long now)
 {
     struct switch_session *s = put->session;
+    const struct rule_encoding encoding = {&put->dialect, put->in_bundle,
+                                           put->bundle_id};
 
     put->first_xid = s->next_xid;
     for (size_t i = 0; i < put->round.n; i++) {
         const struct rule_change *change = &put->round.changes[i];
-        struct ofpbuf *b = rule_change_encode(change, &put->dialect);
         uint32_t xid = switch_session_reserve_xid(s);
 
-        if (!b) {
+        if (rule_change_append(change, &encoding, xid, &s->output)) {
+            s->counters.sent++;
+        } else {
             put->failed[i] = true;
             refuse(put, &(struct put_refusal) {.rule = change->rule}, now);
-            continue;
         }
-        openflow_set_xid(b, xid);
-        if (put->in_bundle) {
-            b = openflow_bundle_add(s->version, put->bundle_id, b);
-        }
-        switch_session_send_as_is(s, b);
     }
 }
 

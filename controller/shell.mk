@@ -6,7 +6,7 @@ LIBCONTROLLER_SHELL := $(BUILD)/lib/libcontroller-shell.a
 # What decides: bytes or messages in, bytes and events out.
 SHELL_PURE := controller/openflow_codec.c controller/openflow_error.c \
     controller/switch_session.c controller/put.c controller/put_order.c \
-    controller/put_queue.c \
+    controller/put_queue.c controller/rule_encode.c \
     controller/discovery.c controller/discovery_links.c \
     controller/discovery_hosts.c controller/latency.c \
     controller/agent_session.c controller/agent_push.c controller/event_log.c
@@ -30,7 +30,7 @@ $(BUILD)/bin/salient-controller: $(BUILD)/obj/controller/main.o \
     $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER) $(LIBSALIENT)
 	$(link)
 
-SHELL_TESTS := $(addprefix test_,switch_session put put_order put_queue agent_session event_log \
+SHELL_TESTS := $(addprefix test_,switch_session rule_encode put put_order put_queue agent_session event_log \
     controller_config discovery latency)
 UNIT_TESTS += $(SHELL_TESTS)
 $(SHELL_TESTS:%=$(BUILD)/tests/%): $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER)

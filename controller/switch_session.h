@@ -106,7 +106,8 @@ struct switch_session {
 
     /* For the owner: the switch works for us and may be silent until then. */
     long long patience_until;
-    /* For the owner: bytes to send, taken from the front. */
+    /* For the owner: bytes to send, taken from the front.  Who appends messages
+     * counts them. */
     struct ofpbuf output;
 
     /* Private. */
