@@ -72,6 +72,19 @@ def pings(graph, failure):
             if one != other and place[one] == place[other]}
 
 
+def far_pair(graph):
+    """Both ways between the first host and the last one that it reaches;
+    nothing if nobody reaches anybody."""
+    must = pings(graph, HEALTHY)
+    pairs = [(one, other) for one in graph.hosts for other in graph.hosts
+             if (one, other) in must]
+    if not pairs:
+        return []
+    one = pairs[0][0]
+    other = [to for start, to in pairs if start == one][-1]
+    return [(one, other), (other, one)]
+
+
 def answers(graph, failure, client, servers):
     """Who may answer a client that asks for a service of 'servers'; empty: it
     must not be served.  A host's own services are served on the spot, with

@@ -147,7 +147,8 @@ def parse_graphml(file):
     with it."""
     try:
         root = xml.etree.ElementTree.parse(file).getroot()
-    except xml.etree.ElementTree.ParseError as error:
+    except (xml.etree.ElementTree.ParseError,
+            LookupError) as error:  # An encoding that nobody knows.
         raise ValueError(f"not XML: {error}") from error
     if _tag(root) != "graphml":
         raise ValueError(f"not GraphML: the first element is {_tag(root)}")

@@ -203,8 +203,8 @@ def parse():
                         help="with --test: at most N failures of each kind")
     kinds = parser.add_subparsers(dest="shape", required=True)
 
-    def kind(name, make, *numbers):
-        sub = kinds.add_parser(name, parents=[common])
+    def kind(name, make, *numbers, aliases=()):
+        sub = kinds.add_parser(name, parents=[common], aliases=aliases)
         for number in numbers:
             sub.add_argument(f"--{number}", type=int, metavar="N")
         sub.set_defaults(make=make, options=[*numbers, "hosts"])
@@ -212,8 +212,9 @@ def parse():
 
     kind("line", shapes.line, "size")
     kind("ring", shapes.ring, "size")
-    kind("leafspine", shapes.leaf_spine, "leaves", "spines")
-    kind("fattree", shapes.fat_tree, "k")
+    kind("leafspine", shapes.leaf_spine, "leaves", "spines",
+         aliases=["leaf-spine"])
+    kind("fattree", shapes.fat_tree, "k", aliases=["fat-tree"])
     file = kind("graphml", shapes.graphml, "max-hosts")
     file.add_argument("path", nargs="?", default=EXAMPLE, metavar="FILE")
     arguments = parser.parse_args()

@@ -132,8 +132,8 @@ class Checker:
                      self._restart)
 
     def _restart(self):
-        first, last = self.net.hosts[0], self.net.hosts[-1]
-        streams = [Stream(first, last, RATE), Stream(last, first, RATE)]
+        streams = [Stream(self.net.get(one), self.net.get(other), RATE)
+                   for one, other in reachability.far_pair(self.graph)]
         callers = Callers(self.net)
         for _ in range(3):
             self.net.salient_controller.kill()
@@ -145,7 +145,8 @@ class Checker:
             callers.more(20)
             if self.net.ovs.flows_of_all(self.graph.switches) != before:
                 return "rules differ"
-        sent, lost = map(sum, zip(*(stream.stop() for stream in streams)))
+        counts = [stream.stop() for stream in streams]
+        sent, lost = (sum(n) for n in zip(*counts)) if counts else (0, 0)
         self.note = (f"{sent} packets, {lost} lost, {callers.n} connections, "
                      f"{len(callers.failed)} failed")
         return self.note if lost or callers.failed else ""

@@ -122,6 +122,62 @@ class Shapes(unittest.TestCase):
             shapes.parse_graphml(io.BytesIO(b"<svg/>"))
 
 
+    # What files of the Internet Topology Zoo have, and worse.
+    ODD = """<?xml version="1.0" encoding="utf-8"?>
+<graphml xmlns="http://graphml.graphdrawing.org/xmlns">
+  <key attr.name="Longitude" attr.type="double" for="node" id="d29"/>
+  <key attr.name="label" attr.type="string" for="node" id="d33"/>
+  <key attr.name="label" attr.type="string" for="edge" id="d36"/>
+  <key attr.name="Network" attr.type="string" for="graph" id="d8"/>
+  <graph edgedefault="undirected">
+    <data key="d8">Ærø – 東京</data>
+    <node id="0"><data key="d33">Zürich</data><data key="d29">8.5</data></node>
+    <node id="1"><data key="d33">None</data></node>
+    <node id="2"><data key="d33">None</data></node>
+    <node id="n 4 &amp; x"><data key="d33"> </data></node>
+    <node id="6"/>
+    <edge source="0" target="1" id="e0"><data key="d36">x</data></edge>
+    <edge source="0" target="1" id="e0"/>
+    <edge source="1" target="1"/>
+    <edge source="2" target="n 4 &amp; x" directed="true"/>
+    <hyperedge><endpoint node="0"/><endpoint node="6"/></hyperedge>
+  </graph>
+</graphml>
+"""
+
+    def test_an_odd_file(self):
+        graph = shapes.parse_graphml(io.BytesIO(self.ODD.encode()))
+        self.counts(graph, 5, 3, 0)
+        self.assertEqual(graph.name, "Ærø – 東京")
+        self.assertEqual(list(graph.labels.values()), [
+            "Zürich", "None", "None", "n 4 & x", "6"])
+        self.assertEqual(graph.links, [("s1", "s2"), ("s1", "s2"),
+                                       ("s3", "s4")])
+
+    def test_mutated_files(self):
+        """A graph, or a ValueError that says why not."""
+        source, read, odd = random.Random(SEED), 0, self.ODD.encode()
+        words = (b"<node>", b"</node>", b'id="0"', b"<graph>", b"utf-16",
+                 b"utf-9", b"&#0;", b"&x;", b"<data key='d33'>", b"\xff")
+        for step in range(4000):
+            data = bytearray(odd)
+            for _ in range(source.randint(1, 2)):
+                at, n = source.randrange(len(data)), source.randrange(12)
+                data[at:at + n] = source.choice((
+                    b"", source.choice(words), bytes(data[at:at + n]) * 2,
+                    bytes([source.randrange(256)])))
+            try:
+                graph = shapes.parse_graphml(io.BytesIO(data))
+            except ValueError as error:
+                self.assertTrue(str(error), f"SEED={SEED} step {step}")
+            else:
+                read += 1
+                self.assertTrue(graph.switches and {
+                    end for ends in graph.links for end in ends} <= set(
+                        graph.switches), f"SEED={SEED} step {step}")
+        self.assertGreater(read, 100, f"SEED={SEED}")
+
+
 class Reachability(unittest.TestCase):
     def test_a_line_falls_apart(self):
         graph = shapes.line(4)
@@ -181,6 +237,16 @@ class Reachability(unittest.TestCase):
         self.assertEqual(ask(alone, "h1", "h3"), set())
         self.assertEqual(ask(alone, "h1", "h1", "h3"), {"h1"})
         self.assertEqual(ask(alone, "h3", "h1"), set())
+
+    def test_a_pair_for_traffic(self):
+        graph = shapes.line(4)
+        self.assertEqual(reachability.far_pair(graph),
+                         [("h1", "h4"), ("h4", "h1")])
+        del graph.links[0]  # h1 is alone.
+        self.assertEqual(reachability.far_pair(graph),
+                         [("h2", "h4"), ("h4", "h2")])
+        graph.links.clear()
+        self.assertEqual(reachability.far_pair(graph), [])
 
     def test_nothing_to_part(self):
         self.assertIsNone(reachability.partition(shapes.line(1)))
