@@ -40,7 +40,7 @@ $(BUILD)/tests/test_agent: $(BUILD)/obj/tests/controller/test_agent.o \
     $(BUILD)/obj/agents/probe.o $(LIBSALIENT)
 	$(link)
 
-check-controller: $(BUILD)/bin/salient-controller $(BUILD)/tests/test_agent ## the controller against real switches (ONLY=name)
+check-controller: $(BUILD)/bin/salient-controller $(BUILD)/bin/salctl $(BUILD)/tests/test_agent ## the controller against real switches (ONLY=name)
 	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
 	    $(PYTHON) -B tests/controller/check_controller.py
 

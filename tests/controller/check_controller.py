@@ -16,7 +16,9 @@ import json
 import os
 import random
 import re
+import signal
 import socket
+import subprocess
 import sys
 import time
 
@@ -26,7 +28,7 @@ sys.path.insert(0, ROOT)
 
 # pylint: disable=wrong-import-position
 from topologies import sandbox
-from topologies.daemon import sh
+from topologies.daemon import BUILD, sh
 from topologies.wait import until
 from tests.controller import control
 from tests.controller.network import CONTROL, OPENFLOW_PORT, Network
@@ -59,11 +61,28 @@ def targets(net, switch):
     return shares
 
 
+def services_in(net, switch, names):
+    """{name: addresses of its instances} by table 10."""
+    prefix = {s["name"]: s["prefix"].split("/")[0].rstrip("0")
+              for s in net.ask("show", "services")["services"] if "name" in s}
+    flows = [flow for flow in net.flows(switch, 10) if SERVICE_RULE in flow]
+    return {name: set(re.findall(
+        r"set_field:([0-9.]+)->ip_dst", " ".join(
+            flow for flow in flows if prefix.get(name, "?") in flow)))
+            for name in names}
+
+
 def switch_of(net, number):
     for switch in net.ask("show", "switches"):
         if switch["dpid"] == f"{number:016x}":
             return switch
     return None
+
+
+def port_of(net, name):
+    """What the controller knows of the port called 'name'."""
+    return next(port for switch in net.ask("show", "topology")["switches"]
+                for port in switch["ports"] if port["name"] == name)
 
 
 def check_recompute(net):
@@ -212,12 +231,65 @@ def nobody_serves_it_so_reset(net):
     return f"after {took:.0f} ms"
 
 
+def reached(net, service, port):
+    """Whom a SYN of h1 reaches; None: it was refused."""
+    net.ovs.appctl("revalidator/wait")
+    h1, found = net.hosts["h1"], []
+    flow = 0x10000 + port
+    h1.say(f"syn {service} {port}")
+
+    def look():
+        for name, agent in net.hosts.items():
+            if agent.has(f"packet type=0x11 src_flow={flow} "):
+                found.append(name)
+        if h1.has(rf"packet type=0x4 src_flow=\d+ dst_flow={flow} "):
+            found.append(None)
+        return found
+    until(look, f"a SYN for {service} gets anywhere", 5)
+    return found[0]
+
+
+def the_longest_prefix_wins(net):
+    """A catch-all of three labels' length below which names have servers of
+    their own, and one of the whole organisation's below both."""
+    def register(name, service):
+        net.hosts[name].ask(f"register {service} 80 1 wait",
+                            "registered confirmed=1")
+
+    def unregister(name, service):
+        net.hosts[name].ask(f"unregister {service} 80 wait",
+                            "unregistered confirmed=1")
+    ports = iter(range(51100, 51200))
+
+    def expect_each(**wanted):
+        for what, whom in wanted.items():
+            who = reached(net, f"{what}.acme".replace("_", "."), next(ports))
+            expect(who == whom, f"{what}: {who}, not {whom}")
+    register("w2", "shop.acme")
+    register("w1", "deep.shop.acme")
+    expect_each(deep_shop="w1", other_shop="w2", x_y_shop="w2", other=None)
+    register("w3", "acme")
+    expect_each(deep_shop="w1", other_shop="w2", other="w3", a_b="w3")
+    unregister("w1", "deep.shop.acme")
+    expect_each(deep_shop="w2")
+    unregister("w2", "shop.acme")
+    expect_each(deep_shop="w3", other_shop="w3")
+    register("w1", "deep.shop.acme")
+    expect_each(deep_shop="w1", other_shop="w3")
+    unregister("w1", "deep.shop.acme")
+    unregister("w3", "acme")
+    expect_each(deep_shop=None, other=None)
+    check_recompute(net)
+    return f"{next(ports) - 51100} SYNs"
+
+
 def a_port_goes_down_and_up(net):
     w3 = net.hosts["w3"]
     start = time.monotonic()
     sh("ip", "link", "set", "w3", "down")
     until(lambda: ADDRESS["w3"] not in targets(net, "s1"), "w3 is withdrawn")
     took = (time.monotonic() - start) * 1e3
+    expect(not port_of(net, "w3")["up"], "its port is shown as up")
     w3.hear("attachment attached=0")
     net.wait_in_sync(3, hosts_attached=3, registrations=3)
     wanted = {ADDRESS["w1"]: 8192, ADDRESS["w2"]: 8192}
@@ -228,6 +300,9 @@ def a_port_goes_down_and_up(net):
     sh("ip", "link", "set", "w3", "up")
     w3.hear("attachment attached=1")
     net.wait_in_sync(3, hosts_attached=4)
+    port = port_of(net, "w3")
+    expect(port["up"] and port["host_port"] and port["speed_mbps"] == 10000,
+           f"{port}")
     expect(targets(net, "s1")[ADDRESS["w3"]] == 8192, "w3 is not back")
     check_recompute(net)
     return (f"seen withdrawn after {took:.0f} ms, of which port status to "
@@ -426,6 +501,65 @@ def the_controller_dies_and_returns(net):
     return f"in sync after {took:.1f} s, 0 rules written ({status['links']} links)"
 
 
+def it_dies_amid_changes(net):
+    """kill -9 while services come, go and change, four times: what was
+    wanted last is what all switches hold in the end, and no packet between
+    hosts is lost."""
+    rng = random.Random(SEED)
+    workers = [net.hosts[name] for name in ("w1", "w2", "w3")]
+    names = [f"busy{i}.shop.acme" for i in range(12)]
+    wanted = {}
+    pings = [subprocess.Popen(
+        ["nsenter", f"--net=/run/netns/{name}", "ping", "-i", "0.02",
+         ADDRESS[to]], stdout=subprocess.PIPE, text=True)
+        for name, to in (("h1", "w1"), ("h1", "w3"), ("w3", "w2"))]
+
+    def change():
+        agent, name = rng.choice(workers), rng.choice(names)
+        if wanted.get((agent.name, name)) and not rng.randrange(3):
+            del wanted[agent.name, name]
+            agent.say(f"unregister {name} 80")
+        else:
+            wanted[agent.name, name] = weight = rng.randrange(1, 5)
+            agent.say(f"register {name} 80 {weight}")
+    for wait in (True, False, True, True):
+        for _ in range(rng.randrange(20, 100)):
+            change()
+        time.sleep(rng.random() * 0.03)  # A moment: not waited for.
+        net.daemon.kill()
+        for _ in range(rng.randrange(20)):
+            change()
+        # What nobody serves any more is held back for so long.
+        net.start_controller("hold_time: 5s\n")
+        if wait:
+            until(lambda: net.ask("show", "status")["hold_left_ms"] == 0
+                  or change(), "the hold is over", 25, 0.1)
+    for agent in workers:  # Who was not connected was not heard.
+        for (who, name), weight in wanted.items():
+            if who == agent.name:
+                agent.say(f"register {name} 80 {weight}")
+    net.wait_in_sync(3, hosts_attached=4, links=3, hold_left_ms=0,
+                     registrations=3 + len(wanted), timeout=25)
+    for switch in SWITCHES:
+        there = services_in(net, switch, names)
+        should = {name: {ADDRESS[who] for who, n in wanted if n == name}
+                  for name in names}
+        expect(there == should, f"SEED={SEED} {switch}: {there}, {should}")
+    check_recompute(net)
+    answered = 0
+    for ping in pings:
+        ping.send_signal(signal.SIGINT)
+        seen = set(map(int, re.findall(r"icmp_seq=(\d+) ttl",
+                                       ping.communicate()[0])))
+        answered += len(seen)
+        lost = set(range(1, max(seen) + 1)) - seen  # But the last, perhaps.
+        expect(not lost, f"SEED={SEED}: pings {sorted(lost)[:9]} are lost")
+    for who, name in wanted:
+        net.hosts[who].say(f"unregister {name} 80")
+    net.wait_in_sync(3, registrations=3)
+    return f"{answered} pings, 0 lost"
+
+
 def a_host_is_gone_when_the_controller_returns(net):
     """The hold time ends it."""
     net.daemon.kill()
@@ -618,24 +752,40 @@ def services_are_defined_at_run_time(net):
     return ""
 
 
+def salctl(*arguments):
+    """What people type."""
+    done = subprocess.run([f"{BUILD}/bin/salctl", *arguments],
+                          capture_output=True, text=True, check=False,
+                          env={"SALIENT_CONTROLLER_SOCKET": CONTROL})
+    return done.returncode, done.stdout, done.stderr
+
+
 def dumps_are_readable(net):
     for what in ("status", "switches", "topology", "hosts", "services",
                  "routes", "rules", "events"):
-        status, text, error = control.call_raw(CONTROL, "show", what,
-                                               as_json=False)
-        expect(status == 0 and text.strip(), f"show {what}: {error}")
-        expect(net.ask("show", what) is not None, f"show {what} --json")
-    status, _, error = control.call_raw(CONTROL, "show", "rules", "77")
+        status, text, error = salctl("controller", "show", what)
+        expect(status == 0 and text.strip() and "{" not in text,
+               f"show {what}: {text} {error}")
+        status, text, error = salctl("--json", "controller", "show", what)
+        expect(status == 0 and json.loads(text), f"show {what}: {error}")
+    status, text, _ = salctl("controller", "recompute", "--check")
+    expect(status == 0 and "the same rules" in text, text)
+    status, text, _ = salctl("trace", SERVICE, "--from", "h1")
+    expect(status == 0 and "delivered" in text, text)
+    status, _, error = salctl("controller", "show", "rules", "77")
     expect(status == 1 and "show switches" in error, error)
+    status, _, error = salctl("controller", "show", "nothing")
+    expect(status != 0 and error, error)
     return ""
 
 
 STEPS = (switches_and_links, registrations_are_confirmed,
          a_syn_reaches_its_instance, trace_is_what_the_switches_do, nobody_serves_it_so_reset,
+         the_longest_prefix_wins,
          a_port_goes_down_and_up, a_link_goes_down_and_up,
          unregistering_is_confirmed, bad_requests_are_explained,
          a_foreign_flow_is_left_alone, a_full_table_is_explained,
-         a_switch_short_of_routes_delivers, the_controller_dies_and_returns,
+         a_switch_short_of_routes_delivers, the_controller_dies_and_returns, it_dies_amid_changes,
          a_host_is_gone_when_the_controller_returns, a_switch_loses_its_rules,
          resync_repairs_what_others_did, flapping_ends_where_it_should, a_duplicate_datapath_is_refused,
          a_dead_switch_is_replaced_by_its_double, openflow_13_works_too,

@@ -66,6 +66,12 @@ class Agent:
             raise AssertionError(f"{error}; heard {self.lines[-5:]}, exit "
                                  f"status {self.process.poll()}") from error
 
+    def has(self, pattern):
+        """Whether a line so far matches; all of them stay to be heard of."""
+        while not self._new.empty():
+            self.lines.append(self._new.get())
+        return any(re.search(pattern, line) for line in self.lines[-50:])
+
     def forget(self):
         """What was said so far is not looked at any more."""
         while not self._new.empty():
