@@ -46,10 +46,14 @@ waiter_destroy(struct waiter *waiter)
     free(waiter);
 }
 
+/* 'reg' or, of what is gone, 'end'; neither if there is no controller. */
 static void
-waiter_done(struct waiter *waiter, const struct registration *reg)
+waiter_done(struct waiter *waiter, const struct registration *reg,
+            const struct registration_end *end)
 {
     const struct local_service *service = &waiter->service;
+    bool confirmed = reg ? reg->confirmed : end && end->confirmed;
+    uint64_t confirm_us = reg ? reg->confirm_us : end ? end->confirm_us : 0;
     struct ds out = DS_EMPTY_INITIALIZER;
 
     if (control_wants_json(waiter->call)) {
@@ -58,14 +62,14 @@ waiter_done(struct waiter *waiter, const struct registration *reg)
         json_object_put_string(json, "result",
                                waiter->remove ? "unregistered" : "registered");
         json_object_put(json, "confirmed",
-                        json_boolean_create(reg ? reg->confirmed : true));
+                        json_boolean_create(confirmed));
         if (reg && reg->service_v4) {
             json_object_put_format(json, "address", IP_FMT,
                                    IP_ARGS(htonl(reg->service_v4)));
         }
-        if (reg && reg->confirmed) {
+        if (confirmed) {
             json_object_put(json, "confirm_us",
-                            json_integer_create(reg->confirm_us));
+                            json_integer_create(confirm_us));
         }
         json_to_ds(json, JSSF_SORT, &out);
         ds_put_char(&out, '\n');
@@ -78,9 +82,9 @@ waiter_done(struct waiter *waiter, const struct registration *reg)
             ds_put_format(&out, ", address "IP_FMT,
                           IP_ARGS(htonl(reg->service_v4)));
         }
-        if (reg && reg->confirmed) {
+        if (confirmed) {
             ds_put_format(&out, ", confirmed by the switches in %"PRIu64
-                          " us", reg->confirm_us);
+                          " us", confirm_us);
         }
         ds_put_char(&out, '\n');
     }
@@ -137,7 +141,9 @@ waiter_run(struct agent *agent, struct waiter *waiter)
 
     if (!reg) {
         if (waiter->remove) {
-            waiter_done(waiter, NULL);
+            waiter_done(waiter, NULL, registrations_find_end(
+                controller_session_registrations(agent->session),
+                &waiter->service));
         } else {
             waiter_fail(waiter, "unregistered by another command");
         }
@@ -145,7 +151,7 @@ waiter_run(struct agent *agent, struct waiter *waiter)
         waiter_fail(waiter, "changed by another command");
     } else if (reg->state == REGISTRATION_REGISTERED
                && (reg->confirmed || !waiter->wait)) {
-        waiter_done(waiter, reg);
+        waiter_done(waiter, reg, NULL);
     } else if (reg->error) {
         /* Refused, or the confirmation did not come. */
         waiter_fail(waiter, reg->error);

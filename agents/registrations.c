@@ -57,9 +57,17 @@ registrations_find(const struct registrations *r,
     return find(r, key);
 }
 
+const struct registration_end *
+registrations_find_end(const struct registrations *r,
+                       const struct local_service *key)
+{
+    return local_service_compare(&r->last_end.key, key) ? NULL : &r->last_end;
+}
+
 void
 registrations_init(struct registrations *r)
 {
+    memset(&r->last_end, 0, sizeof r->last_end);
     hmap_init(&r->map);
     hmap_init(&r->requests);
     r->n_waiting = 0;
@@ -361,6 +369,19 @@ reply_registered(struct registrations *r, struct registration *reg,
     set_error(reg, NULL);
 }
 
+static void
+set_end(struct registrations *r, const struct registration *reg,
+        const Salient__V1__Unregistered *body)
+{
+    r->last_end = (struct registration_end) {
+        .key.prefix = reg->service.prefix,
+        .key.protocol = reg->service.protocol,
+        .key.service_port = reg->service.service_port,
+        .confirmed = body && body->confirmed,
+        .confirm_us = body ? body->confirm_us : 0,
+    };
+}
+
 /* True if the entry is to be removed. */
 static bool
 reply_error(struct registrations *r, struct registration *reg,
@@ -413,6 +434,7 @@ registrations_reply(struct registrations *r,
     if (envelope->body_case == SALIENT__V1__ENVELOPE__BODY_ERROR) {
         set_request(r, reg, 0);
         if (reply_error(r, reg, envelope->error, now)) {
+            set_end(r, reg, NULL);
             remove_registration(r, reg);
         }
         return true;
@@ -426,6 +448,7 @@ registrations_reply(struct registrations *r,
     }
     if (envelope->body_case == SALIENT__V1__ENVELOPE__BODY_UNREGISTERED
         && reg->state == REGISTRATION_REMOVING) {
+        set_end(r, reg, envelope->unregistered);
         remove_registration(r, reg);
         return true;
     }

@@ -37,8 +37,16 @@ struct registration {
     char *error;           /* NULL, or the controller's sentence. */
 };
 
+/* What the controller said when an entry went. */
+struct registration_end {
+    struct local_service key; /* No name, no target. */
+    bool confirmed;           /* No switch sends any more. */
+    uint64_t confirm_us;
+};
+
 struct registrations {
     struct hmap map;
+    struct registration_end last_end;
     struct hmap requests; /* Those under way, by request_id. */
     size_t n_waiting;     /* To be sent, at once or at their retry_ms. */
     uint64_t next_request_id; /* Shared with the session's other requests. */
@@ -83,6 +91,10 @@ bool registrations_reply(struct registrations *, const Salient__V1__Envelope *,
 const struct registration *
 registrations_find(const struct registrations *,
                    const struct local_service *key);
+/* NULL if another entry has gone since, or none yet. */
+const struct registration_end *
+registrations_find_end(const struct registrations *,
+                       const struct local_service *key);
 /* True if nothing waits for an answer or for being sent. */
 bool registrations_settled(const struct registrations *);
 /* All entries sorted by name and port; the caller frees the array. */

@@ -17,6 +17,7 @@ import hashlib
 import ipaddress
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -225,9 +226,12 @@ def weight_changes_reach_the_switches(net):
 def unregistered_service_vanishes(net):
     web2 = net.get("web2")
     name = "brief.shop.acme"
-    web2.register(name, weight=1)
+    took = r"confirmed by the switches in \d+ us"
+    said = web2.register(name, weight=1)
+    expect(re.search(took, said), said)
     until(lambda: steps.curl(net, name)["body"] == "web2", f"{name} serves")
-    web2.unregister(name)
+    said = web2.unregister(name)
+    expect(re.search(took, said), said)
     until(lambda: steps.curl(net, name)["status"] == UNKNOWN_HOST,
           f"{name} is unknown again")
     return "served, then NXDOMAIN"

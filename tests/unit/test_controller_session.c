@@ -231,10 +231,18 @@ test_unregister(void)
     CU_ASSERT_STRING_EQUAL(sent->unregister->name, "web.shop.acme");
     /* Served until the switches have confirmed. */
     CU_ASSERT_EQUAL(find(&fake, &web)->state, REGISTRATION_REMOVING);
+    const struct registrations *all
+        = controller_session_registrations(fake.session);
+    CU_ASSERT_PTR_NULL(registrations_find_end(all, &web));
     Salient__V1__Unregistered ok = SALIENT__V1__UNREGISTERED__INIT;
+    ok.confirmed = true;
+    ok.confirm_us = 700;
     reply(&fake, sent->request_id, BODY(UNREGISTERED), &ok);
     salient__v1__envelope__free_unpacked(sent, NULL);
     CU_ASSERT_PTR_NULL(find(&fake, &web));
+    const struct registration_end *end = registrations_find_end(all, &web);
+    CU_ASSERT_FATAL(end != NULL);
+    CU_ASSERT(end->confirmed && end->confirm_us == 700);
 
     /* What a predecessor left, known by its prefix alone. */
     old.name = NULL;
@@ -250,6 +258,9 @@ test_unregister(void)
     reply(&fake, sent->request_id, BODY(ERROR), &error);
     salient__v1__envelope__free_unpacked(sent, NULL);
     CU_ASSERT_PTR_NULL(find(&fake, &old));
+    CU_ASSERT_PTR_NULL(registrations_find_end(all, &web));
+    end = registrations_find_end(all, &old);
+    CU_ASSERT(end && !end->confirmed);
 
     /* Unregistered while the connection was down: said when it is back. */
     controller_session_register(fake.session, &web, false, fake.now);
