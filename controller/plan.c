@@ -48,7 +48,7 @@ plan_configure(struct plan *plan, const struct rules_config *rules_config,
     HMAP_FOR_EACH (sw, node, &plan->switches) {
         sw->limit = rules_config->service_rules
                     ? rules_config->service_rules : SIZE_MAX;
-        sw->no_groups = false;
+        sw->no_groups = sw->short_of_hosts = false;
         sw->apart = sw->limit != SIZE_MAX;
     }
 }

@@ -31,7 +31,7 @@ from topologies.daemon import BUILD, RUN, Daemon, sh, write
 from topologies.wait import until
 from tests.controller import control
 from tests.controller.network import CONTROL, OPENFLOW_PORT, Network
-from tests.controller.proxy import Proxy
+from tests.controller.proxy import Answer, Proxy
 from tests.controller.stock_switch import StockSwitch
 from tests.controller.steps import run_suite
 
@@ -58,6 +58,7 @@ hold_time: 6s
 metrics: 127.0.0.1:{METRICS_PORT}
 """
 OPENFLOW_ERROR, ROLE_REQUEST, ROLE_REPLY, BUNDLE_CONTROL = 1, 24, 25, 33
+GROUP_MOD, OUT_OF_GROUPS = 15, (6, 3)
 COMMIT_REQUEST = 4
 
 
@@ -474,6 +475,44 @@ def a_bundle_that_is_cut_is_repeated(net):
     return f"{proxy.cuts} times"
 
 
+def a_switch_without_room_for_groups_names_ports(net):
+    """s1 takes no group: its rules send to ports, nobody is cut off."""
+    def refuse(kind, message):
+        if kind != GROUP_MOD:
+            return message
+        return Answer(struct.pack(">BBH4s", message[0], OPENFLOW_ERROR,
+                                  12 + min(len(message), 64), message[4:8])
+                      + struct.pack(">HH", *OUT_OF_GROUPS) + message[:64])
+    net.ovs.vsctl("del-controller", "s1")
+    net.wait_status(switches_connected=1)
+    net.ovs.vsctl("set", "bridge", "s1", "protocols=OpenFlow13,OpenFlow15")
+    net.ovs.ofctl("del-groups", "s1")  # And the flows that send to them.
+    proxy = Proxy(PROXY_PORT, OPENFLOW_PORT, refuse)
+    net.ovs.vsctl("set", "bridge", "s1", "protocols=OpenFlow13")
+    controllers(net, "s1", f"tcp:127.0.0.1:{PROXY_PORT}")
+    until(lambda: any("no room for groups" in str(event) for event
+                      in net.ask("show", "events", "100")), "it is said")
+    net.wait_in_sync(2, links=1, refused_rules=0)
+    net.ovs.vsctl("set", "bridge", "s1", "protocols=OpenFlow13,OpenFlow15")
+    groups = net.ovs.ofctl("dump-groups", "s1")
+    flows = net.flows("s1", 20)
+    expect("group_id" not in groups and not any(
+        "group:" in flow for flow in flows), f"{groups} {flows}")
+    expect(any("nw_dst=10.0.0.2" in flow and "output:" in flow
+               for flow in flows), f"{flows}")
+    expect(net.ask("recompute", "--check"), "a full recompute differs")
+    # Once it has been forgotten, it may have room.
+    net.ovs.vsctl("del-controller", "s1")
+    proxy.stop()
+    net.wait_status(switches_known=1)
+    net.ovs.vsctl("set", "bridge", "s1", "protocols=OpenFlow15")
+    controllers(net, "s1", f"tcp:127.0.0.1:{OPENFLOW_PORT}")
+    until(lambda: "group_id" in net.ovs.ofctl("dump-groups", "s1"),
+          "groups are back")
+    net.wait_in_sync(2, links=1, refused_rules=0)
+    return f"{len(flows)} rules name ports"
+
+
 def a_host_cannot_take_anothers_address(net):
     """Its agent is genuine; its locator is w2's."""
     net.add_host("thief", "s1", "10.0.0.7")
@@ -776,6 +815,7 @@ STEPS = (switches_connect_by_tls, a_strangers_certificate_is_refused,
          nonsense_within_a_session_ends_it,
          a_switch_that_does_not_read_costs_no_memory,
          a_bundle_that_is_cut_is_repeated,
+         a_switch_without_room_for_groups_names_ports,
          a_host_cannot_take_anothers_address,
          link_probes_of_hosts_make_no_link,
          a_flooding_host_harms_nobody_else, ports_flap,

@@ -7,10 +7,15 @@ import struct
 import threading
 
 
+class Answer(bytes):
+    """What the controller is told instead of the switch being asked."""
+
+
 class Proxy:
     """Listens on 'port'; 'filter(kind, message)' sees each message of the
     controller and returns what the switch gets, or None: cut the connection.
-    One connection after the other."""
+    Answer(message): the controller gets this, the switch nothing.  One
+    connection after the other."""
 
     def __init__(self, port, controller, message_filter):
         self.filter, self.controller = message_filter, controller
@@ -69,7 +74,10 @@ class Proxy:
                     if message is None:
                         self.cuts += 1
                         raise OSError("cut")
-                    switch.sendall(message)
+                    if isinstance(message, Answer):
+                        controller.sendall(message)
+                    else:
+                        switch.sendall(message)
                     waiting = waiting[length:]
         except OSError:
             pass

@@ -62,14 +62,21 @@ build_classes(void)
     topology_watch_latency(topology);
 }
 
-static inline void
-start_plan(void)
+static inline struct rules_config
+rules_config_of_options(void)
 {
     struct rules_config rules_config = RULES_CONFIG_DEFAULT;
     rules_config.groups = options.groups;
     rules_config.anti_spoofing = options.anti_spoofing;
     rules_config.hop_by_hop = options.hop_by_hop;
     rules_config.plain_hosts = options.plain_hosts;
+    return rules_config;
+}
+
+static inline void
+start_plan(void)
+{
+    struct rules_config rules_config = rules_config_of_options();
     if (options.plain_hosts) {
         topology_watch_host_ports(topology);
     }

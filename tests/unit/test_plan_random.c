@@ -45,6 +45,12 @@ random_topology_event(void)
         if (options.limited && !unit_random_below(20)) {
             plan_set_no_groups(plan, dpid);
         }
+        if (options.limited && !unit_random_below(50)) {
+            /* The configuration is read again. */
+            const struct rules_config rules = rules_config_of_options();
+            const struct routes_config routes = ROUTES_CONFIG_DEFAULT;
+            plan_configure(plan, &rules, &routes);
+        }
         if (options.limited && !unit_random_below(3)) {
             plan_set_short_of_hosts(plan, dpid, unit_random_below(2));
         }
