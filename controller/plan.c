@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include "controller/paths.h"
+#include "controller/rule_bundle.h"
 #include "controller/zones.h"
 #include "openvswitch/util.h"
 #include "hash.h"
@@ -196,26 +197,67 @@ plan_touch_again(struct plan *plan, uint64_t dpid,
     }
 }
 
-void
-plan_replace(struct plan_switch *sw, const struct rule_table *before,
-             const struct rule_table *after)
+static void
+replace_singles(struct plan_switch *sw, const struct rule_table *before,
+                const struct rule_table *after)
 {
-    size_t i = 0;
-    if (sw->apart) {
-        return; /* See update_apart(). */
-    }
-    for (const struct rule *rule; (rule = rule_table_next(before, &i));) {
+    size_t i = 0, j = 0;
+    for (const struct rule *rule;
+         (rule = rule_table_next_single(before, &i));) {
         if (!rule_table_find(after, rule)
             && rule_table_remove(sw->desired, rule)) {
             touch(sw, rule);
         }
     }
-    i = 0;
-    for (const struct rule *rule; (rule = rule_table_next(after, &i));) {
+    for (const struct rule *rule;
+         (rule = rule_table_next_single(after, &j));) {
         if (rule_table_put(sw->desired, rule)) {
             touch(sw, rule);
         }
     }
+}
+
+/* The bundle that 'key' is of goes, unless it is in 'after'. */
+static void
+remove_bundle(struct plan_switch *sw, const struct rule *key,
+              const struct rule_table *after)
+{
+    if (!rule_table_bundle(after, key)
+        && rule_table_remove_bundle(sw->desired, key)) {
+        touch(sw, key);
+    }
+}
+
+static void
+put_bundles(struct plan_switch *sw, const struct rule_table *after)
+{
+    struct rule_bundle *bundle;
+    size_t i = 0;
+    while ((bundle = rule_table_next_bundle(after, &i))) {
+        if (rule_table_put_bundle(sw->desired, bundle)) {
+            struct rule first;
+            rule_bundle_get(bundle, 0, &first);
+            touch(sw, &first);
+        }
+    }
+}
+
+void
+plan_replace(struct plan_switch *sw, const struct rule_table *before,
+             const struct rule_table *after)
+{
+    const struct rule_bundle *bundle;
+    size_t i = 0;
+    if (sw->apart) {
+        return; /* See update_apart(). */
+    }
+    replace_singles(sw, before, after);
+    while ((bundle = rule_table_next_bundle(before, &i))) {
+        struct rule first;
+        rule_bundle_get(bundle, 0, &first);
+        remove_bundle(sw, &first, after);
+    }
+    put_bundles(sw, after);
 }
 
 uint64_t
@@ -292,6 +334,30 @@ replace_endpoint(struct plan *plan, const struct endpoint_id *id)
     }
 }
 
+/* As plan_replace(): services are bundles and nothing else, so nobody has to
+ * know what 'old' was computed to. */
+static void
+replace_service(struct plan *plan, struct plan_switch *sw,
+                const struct service_routes *old,
+                const struct service_routes *new)
+{
+    if (sw->apart) {
+        return;
+    }
+    rule_table_clear(plan->after);
+    if (new) {
+        rules_compute_service(&plan->rules_config, plan->paths, new, sw->dpid,
+                              plan->after);
+    }
+    for (size_t i = 0; old && i < old->n_routes; i++) {
+        if (route_is_at(old->routes[i], sw->dpid)) {
+            struct rule key = rules_service_key(old, old->routes[i]);
+            remove_bundle(sw, &key, plan->after);
+        }
+    }
+    put_bundles(sw, plan->after);
+}
+
 static void
 update_service(struct plan *plan, const struct service_prefix *prefix)
 {
@@ -303,17 +369,7 @@ update_service(struct plan *plan, const struct service_prefix *prefix)
     const struct service_routes *new = routes_of(plan->routes, prefix);
     struct plan_switch *sw;
     HMAP_FOR_EACH (sw, node, &plan->switches) {
-        rule_table_clear(plan->before);
-        rule_table_clear(plan->after);
-        if (old) {
-            rules_compute_service(&plan->rules_config, plan->paths, old,
-                                  sw->dpid, plan->before);
-        }
-        if (new) {
-            rules_compute_service(&plan->rules_config, plan->paths, new,
-                                  sw->dpid, plan->after);
-        }
-        plan_replace(sw, plan->before, plan->after);
+        replace_service(plan, sw, old, new);
     }
     service_routes_destroy(old);
 }

@@ -12,7 +12,8 @@ struct plan_switch {
     struct hmap_node node;
     uint64_t dpid;
     struct rule_table *desired;
-    struct rule_changes touched; /* Keys that changed since plan_diff(). */
+    struct rule_changes touched; /* Keys that changed since plan_diff(); any
+                                  * stands for its whole bundle. */
     bool touched_all;           /* Too many to list them. */
     bool changed;               /* Not popped yet. */
     size_t limit;               /* Of service rules; SIZE_MAX: any number. */
@@ -100,7 +101,8 @@ struct rule_table *plan_compute_switch(const struct plan *,
 void plan_compute_endpoint(const struct plan *, const struct paths *,
                            const struct plan_endpoint *, uint64_t dpid,
                            struct rule_table *);
-/* Replaces the rules 'before', of which only the keys matter, by 'after'. */
+/* Replaces the rules 'before', of which only the keys matter, by 'after'.
+ * Bundles are replaced as a whole. */
 void plan_replace(struct plan_switch *, const struct rule_table *before,
                   const struct rule_table *after);
 

@@ -3,14 +3,10 @@
  *
  * A switch that works on one huge bundle answers nothing else meanwhile: no
  * echo, no link probe, no PROBE.  So large differences go in pieces.  Few
- * changes go as one round, which is atomic.  Of many
- *
- *     1. what is new below the services (groups, host routes, classification),
- *     2. the services, all changes of one service in one round,
- *     3. what goes below the services
- *
- * so that no service is ever half changed, and no rule refers to what is not
- * there.
+ * changes go as one round, which is atomic.  Many are cut where no service is
+ * torn apart: as they come in an order that makes before it breaks
+ * (rule_changes.h), no service is ever half changed, and no rule refers to what
+ * is not there.
  *
  * Pure.  One thread; zeroed memory is an empty queue. */
 #ifndef CONTROLLER_PUT_QUEUE_H
@@ -19,7 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "controller/rule_table.h"
+#include "controller/rule_changes.h"
 
 /* A round has more changes only if one service has. */
 #define PUT_ROUND_MAX 2048
@@ -32,7 +28,7 @@ struct put_queue {
 
 void put_queue_clear(struct put_queue *);
 
-/* Fills an empty queue, whose memory 'changes' becomes. */
+/* Fills an empty queue, whose memory 'changes' becomes.  They are sorted. */
 void put_queue_fill(struct put_queue *, struct rule_changes *changes,
                     uint64_t generation);
 static inline bool

@@ -148,6 +148,18 @@ rule_bundle_is_for(const struct rule_bundle *bundle, const struct rule *rule)
     return tiling_is_for(bundle->tiling, rule);
 }
 
+bool
+rule_bundle_same_key(const struct rule_bundle *a, const struct rule_bundle *b)
+{
+    const struct rule_tiling *x = a->tiling, *y = b->tiling;
+
+    return x == y
+           || (x->key_hash == y->key_hash && x->prefix_len == y->prefix_len
+               && x->kind == y->kind && x->protocol == y->protocol
+               && x->path_class == y->path_class
+               && !memcmp(&x->service, &y->service, sizeof x->service));
+}
+
 uint32_t
 rule_bundle_key_hash(const struct rule_bundle *bundle)
 {
@@ -529,4 +541,54 @@ rule_bundle_find(const struct rule_bundle *bundle, const struct rule *key,
     }
     rule_bundle_get(bundle, low, ret_rule);
     return true;
+}
+
+static void
+add_change(struct rule_changes *changes, enum rule_op op,
+           const struct rule_bundle *bundle, size_t i)
+{
+    struct rule rule;
+
+    rule_bundle_get(bundle, i, &rule);
+    rule_changes_add(changes, op, &rule);
+}
+
+/* Where tile 'i' stands; beyond all places if there is none. */
+static uint64_t
+place_in(const struct rule_bundle *bundle, size_t i)
+{
+    return bundle && i < bundle->tiling->n
+           ? tile_place(bundle->tiling->tiles[i].value,
+                        bundle->tiling->tiles[i].bits)
+           : UINT64_MAX;
+}
+
+static const struct rule_action *
+action_in(const struct rule_bundle *bundle, size_t i)
+{
+    return bundle->actions[bundle->tiling->tiles[i].action];
+}
+
+void
+rule_bundle_diff(const struct rule_bundle *want,
+                 const struct rule_bundle *have, struct rule_changes *changes)
+{
+    uint64_t wanted = place_in(want, 0), had = place_in(have, 0);
+
+    for (size_t i = 0, j = 0; MIN(wanted, had) != UINT64_MAX;) {
+        bool both = wanted == had, comes = wanted < had;
+
+        if (!both) {
+            add_change(changes, comes ? RULE_ADD : RULE_DELETE,
+                       comes ? want : have, comes ? i : j);
+        } else if (action_in(want, i) != action_in(have, j)) {
+            add_change(changes, RULE_MODIFY, want, i);
+        }
+        if (both || comes) {
+            wanted = place_in(want, ++i);
+        }
+        if (both || !comes) {
+            had = place_in(have, ++j);
+        }
+    }
 }

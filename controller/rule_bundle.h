@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "controller/rule_changes.h"
 #include "controller/rules.h"
 
 struct rule_bundle;
@@ -71,6 +72,12 @@ void rule_bundle_get(const struct rule_bundle *, size_t i,
                      struct rule *ret_rule);
 bool rule_bundle_find(const struct rule_bundle *, const struct rule *key,
                       struct rule *ret_rule);
+bool rule_bundle_same_key(const struct rule_bundle *,
+                          const struct rule_bundle *);
+/* Adds to 'changes' what turns 'have' into 'want'.  Both have the same key;
+ * one of them may be NULL. */
+void rule_bundle_diff(const struct rule_bundle *want,
+                      const struct rule_bundle *have, struct rule_changes *);
 /* rule_bundle_hash() of its rules. */
 uint32_t rule_bundle_key_hash(const struct rule_bundle *);
 

@@ -6,7 +6,6 @@
 #include "controller/rule_bundle.h"
 #include "openvswitch/dynamic-string.h"
 #include "openvswitch/json.h"
-#include "openvswitch/ofp-group.h"
 #include "openvswitch/ofpbuf.h"
 #include "openvswitch/util.h"
 #include "byte-order.h"
@@ -227,6 +226,25 @@ find_bundle(const struct rule_table *table, const struct rule *key)
     return &table->bundles[i];
 }
 
+/* The same for the key of 'bundle'. */
+static struct rule_bundle **
+find_slot_like(const struct rule_table *table,
+               const struct rule_bundle *bundle)
+{
+    size_t i = rule_bundle_key_hash(bundle) & table->bundle_mask;
+    while (table->bundles[i]
+           && !rule_bundle_same_key(table->bundles[i], bundle)) {
+        i = (i + 1) & table->bundle_mask;
+    }
+    return &table->bundles[i];
+}
+
+static struct rule_bundle *
+find_like(const struct rule_table *table, const struct rule_bundle *bundle)
+{
+    return *find_slot_like(table, bundle);
+}
+
 static void
 grow_bundles(struct rule_table *table)
 {
@@ -294,6 +312,18 @@ close_builder(struct rule_table *table)
     rule_builder_clear(&table->builder);
 }
 
+/* Takes a bundle out; its reference becomes the caller's. */
+static struct rule_bundle *
+take_bundle(struct rule_table *table, struct rule_bundle **slot)
+{
+    struct rule_bundle *bundle = *slot;
+
+    table->n_bundled -= rule_bundle_count(bundle);
+    table->n_bundles--;
+    fill_bundle_hole(table, slot - table->bundles);
+    return bundle;
+}
+
 /* Takes the bundle of 'key' apart. */
 static void
 open_builder(struct rule_table *table, const struct rule *key)
@@ -302,12 +332,10 @@ open_builder(struct rule_table *table, const struct rule *key)
         return;
     }
     close_builder(table);
-    struct rule_bundle **slot = find_bundle(table, key), *bundle = *slot;
-    if (bundle) {
+    struct rule_bundle **slot = find_bundle(table, key);
+    if (*slot) {
+        struct rule_bundle *bundle = take_bundle(table, slot);
         rule_builder_unpack(&table->builder, bundle);
-        table->n_bundled -= rule_bundle_count(bundle);
-        table->n_bundles--;
-        fill_bundle_hole(table, slot - table->bundles);
         rule_bundle_unref(bundle);
     } else {
         rule_builder_begin(&table->builder, key);
@@ -362,12 +390,22 @@ bundle_loose(struct rule_table *table)
     free(loose);
 }
 
-/* Nothing that a caller sees changes by this, hence the const. */
+/* Nothing that a caller sees changes by these two, hence the const. */
 static void
-settle(const struct rule_table *table)
+settle_loose(const struct rule_table *table)
 {
     if (table->n_loose) {
         bundle_loose(CONST_CAST(struct rule_table *, table));
+    }
+}
+
+/* All bundles are where they belong. */
+static void
+settle(const struct rule_table *table)
+{
+    settle_loose(table);
+    if (table->builder.n) {
+        close_builder(CONST_CAST(struct rule_table *, table));
     }
 }
 
@@ -379,7 +417,7 @@ rule_table_put(struct rule_table *table, const struct rule *rule)
     if (!rule_is_bundled(rule)) {
         return slot_put(table, rule);
     }
-    settle(table);
+    settle_loose(table);
     open_builder(table, rule);
     return rule_builder_put(&table->builder, rule);
 }
@@ -404,7 +442,7 @@ rule_table_find(const struct rule_table *table, const struct rule *key)
         const struct rule *slot = find_slot(table, key);
         return slot->kind == RULE_NONE ? NULL : slot;
     }
-    settle(table);
+    settle_loose(table);
     struct rule *found = &table->shown[SHOWN_FIND];
     if (table->builder.n && rule_builder_is_for(&table->builder, key)) {
         return rule_builder_find(&table->builder, key, found) ? found : NULL;
@@ -419,8 +457,71 @@ rule_table_count(const struct rule_table *table)
     return table->n + table->n_bundled + table->builder.n + table->n_loose;
 }
 
+bool
+rule_table_put_bundle(struct rule_table *table, struct rule_bundle *bundle)
+{
+    settle(table);
+    struct rule_bundle **slot = find_slot_like(table, bundle);
+    if (*slot == bundle) {
+        return false;
+    }
+    if (*slot) {
+        table->n_bundled += rule_bundle_count(bundle);
+        table->n_bundled -= rule_bundle_count(*slot);
+        rule_bundle_unref(*slot);
+        *slot = rule_bundle_ref(bundle);
+    } else {
+        insert_bundle(table, rule_bundle_ref(bundle));
+    }
+    return true;
+}
+
+bool
+rule_table_remove_bundle(struct rule_table *table, const struct rule *key)
+{
+    settle(table);
+    struct rule_bundle **slot = find_bundle(table, key);
+    if (!*slot) {
+        return false;
+    }
+    rule_bundle_unref(take_bundle(table, slot));
+    return true;
+}
+
+struct rule_bundle *
+rule_table_bundle(const struct rule_table *table, const struct rule *key)
+{
+    settle(table);
+    return *find_bundle(table, key);
+}
+
+const struct rule *
+rule_table_next_single(const struct rule_table *table, size_t *position)
+{
+    while (*position <= table->mask) {
+        const struct rule *rule = &table->slots[(*position)++];
+        if (rule->kind != RULE_NONE) {
+            return rule;
+        }
+    }
+    return NULL;
+}
+
+struct rule_bundle *
+rule_table_next_bundle(const struct rule_table *table, size_t *position)
+{
+    settle(table);
+    while (*position <= table->bundle_mask) {
+        struct rule_bundle *bundle = table->bundles[(*position)++];
+        if (bundle) {
+            return bundle;
+        }
+    }
+    return NULL;
+}
+
 /* A position: in the low half which rule, in the high half of which bundle;
- * first the single rules (0), then the bundles, then the builder. */
+ * first the single rules (0), then the bundles. */
 #define POSITION(BUNDLE, RULE) ((size_t) (BUNDLE) << 32 | (RULE))
 
 static const struct rule *
@@ -437,26 +538,19 @@ next_bundled(const struct rule_table *table, size_t *position)
             return shown;
         }
     }
-    *position = POSITION(which, i);
-    if (i >= table->builder.n) {
-        return NULL;
-    }
-    rule_builder_get(&table->builder, i, shown);
-    ++*position;
-    return shown;
+    *position = POSITION(which, 0);
+    return NULL;
 }
 
 const struct rule *
 rule_table_next(const struct rule_table *table, size_t *position)
 {
     settle(table);
-    while (*position <= table->mask) {
-        const struct rule *rule = &table->slots[(*position)++];
-        if (rule->kind != RULE_NONE) {
+    if (*position < POSITION(1, 0)) {
+        const struct rule *rule = rule_table_next_single(table, position);
+        if (rule) {
             return rule;
         }
-    }
-    if (*position < POSITION(1, 0)) {
         *position = POSITION(1, 0);
     }
     return next_bundled(table, position);
@@ -484,49 +578,29 @@ rule_table_clone(const struct rule_table *table)
             insert_bundle(clone, rule_bundle_ref(table->bundles[i]));
         }
     }
-    struct rule_bundle *bundle = rule_builder_pack(&table->builder);
-    if (bundle) {
-        insert_bundle(clone, bundle);
-    }
     return clone;
-}
-
-/* As rule_table_next() of 'table', but passes over bundles that 'other' has,
- * too: equal ones are the same. */
-static const struct rule *
-next_that_differs(const struct rule_table *table,
-                  const struct rule_table *other, size_t *position)
-{
-    size_t which;
-    while (*position > table->mask
-           && (which = *position >> 32) <= table->bundle_mask + 1) {
-        const struct rule_bundle *bundle
-            = which ? table->bundles[which - 1] : NULL;
-        size_t i = *position & UINT32_MAX;
-        if (bundle && i < rule_bundle_count(bundle)) {
-            struct rule first;
-            rule_bundle_get(bundle, 0, &first);
-            if (i || closed_bundle(other, &first) != bundle) {
-                break;
-            }
-        }
-        *position = POSITION(which + 1, 0);
-    }
-    return rule_table_next(table, position);
 }
 
 bool
 rule_table_equal(const struct rule_table *a, const struct rule_table *b)
 {
+    const struct rule_bundle *bundle;
+    const struct rule *rule;
+    size_t i = 0, j = 0;
+
     settle(a);
     settle(b);
-    if (rule_table_count(a) != rule_table_count(b)) {
+    if (a->n != b->n || a->n_bundles != b->n_bundles) {
         return false;
     }
-    size_t i = 0;
-    for (const struct rule *x; (x = next_that_differs(a, b, &i));) {
-        const struct rule *y = rule_table_find(b, x);
-        if (!y || !rule_equal(x, y)) {
+    while ((rule = rule_table_next_single(a, &i))) {
+        const struct rule *other = rule_table_find(b, rule);
+        if (!other || !rule_equal(rule, other)) {
+            return false;
+        }
+    }
+    while ((bundle = rule_table_next_bundle(a, &j))) {
+        if (find_like(b, bundle) != bundle) {
             return false;
         }
     }
@@ -571,63 +645,7 @@ rule_table_read_group(struct rule_table *table,
     return true;
 }
 
-/* Changes. */
-
-void
-rule_changes_destroy(struct rule_changes *changes)
-{
-    if (changes) {
-        free(changes->changes);
-        *changes = (struct rule_changes) RULE_CHANGES_INITIALIZER;
-    }
-}
-
-void
-rule_changes_add(struct rule_changes *changes, enum rule_op op,
-                 const struct rule *rule)
-{
-    if (changes->n >= changes->allocated) {
-        changes->changes = x2nrealloc(changes->changes, &changes->allocated,
-                                      sizeof *changes->changes);
-    }
-    changes->changes[changes->n++] = (struct rule_change) {op, *rule};
-}
-
-static int
-compare_changes(const void *a_, const void *b_)
-{
-    const struct rule_change *a = a_, *b = b_;
-    bool a_deletes = a->op == RULE_DELETE, b_deletes = b->op == RULE_DELETE;
-    if (a_deletes != b_deletes) {
-        return a_deletes - b_deletes;
-    }
-    int tables = rule_table_id(&a->rule) - rule_table_id(&b->rule);
-    if (tables) {
-        return a_deletes ? tables : -tables;
-    }
-    int priorities = rule_priority(&a->rule) - rule_priority(&b->rule);
-    if (priorities) {
-        return -priorities;
-    }
-    /* The tiles of one service together: they are one bundle. */
-    if (rule_is_bundled(&a->rule) && rule_is_bundled(&b->rule)) {
-        int services = memcmp(&a->rule.service, &b->rule.service,
-                              sizeof a->rule.service);
-        if (services) {
-            return services;
-        }
-    }
-    return memcmp(&a->rule, &b->rule, RULE_KEY_LEN);
-}
-
-void
-rule_changes_sort(struct rule_changes *changes)
-{
-    if (changes->n > 1) {
-        qsort(changes->changes, changes->n, sizeof *changes->changes,
-              compare_changes);
-    }
-}
+/* Differences. */
 
 static void
 diff_rule(const struct rule *want, const struct rule *have,
@@ -644,18 +662,21 @@ diff_rule(const struct rule *want, const struct rule *have,
     }
 }
 
-/* Of sorted changes. */
 static void
-drop_repetitions(struct rule_changes *changes)
+diff_bundles(const struct rule_bundle *want, const struct rule_bundle *have,
+             struct rule_changes *changes)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < changes->n; i++) {
-        if (!n || !rule_same_key(&changes->changes[n - 1].rule,
-                                 &changes->changes[i].rule)) {
-            changes->changes[n++] = changes->changes[i];
-        }
+    if (want != have) { /* Equal ones are the same. */
+        rule_bundle_diff(want, have, changes);
     }
-    changes->n = n;
+}
+
+static bool
+are_of_one_bundle(const struct rule *a, const struct rule *b)
+{
+    return a->kind == b->kind && a->protocol == b->protocol
+           && a->path_class == b->path_class && a->prefix_len == b->prefix_len
+           && !memcmp(&a->service, &b->service, sizeof a->service);
 }
 
 void
@@ -664,34 +685,60 @@ rule_diff_touched(const struct rule_table *desired,
                   const struct rule_changes *touched,
                   struct rule_changes *changes)
 {
+    const struct rule *last = NULL; /* Tiles of a bundle come in a row. */
+
+    settle(desired);
+    settle(installed);
     changes->n = 0;
     for (size_t i = 0; i < touched->n; i++) {
         const struct rule *key = &touched->changes[i].rule;
-        diff_rule(rule_table_find(desired, key),
-                  rule_table_find(installed, key), changes);
+        if (!rule_is_bundled(key)) {
+            diff_rule(rule_table_find(desired, key),
+                      rule_table_find(installed, key), changes);
+        } else if (!last || !are_of_one_bundle(last, key)) {
+            diff_bundles(rule_table_bundle(desired, key),
+                         rule_table_bundle(installed, key), changes);
+            last = key;
+        }
     }
     rule_changes_sort(changes);
-    drop_repetitions(changes);
+}
+
+static void
+diff_singles(const struct rule_table *desired,
+             const struct rule_table *installed, struct rule_changes *changes)
+{
+    size_t i = 0, j = 0;
+
+    for (const struct rule *want;
+         (want = rule_table_next_single(desired, &i));) {
+        diff_rule(want, rule_table_find(installed, want), changes);
+    }
+    for (const struct rule *have;
+         (have = rule_table_next_single(installed, &j));) {
+        if (!rule_table_find(desired, have)) {
+            rule_changes_add(changes, RULE_DELETE, have);
+        }
+    }
 }
 
 void
 rule_diff(const struct rule_table *desired, const struct rule_table *installed,
           struct rule_changes *changes)
 {
-    size_t i = 0;
+    const struct rule_bundle *bundle;
+    size_t i = 0, j = 0;
 
     settle(desired);
     settle(installed);
     changes->n = 0;
-    for (const struct rule *want;
-         (want = next_that_differs(desired, installed, &i));) {
-        diff_rule(want, rule_table_find(installed, want), changes);
+    diff_singles(desired, installed, changes);
+    while ((bundle = rule_table_next_bundle(desired, &i))) {
+        diff_bundles(bundle, find_like(installed, bundle), changes);
     }
-    i = 0;
-    for (const struct rule *have;
-         (have = next_that_differs(installed, desired, &i));) {
-        if (!rule_table_find(desired, have)) {
-            rule_changes_add(changes, RULE_DELETE, have);
+    while ((bundle = rule_table_next_bundle(installed, &j))) {
+        if (!find_like(desired, bundle)) {
+            rule_bundle_diff(NULL, bundle, changes);
         }
     }
     rule_changes_sort(changes);
@@ -711,67 +758,68 @@ rule_changes_apply(const struct rule_changes *changes, size_t n,
     }
 }
 
-struct ofpbuf *
-rule_change_encode(const struct rule_change *change,
-                   const struct rule_dialect *dialect)
-{
-    if (rule_is_group(&change->rule)) {
-        static const int commands[] = {OFPGC11_ADD, OFPGC11_MODIFY,
-                                       OFPGC11_DELETE};
-        return rule_encode_group(&change->rule, dialect,
-                                 commands[change->op]);
-    }
-
-    uint64_t stub[1024 / 8];
-    struct ofpbuf ofpacts = OFPBUF_STUB_INITIALIZER(stub);
-    struct ofputil_flow_mod fm;
-    struct ofpbuf *message = NULL;
-    int command = change->op == RULE_DELETE ? OFPFC_DELETE_STRICT : OFPFC_ADD;
-
-    if (!rule_to_flow_mod(&change->rule, dialect, command, &ofpacts, &fm)) {
-        message = ofputil_encode_flow_mod(&fm, dialect->protocol);
-        minimatch_destroy(&fm.match);
-    }
-    ofpbuf_uninit(&ofpacts);
-    return message;
-}
-
 /* Text, in the order of the pipeline. */
 
-static struct rule_changes
-sorted_rules(const struct rule_table *table)
+static int
+compare_in_pipeline(const void *a_, const void *b_)
 {
-    struct rule_changes sorted = RULE_CHANGES_INITIALIZER;
-    size_t i = 0;
-    for (const struct rule *rule; (rule = rule_table_next(table, &i));) {
-        rule_changes_add(&sorted, RULE_DELETE, rule);
+    const struct rule *a = a_, *b = b_;
+    int tables = rule_table_id(a) - rule_table_id(b);
+    if (tables) {
+        return tables;
     }
-    rule_changes_sort(&sorted);
+    int priorities = rule_priority(a) - rule_priority(b);
+    if (priorities) {
+        return -priorities;
+    }
+    if (rule_is_bundled(a) && rule_is_bundled(b)) {
+        int services = memcmp(&a->service, &b->service, sizeof a->service);
+        if (services) {
+            return services;
+        }
+    }
+    return memcmp(a, b, RULE_KEY_LEN);
+}
+
+/* The caller frees the array. */
+static struct rule *
+sorted_rules(const struct rule_table *table, size_t *ret_n)
+{
+    struct rule *sorted = xmalloc((rule_table_count(table) + 1)
+                                  * sizeof *sorted);
+    size_t i = 0, n = 0;
+    for (const struct rule *rule; (rule = rule_table_next(table, &i));) {
+        sorted[n++] = *rule;
+    }
+    qsort(sorted, n, sizeof *sorted, compare_in_pipeline);
+    *ret_n = n;
     return sorted;
 }
 
 void
 rule_table_format(const struct rule_table *table, struct ds *s)
 {
-    struct rule_changes sorted = sorted_rules(table);
-    for (size_t i = 0; i < sorted.n; i++) {
-        rule_format(&sorted.changes[i].rule, s);
+    size_t n;
+    struct rule *sorted = sorted_rules(table, &n);
+    for (size_t i = 0; i < n; i++) {
+        rule_format(&sorted[i], s);
         ds_put_char(s, '\n');
     }
-    rule_changes_destroy(&sorted);
+    free(sorted);
 }
 
 struct json *
 rule_table_to_json(const struct rule_table *table)
 {
-    struct rule_changes sorted = sorted_rules(table);
+    size_t n;
+    struct rule *sorted = sorted_rules(table, &n);
     struct json *array = json_array_create_empty();
-    for (size_t i = 0; i < sorted.n; i++) {
+    for (size_t i = 0; i < n; i++) {
         struct ds s = DS_EMPTY_INITIALIZER;
-        rule_format(&sorted.changes[i].rule, &s);
+        rule_format(&sorted[i], &s);
         json_array_add(array, json_string_create(ds_cstr(&s)));
         ds_destroy(&s);
     }
-    rule_changes_destroy(&sorted);
+    free(sorted);
     return array;
 }

@@ -14,8 +14,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include "controller/rule_changes.h"
 #include "controller/rules.h"
 
+struct rule_bundle;
 struct rule_table;
 
 struct rule_table *rule_table_create(void);
@@ -36,6 +38,14 @@ const struct rule *rule_table_find(const struct rule_table *,
 size_t rule_table_count(const struct rule_table *);
 bool rule_table_equal(const struct rule_table *, const struct rule_table *);
 
+/* Bundles (rule_bundle.h) as a whole; references stay the callers'.  Puts one
+ * in place of that with the same key: true if that made a difference. */
+bool rule_table_put_bundle(struct rule_table *, struct rule_bundle *);
+bool rule_table_remove_bundle(struct rule_table *, const struct rule *key);
+/* That of which 'key' is a rule; NULL if there is none. */
+struct rule_bundle *rule_table_bundle(const struct rule_table *,
+                                      const struct rule *key);
+
 /* Iterates, in no particular order; the table must not change meanwhile.  What
  * is returned is valid until the next call.
  *
@@ -43,6 +53,11 @@ bool rule_table_equal(const struct rule_table *, const struct rule_table *);
  *     for (const struct rule *r; (r = rule_table_next(table, &i)); ) ... */
 const struct rule *rule_table_next(const struct rule_table *,
                                    size_t *position);
+/* The same for rules that are not bundled, and for bundles. */
+const struct rule *rule_table_next_single(const struct rule_table *,
+                                          size_t *position);
+struct rule_bundle *rule_table_next_bundle(const struct rule_table *,
+                                           size_t *position);
 
 /* Records a flow that was read from the switch.  Others' flows are ignored
  * (returns false); a flow with our cookie that no rule describes is kept as
@@ -57,36 +72,13 @@ bool rule_table_read_flow(struct rule_table *,
 bool rule_table_read_group(struct rule_table *,
                            const struct ofputil_group_desc *);
 
-enum rule_op { RULE_ADD, RULE_MODIFY, RULE_DELETE };
-
-struct rule_change {
-    enum rule_op op;
-    struct rule rule; /* Desired, or the one to delete. */
-};
-
-/* Changes in the order in which they should reach one switch: what is new
- * from the end of the pipeline to its beginning, then what goes from the
- * beginning to the end (make before break). */
-struct rule_changes {
-    struct rule_change *changes;
-    size_t n;
-    size_t allocated;
-};
-
-#define RULE_CHANGES_INITIALIZER {NULL, 0, 0}
-
-void rule_changes_destroy(struct rule_changes *);
-void rule_changes_add(struct rule_changes *, enum rule_op,
-                      const struct rule *);
-/* Puts them into the order above. */
-void rule_changes_sort(struct rule_changes *);
-
 /* Stores in 'changes' (initialised; what was in it is dropped) what turns
  * 'installed' into 'desired'. */
 void rule_diff(const struct rule_table *desired,
                const struct rule_table *installed, struct rule_changes *);
-/* The same, but looks only at rules whose key is in 'touched'; keys may repeat
- * there, the operation does not matter. */
+/* The same, but looks only at rules whose key is in 'touched', and for one that
+ * is bundled at its whole bundle; keys may repeat there, the operation does
+ * not matter. */
 void rule_diff_touched(const struct rule_table *desired,
                        const struct rule_table *installed,
                        const struct rule_changes *touched,
@@ -94,12 +86,6 @@ void rule_diff_touched(const struct rule_table *desired,
 /* Applies the first 'n' changes. */
 void rule_changes_apply(const struct rule_changes *, size_t n,
                         struct rule_table *installed);
-
-/* The OpenFlow message for a change; the caller frees it with
- * ofpbuf_delete().  NULL if the rule cannot be expressed (-ENOTSUP of
- * rule_to_flow_mod()). */
-struct ofpbuf *rule_change_encode(const struct rule_change *,
-                                  const struct rule_dialect *);
 
 void rule_table_format(const struct rule_table *, struct ds *);
 struct json *rule_table_to_json(const struct rule_table *);

@@ -318,16 +318,25 @@ is_handed_on(const struct rules_config *config, const struct paths *paths,
     return n > 0;
 }
 
+struct rule
+rules_service_key(const struct service_routes *service,
+                  const struct route *route)
+{
+    struct rule key = RULE_INIT(route->v6 ? RULE_SERVICE6 : RULE_SERVICE);
+
+    key.prefix_len = service->prefix.len;
+    key.service = service->prefix.id;
+    key.protocol = route->protocol;
+    return key;
+}
+
 static void
 compute_route(const struct rules_config *config, const struct paths *paths,
               uint32_t from, const struct route *route,
               const struct service_routes *service, struct rule_table *table)
 {
-    struct rule template = RULE_INIT(route->v6 ? RULE_SERVICE6
-                                               : RULE_SERVICE);
-    template.prefix_len = service->prefix.len;
-    template.service = service->prefix.id;
-    template.protocol = route->protocol;
+    const struct rule template = rules_service_key(service, route);
+
     for (size_t i = 0; i < route->tiling.n; i++) {
         const struct tile *tile = &route->tiling.tiles[i];
         const struct route_target *target = route_target(route, tile->key);

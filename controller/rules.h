@@ -328,7 +328,12 @@ void rules_compute_forwarding(const struct rules_config *,
  * very same route, so by induction to one that has, or is, the instance: all
  * on the way choose alike, so it does not loop.  Where the next switch chooses
  * by itself (another zone, another distance), or is a stock switch, or a
- * waypoint is to be marked, the SYN is resolved as at an edge. */
+ * waypoint is to be marked, the SYN is resolved as at an edge.
+ *
+ * The rules of one route are a bundle (rule_bundle.h), with
+ * rules_service_key(). */
+struct rule rules_service_key(const struct service_routes *,
+                              const struct route *);
 void rules_compute_service(const struct rules_config *, const struct paths *,
                            const struct service_routes *, uint64_t dpid,
                            struct rule_table *table);

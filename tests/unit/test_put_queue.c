@@ -9,7 +9,7 @@
 static struct rule
 service_rule(int service, int tile)
 {
-    struct rule rule = RULE_INIT(RULE_SERVICE);
+    struct rule rule = RULE_INIT(tile % 2 ? RULE_SERVICE : RULE_SERVICE6);
 
     rule.protocol = 6;
     rule.prefix_len = 192;
@@ -58,7 +58,7 @@ test_few_stay_one_round(void)
 static int
 phase_of(const struct rule_change *change)
 {
-    return change->rule.kind == RULE_SERVICE ? 1
+    return change->rule.kind != RULE_HOST ? 1
            : change->op == RULE_DELETE ? 2 : 0;
 }
 
@@ -72,7 +72,7 @@ check_round(const struct rule_changes *round, int round_of_service[],
 
         CU_ASSERT_FATAL(at >= *phase);
         *phase = at;
-        if (rule->kind == RULE_SERVICE) {
+        if (rule->kind != RULE_HOST) {
             int service = rule->service.bytes[0] << 8
                           | rule->service.bytes[1];
             CU_ASSERT_FATAL(round_of_service[service] < 0
@@ -99,6 +99,8 @@ test_many_keep_services_whole(void)
                   : host_rule(i);
             rule_changes_add(&changes, unit_random_below(3), &rule);
         }
+        rule_changes_sort(&changes);
+        CU_ASSERT_EQUAL(changes.n, n);
         put_queue_fill(&queue, &changes, 1);
         while (!put_queue_is_empty(&queue)) {
             struct rule_changes round = RULE_CHANGES_INITIALIZER;

@@ -39,7 +39,8 @@ test_set(void)
     rule_table_destroy(NULL);
 }
 
-/* New rules from the end of the pipeline, then removals from its start. */
+/* New rules from the end of the pipeline, services, then removals from its
+ * start. */
 static void
 test_order(void)
 {
@@ -47,13 +48,16 @@ test_order(void)
     struct rule_table *installed = rule_table_create();
     struct rule host = host_rule(1, 1), old_host = host_rule(2, 1);
     struct rule resolve = RULE_INIT(RULE_RESOLVE);
-    struct rule service = RULE_INIT(RULE_SERVICE), other = service;
+    struct rule service = RULE_INIT(RULE_SERVICE), tile = service;
     struct rule arp = RULE_INIT(RULE_ARP), guard = RULE_INIT(RULE_GUARD);
-    other.prefix_len = 64;
+    tile.tile_bits = 1;
     rule_table_put(desired, &resolve);
     rule_table_put(desired, &host);
-    rule_table_put(desired, &service);
-    rule_table_put(desired, &other);
+    rule_table_put(installed, &service);
+    tile.tile_value = 0;
+    rule_table_put(desired, &tile);
+    tile.tile_value = 1;
+    rule_table_put(desired, &tile);
     rule_table_put(desired, &guard);
     guard.port = 5;
     rule_table_put(installed, &guard);
@@ -66,17 +70,16 @@ test_order(void)
         enum rule_op op;
         enum rule_kind kind;
     } expected[] = {
-        {RULE_ADD, RULE_HOST},       {RULE_ADD, RULE_SERVICE},
-        {RULE_ADD, RULE_SERVICE},    {RULE_ADD, RULE_RESOLVE},
-        {RULE_MODIFY, RULE_GUARD},   {RULE_DELETE, RULE_ARP},
-        {RULE_DELETE, RULE_HOST},
+        {RULE_ADD, RULE_HOST},       {RULE_ADD, RULE_RESOLVE},
+        {RULE_MODIFY, RULE_GUARD},   {RULE_ADD, RULE_SERVICE},
+        {RULE_ADD, RULE_SERVICE},    {RULE_DELETE, RULE_SERVICE},
+        {RULE_DELETE, RULE_ARP},     {RULE_DELETE, RULE_HOST},
     };
-    CU_ASSERT_EQUAL_FATAL(changes.n, 7);
+    CU_ASSERT_EQUAL_FATAL(changes.n, 8);
     for (size_t i = 0; i < changes.n; i++) {
         CU_ASSERT_EQUAL(changes.changes[i].op, expected[i].op);
         CU_ASSERT_EQUAL(changes.changes[i].rule.kind, expected[i].kind);
     }
-    CU_ASSERT_EQUAL(changes.changes[1].rule.prefix_len, 64);
     rule_changes_destroy(&changes);
     rule_table_destroy(desired);
     rule_table_destroy(installed);
