@@ -9,7 +9,8 @@ SHELL_PURE := controller/openflow_codec.c controller/openflow_error.c \
     controller/put_queue.c controller/rule_encode.c \
     controller/discovery.c controller/discovery_links.c \
     controller/discovery_hosts.c controller/latency.c \
-    controller/agent_session.c controller/agent_push.c controller/event_log.c
+    controller/agent_session.c controller/agent_handshake.c \
+    controller/agent_requests.c controller/agent_push.c controller/event_log.c
 # What talks.
 SHELL_IO := controller/openflow_server.c controller/openflow_connection.c \
     controller/api_server.c \
@@ -63,7 +64,9 @@ check-stock: $(BUILD)/bin/salient-controller $(BUILD)/tests/test_agent ## switch
 .PHONY: check-controller check-routing check-plain check-stock check-sessions
 CHECKS += check-controller check-routing check-plain check-stock check-sessions
 FUZZ_TARGETS += openflow agent_session
-FUZZ_SRCS_agent_session := controller/agent_session.c controller/agent_push.c \
+FUZZ_SRCS_agent_session := controller/agent_session.c \
+    controller/agent_handshake.c controller/agent_requests.c \
+    controller/agent_push.c \
     controller/policy.c \
     controller/registry.c controller/registry_show.c controller/addresses.c \
     ofp-ext/service_id.c proto/identity.c $(PROTO_GEN_SRCS)
