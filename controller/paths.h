@@ -64,12 +64,20 @@ bool paths_has_hosts(const struct paths *, uint32_t index);
  * reach each other: nothing differs but the ways. */
 bool paths_same_shape(const struct paths *, const struct paths *);
 
-/* Of two of the same shape: marks in 'ret_changed', one a switch, towards
- * which others 'from' has other next hops than before, or another alternate
- * for a single one.  Returns how many there are. */
+/* What of the way to a switch has changed, most of that of the path
+ * classes. */
+enum paths_change {
+    PATHS_SAME,
+    PATHS_OTHER_HOPS, /* Other next hops, or another alternate for a single
+                       * one; by the same groups, with other ports. */
+    PATHS_OTHER_GROUP /* A class goes by another graph than before. */
+};
+/* Of two of the same shape and with the same classes: says in 'ret_changes',
+ * one a switch, what has changed of the ways from 'from' to there.  Returns how
+ * many have. */
 size_t paths_changed_ways(const struct paths *before,
                           const struct paths *after, uint32_t from,
-                          bool ret_changed[]);
+                          uint8_t ret_changes[]);
 
 /* True if the switch needs service rules: it has SAL, and hosts may be behind
  * it or behind a stock switch whose nearest SAL switch it is, or resolution is

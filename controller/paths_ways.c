@@ -26,6 +26,17 @@ next_hop_edge(const struct paths *paths, uint32_t from, uint32_t to,
     return NULL;
 }
 
+/* The port and what is behind it, as for next hops. */
+static bool
+is_same_alternate(const struct paths *a, const struct paths *b, uint32_t from,
+                  uint32_t to, uint32_t port)
+{
+    uint32_t x = paths_alternate(a, from, to, port);
+
+    return x == paths_alternate(b, from, to, port)
+           && paths_neighbour(a, from, x) == paths_neighbour(b, from, x);
+}
+
 static bool
 is_same_way(const struct paths *a, const struct paths *b, uint32_t from,
             uint32_t to)
@@ -50,8 +61,7 @@ is_same_way(const struct paths *a, const struct paths *b, uint32_t from,
         port = x->port;
     }
     return !x && !y
-           && (n != 1 || paths_alternate(a, from, to, port)
-                         == paths_alternate(b, from, to, port));
+           && (n != 1 || is_same_alternate(a, b, from, to, port));
 }
 
 struct paths_way
@@ -84,15 +94,52 @@ paths_way(const struct paths *paths, uint8_t class, bool marked,
     return way;
 }
 
+static enum paths_change
+changed_way(const struct paths_way *before, const struct paths_way *after,
+            uint32_t from)
+{
+    if (before->class != after->class || before->to != after->to
+        || before->mark != after->mark) {
+        return PATHS_OTHER_GROUP;
+    }
+    return is_same_way(before->paths, after->paths, from, before->to)
+           ? PATHS_SAME : PATHS_OTHER_HOPS;
+}
+
+static enum paths_change
+changed_ways(const struct paths *before, const struct paths *after,
+             uint32_t from, uint32_t to)
+{
+    enum paths_change most = is_same_way(before, after, from, to)
+                             ? PATHS_SAME : PATHS_OTHER_HOPS;
+
+    for (int class = 1; class <= PATH_CLASSES_MAX; class++) {
+        enum path_class_kind kind = after->classes[class].kind;
+        bool two = kind == PATH_CLASS_WAYPOINT;
+
+        for (int marked = 0; kind != PATH_CLASS_NONE && marked <= two
+                             && most != PATHS_OTHER_GROUP; marked++) {
+            const struct paths_way x = paths_way(before, class, marked, from,
+                                                 to);
+            const struct paths_way y = paths_way(after, class, marked, from,
+                                                 to);
+            enum paths_change change = changed_way(&x, &y, from);
+
+            most = MAX(most, change);
+        }
+    }
+    return most;
+}
+
 size_t
 paths_changed_ways(const struct paths *before, const struct paths *after,
-                   uint32_t from, bool ret_changed[])
+                   uint32_t from, uint8_t ret_changes[])
 {
     size_t n = 0;
 
     for (uint32_t to = 0; to < after->n; to++) {
-        ret_changed[to] = !is_same_way(before, after, from, to);
-        n += ret_changed[to];
+        ret_changes[to] = changed_ways(before, after, from, to);
+        n += ret_changes[to] != PATHS_SAME;
     }
     return n;
 }

@@ -556,8 +556,7 @@ update_graph(struct plan *plan)
     struct paths *old = plan->paths;
     plan->paths = paths_compute(plan->topology, plan->classes);
 
-    bool mended = plan->started && !(plan->classes && plan->classes->n)
-                  && paths_same_shape(old, plan->paths)
+    bool mended = plan->started && paths_same_shape(old, plan->paths)
                   && !routes_depend_on_ways(plan);
     if (mended) {
         plan_update_ways(plan, old);

@@ -12,15 +12,15 @@
 struct detour {
     const struct paths *before;
     struct plan_switch *sw;
-    bool *towards; /* One a switch, by index in both paths. */
+    uint8_t *towards; /* One a switch, by index in both paths. */
 };
 
 static bool
 is_detoured(const struct plan *plan, const struct detour *detour,
-            uint64_t dpid)
+            uint64_t dpid, enum paths_change least)
 {
     uint32_t index = paths_index(plan->paths, dpid);
-    return index != PATHS_NO_SWITCH && detour->towards[index];
+    return index != PATHS_NO_SWITCH && detour->towards[index] >= least;
 }
 
 /* Replaces what has been computed for the way before and the one now. */
@@ -34,12 +34,13 @@ replace_scratch(struct plan *plan, struct plan_switch *sw)
 
 static bool
 service_is_detoured(const struct plan *plan, const struct detour *detour,
-                    const struct service_routes *service)
+                    const struct service_routes *service,
+                    enum paths_change least)
 {
     for (size_t i = 0; i < service->n_routes; i++) {
         const struct route *route = service->routes[i];
         for (size_t j = 0; j < route->n_targets; j++) {
-            if (is_detoured(plan, detour, route->targets[j].dpid)) {
+            if (is_detoured(plan, detour, route->targets[j].dpid, least)) {
                 return true;
             }
         }
@@ -48,15 +49,15 @@ service_is_detoured(const struct plan *plan, const struct detour *detour,
 }
 
 static void
-detour_services(struct plan *plan, const struct detour *detour)
+detour_services(struct plan *plan, const struct detour *detour,
+                enum paths_change least)
 {
     const struct rules_config *config = &plan->rules_config;
     uint64_t dpid = detour->sw->dpid;
     const struct service_routes *service;
-    const struct plan_endpoint *endpoint;
 
     ROUTES_FOR_EACH_SERVICE (service, plan->routes) {
-        if (service_is_detoured(plan, detour, service)) {
+        if (service_is_detoured(plan, detour, service, least)) {
             rules_compute_service(config, detour->before, service, dpid,
                                   plan->before);
             rules_compute_service(config, plan->paths, service, dpid,
@@ -64,12 +65,52 @@ detour_services(struct plan *plan, const struct detour *detour)
             replace_scratch(plan, detour->sw);
         }
     }
+}
+
+/* They have no class. */
+static void
+detour_endpoints(struct plan *plan, const struct detour *detour)
+{
+    uint64_t dpid = detour->sw->dpid;
+    const struct plan_endpoint *endpoint;
+
     HMAP_FOR_EACH (endpoint, node, &plan->endpoints) {
         plan_compute_endpoint(plan, detour->before, endpoint, dpid,
                               plan->before);
         plan_compute_endpoint(plan, plan->paths, endpoint, dpid, plan->after);
         replace_scratch(plan, detour->sw);
     }
+}
+
+static void
+detour_hosts(struct plan *plan, const struct detour *detour,
+             enum paths_change least)
+{
+    const struct rules_config *config = &plan->rules_config;
+    uint64_t dpid = detour->sw->dpid;
+    const struct plan_host *host;
+
+    HMAP_FOR_EACH (host, node, &plan->hosts) {
+        if (is_detoured(plan, detour, host->at.dpid, least)) {
+            rules_compute_host(config, detour->before, &host->at, dpid,
+                               plan->before);
+            rules_compute_host(config, plan->paths, &host->at, dpid,
+                               plan->after);
+            replace_scratch(plan, detour->sw);
+        }
+    }
+}
+
+static bool
+is_any_detoured(const struct plan *plan, const struct detour *detour,
+                enum paths_change least)
+{
+    for (size_t i = 0; i < paths_n_switches(plan->paths); i++) {
+        if (detour->towards[i] >= least) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* What goes to hosts where the way there has changed. */
@@ -79,7 +120,7 @@ detour_switch(struct plan *plan, const struct detour *detour)
     const struct rules_config *config = &plan->rules_config;
     uint64_t dpid = detour->sw->dpid;
     bool groups = rules_uses_groups(config, plan->paths, dpid);
-    const struct plan_host *host;
+    enum paths_change least = groups ? PATHS_OTHER_GROUP : PATHS_OTHER_HOPS;
 
     if (groups) {
         rules_compute_groups(config, detour->before, dpid, detour->towards,
@@ -87,21 +128,19 @@ detour_switch(struct plan *plan, const struct detour *detour)
         rules_compute_groups(config, plan->paths, dpid, detour->towards,
                              plan->after);
         replace_scratch(plan, detour->sw);
-    } else {
-        HMAP_FOR_EACH (host, node, &plan->hosts) {
-            if (is_detoured(plan, detour, host->at.dpid)) {
-                rules_compute_host(config, detour->before, &host->at, dpid,
-                                   plan->before);
-                rules_compute_host(config, plan->paths, &host->at, dpid,
-                                   plan->after);
-                replace_scratch(plan, detour->sw);
-            }
-        }
     }
-    uint32_t index = paths_index(plan->paths, dpid);
-    if ((!groups || config->hop_by_hop)
-        && paths_resolves(plan->paths, index)) {
-        detour_services(plan, detour);
+    bool resolves = paths_resolves(plan->paths,
+                                   paths_index(plan->paths, dpid));
+    if (is_any_detoured(plan, detour, least)) {
+        detour_hosts(plan, detour, least);
+    }
+    /* Who hands on looks at the ports of the groups. */
+    least = config->hop_by_hop ? PATHS_OTHER_HOPS : least;
+    if (resolves && is_any_detoured(plan, detour, least)) {
+        detour_services(plan, detour, least);
+    }
+    if (resolves && !groups) {
+        detour_endpoints(plan, detour);
     }
 }
 

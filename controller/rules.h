@@ -305,10 +305,11 @@ void rules_compute_base(const struct rules_config *, const struct paths *,
  * follow from the ways, unless resolution is hop by hop. */
 bool rules_uses_groups(const struct rules_config *, const struct paths *,
                        uint64_t dpid);
-/* Adds the groups towards other switches, if it uses groups; only those marked
- * in 'towards', which has one member a switch, unless that is NULL. */
+/* Adds the groups towards other switches, if it uses groups; only those that
+ * are not 0 (PATHS_SAME) in 'towards', which has one member a switch, unless
+ * that is NULL. */
 void rules_compute_groups(const struct rules_config *, const struct paths *,
-                          uint64_t dpid, const bool towards[],
+                          uint64_t dpid, const uint8_t towards[],
                           struct rule_table *table);
 /* Adds ARP or ND and the routes of one host, if it can be reached: the default
  * one and those of the path classes that differ; where it is attached, also

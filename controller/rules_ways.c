@@ -186,7 +186,7 @@ rules_uses_groups(const struct rules_config *config,
 void
 rules_compute_groups(const struct rules_config *config,
                      const struct paths *paths, uint64_t dpid,
-                     const bool towards[], struct rule_table *table)
+                     const uint8_t towards[], struct rule_table *table)
 {
     uint32_t from = paths_index(paths, dpid);
     if (from == PATHS_NO_SWITCH || !uses_groups(config, paths, from)) {

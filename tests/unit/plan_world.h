@@ -29,6 +29,8 @@ static struct plan *plan;
 static struct rule_table *installed[SWITCHES];
 static bool reconnected[SWITCHES]; /* The next diff must be a full one. */
 static uint32_t seq;
+/* Changes of the graph, and those after which everything was computed anew. */
+static size_t n_graphs, n_everything;
 
 static struct plan_options {
     bool groups; /* Fast failover. */
@@ -126,7 +128,11 @@ put_all(bool full)
     uint64_t dpid;
     size_t n = 0;
 
-    plan_run(plan, NULL);
+    struct plan_result result;
+    plan_run(plan, &result);
+    n_graphs += result.topology.graph;
+    n_everything += result.everything;
+    plan_result_destroy(&result);
     while (plan_pop_changed(plan, &dpid)) {
         plan_diff(plan, dpid, installed[dpid - 1],
                   full || reconnected[dpid - 1], &changes);

@@ -218,22 +218,44 @@ test_hop_by_hop(void)
     random_walk();
 }
 
-/* What changes with the graph is mended. */
+/* Some changes of the graph are mended: no switch is cut off, or back. */
+static void
+random_detours(void)
+{
+    n_graphs = n_everything = 0;
+    random_walk();
+    CU_ASSERT(n_everything < n_graphs);
+}
+
 static void
 test_detours(void)
 {
     options = (struct plan_options) {.same_policy = true};
-    random_walk();
+    random_detours();
     options.groups = options.anti_spoofing = options.plain_hosts = true;
-    random_walk();
+    random_detours();
     options.hop_by_hop = true;
-    random_walk();
+    random_detours();
     options.groups = options.hop_by_hop = false;
     options.limited = true;
-    random_walk();
+    random_detours();
+}
+
+static void
+test_detours_of_classes(void)
+{
+    options = (struct plan_options) {.same_policy = true, .classes = true};
+    random_detours();
+    options.groups = options.anti_spoofing = true;
+    random_detours();
+    options.hop_by_hop = true;
+    random_detours();
+    options.groups = options.hop_by_hop = false;
+    options.limited = options.plain_hosts = true;
+    random_detours();
 }
 
 UNIT_MAIN("plan_random", UNIT_TEST(test_no_options), UNIT_TEST(test_groups),
           UNIT_TEST(test_plain_hosts), UNIT_TEST(test_limited),
-          UNIT_TEST(test_hop_by_hop),
-          UNIT_TEST(test_detours))
+          UNIT_TEST(test_hop_by_hop), UNIT_TEST(test_detours),
+          UNIT_TEST(test_detours_of_classes))
