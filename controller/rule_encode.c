@@ -280,8 +280,13 @@ append_copy(const struct template *template, const struct rule *rule,
             const struct rule_encoding *encoding, uint32_t xid,
             struct ofpbuf *output)
 {
-    uint8_t *message = ofpbuf_put(output, template->message, template->size);
     size_t inner = 0;
+
+    if (ofpbuf_tailroom(output) < template->size) {
+        /* Few reallocations of what becomes long. */
+        ofpbuf_prealloc_tailroom(output, template->size + output->size);
+    }
+    uint8_t *message = ofpbuf_put(output, template->message, template->size);
 
     if (encoding->in_bundle) {
         set_be32(message, offsetof(struct ofp_header, xid), xid);

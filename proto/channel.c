@@ -22,11 +22,15 @@ static struct vlog_rate_limit peer_rl = VLOG_RATE_LIMIT_INIT(10, 20);
 
 static unsigned int patience_ms = CHANNEL_PATIENCE_MS;
 
-/* One message on its way to the kernel. */
+/* A peer that sends many requests at once gets the answers in pieces of this
+ * size, not one by one. */
+#define GATHERED_MAX (64 * 1024)
+
+/* Messages on their way to the kernel. */
 struct channel_write {
     uv_write_t req;
     struct channel *channel;
-    uint8_t data[];
+    void *data; /* Owned. */
 };
 
 void
@@ -71,6 +75,7 @@ channel_create(uv_loop_t *loop, char *peer)
     channel->peer = peer;
     channel->state = CHANNEL_CONNECTING;
     frame_decoder_init(&channel->decoder);
+    ofpbuf_init(&channel->gathered, 0);
     uv_timer_init(loop, &channel->deadline);
     channel->deadline.data = channel;
     channel->pending = 1;
@@ -87,6 +92,7 @@ static void
 channel_destroy(struct channel *channel)
 {
     frame_decoder_destroy(&channel->decoder);
+    ofpbuf_uninit(&channel->gathered);
     tls_session_destroy(channel->tls);
     if (channel->addresses) {
         uv_freeaddrinfo(channel->addresses);
@@ -131,12 +137,23 @@ channel_io_init(struct channel *channel, bool tcp)
     channel->pending++;
 }
 
+static void channel_flush(struct channel *);
+
 void
 channel_fail(struct channel *channel, char *reason)
 {
     if (channel->state == CHANNEL_CLOSING) {
         free(reason);
         return;
+    }
+    if (channel->state == CHANNEL_OPEN && channel->gathering) {
+        /* Nobody waits for this, but the kernel may take it. */
+        channel->gathering = false;
+        channel_flush(channel);
+        if (channel->state == CHANNEL_CLOSING) {
+            free(reason);
+            return;
+        }
     }
     if (channel->state == CHANNEL_LINGERING) {
         /* It is over as far as the owner is concerned. */
@@ -195,6 +212,7 @@ on_write(uv_write_t *req, int status)
     struct channel_write *write = CONTAINER_OF(req, struct channel_write, req);
     struct channel *channel = write->channel;
 
+    free(write->data);
     free(write);
     if (status < 0) {
         channel_fail(channel, xasprintf("cannot send: %s",
@@ -205,15 +223,18 @@ on_write(uv_write_t *req, int status)
     }
 }
 
-/* Sends 'n' bytes of 'write' as they are; takes it over. */
+/* Sends 'n' bytes as they are; takes 'data' over. */
 static void
-channel_output(struct channel *channel, struct channel_write *write, size_t n)
+channel_output(struct channel *channel, void *data, size_t n)
 {
-    uv_buf_t buf = uv_buf_init((char *) write->data, n);
+    struct channel_write *write = xmalloc(sizeof *write);
+    uv_buf_t buf = uv_buf_init(data, n);
 
     write->channel = channel;
+    write->data = data;
     int error = uv_write(&write->req, &channel->io.stream, &buf, 1, on_write);
     if (error) {
+        free(data);
         free(write);
         channel_fail(channel, xasprintf("cannot send: %s",
                                         uv_strerror(error)));
@@ -223,17 +244,25 @@ channel_output(struct channel *channel, struct channel_write *write, size_t n)
     }
 }
 
-/* Sends what TLS has ready. */
+/* Sends what has been gathered. */
 static void
-tls_flush(struct channel *channel)
+channel_flush(struct channel *channel)
 {
-    size_t n = tls_session_pending(channel->tls);
+    size_t n = channel->tls ? tls_session_pending(channel->tls)
+                            : channel->gathered.size;
 
-    if (n) {
-        struct channel_write *write = xmalloc(sizeof *write + n);
-        tls_session_output(channel->tls, write->data, n);
-        channel_output(channel, write, n);
+    if (!n) {
+        return;
     }
+    void *data;
+    if (channel->tls) {
+        data = xmalloc(n);
+        tls_session_output(channel->tls, data, n);
+    } else {
+        data = ofpbuf_steal_data(&channel->gathered);
+        ofpbuf_init(&channel->gathered, 0);
+    }
+    channel_output(channel, data, n);
 }
 
 static void
@@ -328,7 +357,7 @@ tls_handshake(struct channel *channel)
     int rc = tls_session_handshake(channel->tls, &reason);
 
     /* Also after a failure: the peer is told why. */
-    tls_flush(channel);
+    channel_flush(channel);
     if (rc < 0) {
         fail_tls(channel, rc, reason);
     } else if (rc > 0 && channel->state == CHANNEL_HANDSHAKING) {
@@ -352,7 +381,7 @@ tls_input(struct channel *channel, const void *data, size_t n)
             channel_input(channel, plain, rc);
             continue;
         }
-        tls_flush(channel);
+        channel_flush(channel);
         if (rc < 0) {
             fail_tls(channel, rc, reason);
         }
@@ -381,10 +410,15 @@ on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
     } else if (n < 0) {
         channel_fail(channel, xasprintf("cannot receive: %s", uv_strerror(n)));
     } else if (n > 0 && channel->state != CHANNEL_LINGERING) {
+        channel->gathering = true;
         if (channel->tls) {
             tls_input(channel, buf->base, n);
         } else {
             channel_input(channel, buf->base, n);
+        }
+        channel->gathering = false;
+        if (channel->state == CHANNEL_OPEN) {
+            channel_flush(channel);
         }
     }
 }
@@ -428,21 +462,28 @@ channel_send(struct channel *channel, const Salient__V1__Envelope *envelope)
         return;
     }
 
-    struct channel_write *write = xmalloc(sizeof *write + FRAME_HEADER_LEN
-                                          + len);
-    frame_header_put(write->data, len);
-    salient__v1__envelope__pack(envelope, write->data + FRAME_HEADER_LEN);
+    struct ofpbuf *gathered = &channel->gathered;
+    if (ofpbuf_tailroom(gathered) < FRAME_HEADER_LEN + len) {
+        /* Few reallocations of what becomes long. */
+        ofpbuf_prealloc_tailroom(gathered, FRAME_HEADER_LEN + len
+                                           + gathered->size);
+    }
+    uint8_t *data = ofpbuf_put_uninit(gathered, FRAME_HEADER_LEN + len);
+    frame_header_put(data, len);
+    salient__v1__envelope__pack(envelope, data + FRAME_HEADER_LEN);
     if (channel->tls) {
-        int error = tls_session_write(channel->tls, write->data,
+        int error = tls_session_write(channel->tls, data,
                                       FRAME_HEADER_LEN + len);
-        free(write);
+        ofpbuf_clear(gathered);
         if (error) {
             channel_fail(channel, xstrdup("cannot send: TLS failed"));
-        } else {
-            tls_flush(channel);
+            return;
         }
-    } else {
-        channel_output(channel, write, FRAME_HEADER_LEN + len);
+    }
+    size_t n = channel->tls ? tls_session_pending(channel->tls)
+                            : gathered->size;
+    if (!channel->gathering || n >= GATHERED_MAX) {
+        channel_flush(channel);
     }
 }
 
@@ -480,10 +521,10 @@ channel_close(struct channel *channel)
          * sending, and discard until the peer ends too. */
         if (channel->tls) {
             tls_session_end(channel->tls);
-            tls_flush(channel);
-            if (channel->state != CHANNEL_OPEN) {
-                return;
-            }
+        }
+        channel_flush(channel);
+        if (channel->state != CHANNEL_OPEN) {
+            return;
         }
         channel->state = CHANNEL_LINGERING;
         channel_await(channel, "the peer's end", LINGER_MS);

@@ -6,6 +6,7 @@
 
 #include "proto/channel.h"
 #include "proto/endpoint.h"
+#include "openvswitch/ofpbuf.h"
 #include "proto/frame.h"
 
 struct addrinfo;
@@ -41,6 +42,9 @@ struct channel {
     unsigned int pending; /* Callbacks to wait for before memory goes. */
 
     struct tls_session *tls; /* NULL: bytes are what they are. */
+    bool gathering;          /* What is sent waits for the end of what is
+                              * being received; TLS gathers by itself. */
+    struct ofpbuf gathered;  /* Plain bytes that wait. */
     struct frame_decoder decoder;
     uv_shutdown_t shutdown_req;
 

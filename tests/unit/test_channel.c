@@ -446,6 +446,30 @@ test_silence_is_allowed(void)
     end_test();
 }
 
+/* Answers to what came before a peer broke the rules still reach it, although
+ * all came at once. */
+static void
+test_answers_before_failure(void)
+{
+    uint8_t answers[64];
+    size_t n = 0;
+    ssize_t got;
+
+    begin("tcp:127.0.0.1:0");
+    server.echo = true;
+    int fd = raw_connect(BYTES("SL\1\0\0\0\0\2\x08\1SL\1\0\0\0\0\2\x08\2"
+                               "nonsense"));
+    run_until(&server.closed, 1);
+    CU_ASSERT_EQUAL(server.received, 2);
+    while ((got = read(fd, answers + n, sizeof answers - n)) > 0) {
+        n += got;
+    }
+    CU_ASSERT_EQUAL(n, 20);
+    CU_ASSERT(!memcmp(answers, "SL\1\0\0\0\0\2\x08\1SL\1\0\0\0\0\2\x08\2", 20));
+    close(fd);
+    end_test();
+}
+
 /* A server that talks to somebody who does not read. */
 static void
 test_peer_does_not_read(void)
@@ -688,6 +712,7 @@ UNIT_MAIN("channel", UNIT_TEST(test_quiet), UNIT_TEST(test_conversation),
           UNIT_TEST(test_names_and_retry), UNIT_TEST(test_connect_failures),
           UNIT_TEST(test_unix_socket_file), UNIT_TEST(test_listen_failures),
           UNIT_TEST(test_bad_peers), UNIT_TEST(test_silence_is_allowed),
+          UNIT_TEST(test_answers_before_failure),
           UNIT_TEST(test_peer_does_not_read), UNIT_TEST(test_close_flushes),
           UNIT_TEST(test_close_is_bounded), UNIT_TEST(test_refused),
           UNIT_TEST(test_too_long_to_send), UNIT_TEST(test_random_garbage),
