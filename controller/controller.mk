@@ -6,8 +6,9 @@ CONTROLLER_PURE := $(addprefix controller/,addresses.c registry.c \
     registry_show.c tiles.c topology.c topology_hosts.c topology_show.c \
     paths.c paths_graph.c paths_ways.c policy.c zones.c routes.c \
     routes_show.c rules.c rules_kind.c \
-    rules_ways.c rules_flow.c rules_read.c rules_group.c rule_table.c \
-    rule_bundle.c rule_changes.c plan.c plan_ways.c plan_check.c plan_room.c plan_hosts.c trace.c \
+    rules_ways.c rules_flow.c rules_read.c rules_group.c rules_meter.c rule_table.c \
+    rule_bundle.c rule_changes.c plan.c plan_meters.c plan_ways.c plan_check.c \
+    plan_room.c plan_hosts.c trace.c \
     packet.c packet_plain.c resolve.c overflow.c usage.c)
 
 PURE += $(CONTROLLER_PURE)
@@ -29,7 +30,7 @@ bench-plan: $(BUILD)/tests/bench_plan ## speed of the controller's core (ARGS="K
 FUZZ_TARGETS += packet rules
 FUZZ_SRCS_packet := controller/packet.c controller/packet_plain.c proto/identity.c
 FUZZ_SRCS_rules := $(addprefix controller/,rules.c rules_kind.c rules_ways.c rules_flow.c rules_read.c \
-    rules_group.c rule_table.c rule_bundle.c rule_changes.c paths.c paths_graph.c paths_ways.c policy.c zones.c routes.c topology.c topology_hosts.c registry.c \
+    rules_group.c rules_meter.c rule_table.c rule_bundle.c rule_changes.c paths.c paths_graph.c paths_ways.c policy.c zones.c routes.c topology.c topology_hosts.c registry.c \
     addresses.c tiles.c) ofp-ext/service_id.c
 
 -include controller/shell.mk

@@ -79,6 +79,34 @@ make_room_for_hosts(struct controller *c, struct managed_switch *sw,
     }
 }
 
+/* Ports that have no meters of their own share some, or go without. */
+static void
+save_meters(struct controller *c, struct managed_switch *sw, long long now)
+{
+    const struct topology_switch *known = topology_switch(c->topology,
+                                                          sw->dpid);
+    bool own = known->max_meters > RULES_N_METERS;
+
+    if (own) {
+        topology_switch_set_meters(c->topology, sw->dpid, RULES_N_METERS);
+        controller_event(c, "switch %016" PRIx64 " has no room for meters of "
+                         "each port: its ports share them", sw->dpid);
+        VLOG_WARN("%016" PRIx64 ": no room for meters of each port; a host "
+                  "that floods takes what its neighbours may send to the "
+                  "controller", sw->dpid);
+        sw->put->retry_at = now;
+    } else if (sw->put->meters_refused && known->max_meters) {
+        topology_switch_set_meters(c->topology, sw->dpid, 0);
+        sw->put->dialect.meters = false;
+        controller_event(c, "switch %016" PRIx64 " takes no meters: packets "
+                         "for the controller are not limited there",
+                         sw->dpid);
+        VLOG_WARN("%016" PRIx64 ": refuses meters; packets for the controller "
+                  "are not limited there", sw->dpid);
+        sw->put->retry_at = now;
+    }
+}
+
 /* A round has ended in which the switch refused rules for lack of room. */
 void
 controller_make_room(struct controller *c, struct managed_switch *sw,
@@ -101,6 +129,10 @@ controller_make_room(struct controller *c, struct managed_switch *sw,
         put->service_table_full = false;
     }
     put->groups_full = false;
+    if (put->meters_refused || put->admit_table_full) {
+        save_meters(c, sw, now);
+        put->meters_refused = put->admit_table_full = false;
+    }
     if (put->host_table_full) {
         make_room_for_hosts(c, sw, now);
         put->host_table_full = false;

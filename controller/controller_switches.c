@@ -93,6 +93,7 @@ switch_up(struct switch_connection *connection, void *c_)
     *switch_connection_user(connection) = sw;
 
     topology_switch_set(c->topology, sw->dpid, s->sal);
+    topology_switch_set_meters(c->topology, sw->dpid, s->max_meters);
     remove_old_ports(c, s);
     HMAP_FOR_EACH (port, hmap_node, &s->ports) {
         set_port(c, sw->dpid, port);
@@ -244,6 +245,9 @@ switch_message(struct switch_connection *connection,
     switch (put_message(sw->put, m, controller_now(c))) {
     case PUT_READ:
         c->confirmations++;
+        if (!sw->put->dialect.meters) {
+            topology_switch_set_meters(c->topology, sw->dpid, 0);
+        }
         controller_hold_read(c, sw->put);
         if (!c->hold.over) {
             plan_remember(c->plan, sw->dpid, sw->put->installed);

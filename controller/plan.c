@@ -60,6 +60,7 @@ remove_switch(struct plan *plan, struct plan_switch *sw)
     hmap_remove(&plan->switches, &sw->node);
     rule_table_destroy(sw->desired);
     rule_changes_destroy(&sw->touched);
+    free(sw->metered);
     free(sw);
 }
 
@@ -494,6 +495,7 @@ update_switch(struct plan *plan, uint64_t dpid)
     rule_table_destroy(sw->desired);
     sw->desired = desired;
     sw->stale = false;
+    plan_remember_meters(plan, sw);
 }
 
 /* Switches that do not hold what all others do.  What fits depends on
@@ -649,6 +651,9 @@ plan_run(struct plan *plan, struct plan_result *ret_result)
         }
         for (size_t i = 0; i < result.n_services; i++) {
             update_service(plan, &result.services[i].prefix);
+        }
+        for (size_t i = 0; i < result.topology.n_meters; i++) {
+            plan_update_meters(plan, result.topology.meters[i]);
         }
     }
     update_apart(plan, result.n_services || result.topology.n_hosts

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What plan.c (everything that is planned), plan_ways.c (what depends on ways
  * that changed), plan_hosts.c (where hosts were when rules were computed),
- * plan_room.c (switches that have no room for them) and plan_check.c (the
- * comparison with a full recompute) share.  For nobody else. */
+ * plan_meters.c (the ports that have meters), plan_room.c (switches that have
+ * no room for all rules) and plan_check.c (the comparison with a full
+ * recompute) share.  For nobody else. */
 #ifndef CONTROLLER_PLAN_PRIVATE_H
 #define CONTROLLER_PLAN_PRIVATE_H 1
 
@@ -22,6 +23,8 @@ struct plan_switch {
     bool short_of_hosts;        /* No room for a route to each. */
     bool apart;                 /* One of the three: computed as a whole. */
     bool stale;                 /* To be computed though nothing changed. */
+    uint32_t *metered;          /* Ports that have meters of their own in */
+    size_t n_metered;           /* 'desired'. */
 };
 
 /* Tilings refer to instances by key, rules by locator.  What was remembered is
@@ -90,6 +93,12 @@ struct plan_endpoint *plan_remember_endpoint(struct plan *,
                                              const struct endpoint_id *);
 
 struct plan_switch *plan_find_switch(const struct plan *, uint64_t dpid);
+
+/* plan_meters.c: */
+/* The switch has other ports than before, or another number of meters. */
+void plan_update_meters(struct plan *, uint64_t dpid);
+/* All of the switch was computed: takes down which ports have meters. */
+void plan_remember_meters(const struct plan *, struct plan_switch *);
 
 /* Everything of one switch, or as much as goes in. */
 struct rule_table *plan_compute_switch(const struct plan *,

@@ -25,8 +25,6 @@ start_reading(struct put *put, long long now)
     put->full = true;
     put->started_at = now;
     s->patience_until = now + s->config.patience_ms;
-    put->meters_seen = put->meters_known = 0;
-    memset(put->meter_xid, 0, sizeof put->meter_xid);
     put->meters_xid = 0;
     if (put->dialect.meters) {
         put->meters_xid = switch_session_send(s, openflow_meters_request(v));
@@ -180,7 +178,10 @@ refuse(struct put *put, const struct put_refusal *refusal, long long now)
         put->service_table_full |= rule_has_target(&refusal->rule);
         put->host_table_full |= rule_table_id(&refusal->rule)
                                 == SAL_TABLE_FORWARD;
+        put->admit_table_full |= rule_table_id(&refusal->rule)
+                                 == SAL_TABLE_ADMIT;
     }
+    put->meters_refused |= refusal->sent && refusal->rule.kind == RULE_METER;
     put->no_sal_fields |= refusal->sent
                           && refusal->error == OFPERR_OFPBMC_BAD_FIELD
                           && needs_sal_fields(&refusal->rule);
@@ -227,35 +228,6 @@ read_groups(struct put *put, const struct openflow_message *m)
     openflow_parts_end(&parts);
 }
 
-/* What meter 'i' should be like, as its own message says. */
-static void
-desired_meter(const struct put *put, int i, struct ofputil_meter_mod *mm,
-              struct ofpbuf *bands)
-{
-    struct ofpbuf *b = rules_encode_meter(i, &put->dialect, OFPMC13_ADD);
-
-    ofpmsg_update_length(b);
-    ovs_assert(!ofputil_decode_meter_mod(b->data, mm, bands));
-    ofpbuf_delete(b);
-}
-
-static bool
-meters_equal(const struct ofputil_meter_config *a,
-             const struct ofputil_meter_config *b)
-{
-    if (a->flags != b->flags || a->n_bands != b->n_bands) {
-        return false;
-    }
-    for (int i = 0; i < a->n_bands; i++) {
-        if (a->bands[i].type != b->bands[i].type
-            || a->bands[i].rate != b->bands[i].rate
-            || a->bands[i].burst_size != b->bands[i].burst_size) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static void
 read_meters(struct put *put, const struct openflow_message *m)
 {
@@ -264,36 +236,9 @@ read_meters(struct put *put, const struct openflow_message *m)
 
     openflow_parts_begin(&parts, m);
     while (openflow_next_meter(&parts, &meter) > 0) {
-        for (int i = 0; i < RULES_N_METERS; i++) {
-            struct ofputil_meter_mod mm;
-            struct ofpbuf bands;
-
-            ofpbuf_init(&bands, 0);
-            desired_meter(put, i, &mm, &bands);
-            if (mm.meter.meter_id == meter.meter_id) {
-                put->meters_known |= 1u << i;
-                if (meters_equal(&mm.meter, &meter)) {
-                    put->meters_seen |= 1u << i;
-                }
-            }
-            ofpbuf_uninit(&bands);
-        }
+        rule_table_read_meter(put->installed, &meter);
     }
     openflow_parts_end(&parts);
-}
-
-/* Meters are few, always the same, and not for bundles: they go first. */
-static void
-send_meters(struct put *put)
-{
-    for (int i = 0; put->dialect.meters && i < RULES_N_METERS; i++) {
-        if (!(put->meters_seen & (1u << i))) {
-            int command = put->meters_known & (1u << i) ? OFPMC13_MODIFY
-                                                        : OFPMC13_ADD;
-            put->meter_xid[i] = switch_session_send(
-                put->session, rules_encode_meter(i, &put->dialect, command));
-        }
-    }
 }
 
 static enum put_event
@@ -303,7 +248,6 @@ finish_reading(struct put *put)
     put->state = PUT_READY;
     put->barrier_xid = 0;
     put->session->patience_until = 0;
-    send_meters(put);
     VLOG_DBG("%016" PRIx64 ": holds %" PRIuSIZE " of our rules",
              put->session->datapath_id, put->stats.rules_read);
     return PUT_READ;
@@ -339,19 +283,32 @@ takes_something_away(const struct rule_changes *changes)
     return false;
 }
 
+/* What of a round goes where: no bundle takes meters, and one must be there
+ * before the first rule that names it, and as long as the last one. */
+enum part { PART_METERS, PART_BUNDLE, PART_GONE_METERS };
+
+static enum part
+part_of(const struct rule_change *change)
+{
+    return change->rule.kind != RULE_METER ? PART_BUNDLE
+           : change->op == RULE_DELETE ? PART_GONE_METERS : PART_METERS;
+}
+
 static void
-send_changes(struct put *put, long long now)
+send_part(struct put *put, enum part part, long long now)
 {
     struct switch_session *s = put->session;
-    const struct rule_encoding encoding = {&put->dialect, put->in_bundle,
-                                           put->bundle_id};
+    const struct rule_encoding encoding = {
+        &put->dialect, put->in_bundle && part == PART_BUNDLE, put->bundle_id};
 
-    put->first_xid = s->next_xid;
     for (size_t i = 0; i < put->round.n; i++) {
         const struct rule_change *change = &put->round.changes[i];
-        uint32_t xid = switch_session_reserve_xid(s);
 
-        if (rule_change_append(change, &encoding, xid, &s->output)) {
+        if (part_of(change) != part) {
+            continue;
+        }
+        if (rule_change_append(change, &encoding, put->first_xid + i,
+                               &s->output)) {
             s->counters.sent++;
         } else {
             put->failed[i] = true;
@@ -361,10 +318,28 @@ send_changes(struct put *put, long long now)
 }
 
 static void
-start_round(struct put *put, long long now)
+send_bundle(struct put *put, long long now)
 {
     struct switch_session *s = put->session;
     uint8_t v = s->version;
+
+    if (!put->in_bundle) {
+        send_part(put, PART_BUNDLE, now);
+        return;
+    }
+    put->bundle_id++;
+    put->open_xid = switch_session_send(
+        s, openflow_bundle_control(v, put->bundle_id, OFPBCT_OPEN_REQUEST));
+    send_part(put, PART_BUNDLE, now);
+    put->commit_xid = switch_session_send(
+        s, openflow_bundle_control(v, put->bundle_id,
+                                   OFPBCT_COMMIT_REQUEST));
+}
+
+static void
+start_round(struct put *put, long long now)
+{
+    struct switch_session *s = put->session;
 
     put->state = PUT_ROUND;
     put->started_at = now;
@@ -377,19 +352,13 @@ start_round(struct put *put, long long now)
     if (s->next_xid > UINT32_MAX - put->round.n - 16) {
         s->next_xid = 1; /* The round's xids must be consecutive. */
     }
-    if (put->in_bundle) {
-        put->bundle_id++;
-        put->open_xid = switch_session_send(
-            s, openflow_bundle_control(v, put->bundle_id,
-                                       OFPBCT_OPEN_REQUEST));
-    }
-    send_changes(put, now);
-    if (put->in_bundle) {
-        put->commit_xid = switch_session_send(
-            s, openflow_bundle_control(v, put->bundle_id,
-                                       OFPBCT_COMMIT_REQUEST));
-    }
-    put->barrier_xid = switch_session_send(s, openflow_barrier_request(v));
+    put->first_xid = s->next_xid;
+    s->next_xid += put->round.n;
+    send_part(put, PART_METERS, now);
+    send_bundle(put, now);
+    send_part(put, PART_GONE_METERS, now);
+    put->barrier_xid = switch_session_send(
+        s, openflow_barrier_request(s->version));
 }
 
 static void
@@ -501,7 +470,8 @@ finish_round(struct put *put)
     for (size_t i = 0; i < put->round.n; i++) {
         if (put->failed[i]) {
             whole = false;
-        } else {
+        } else if (put->committed
+                   || put->round.changes[i].rule.kind == RULE_METER) {
             put->round.changes[n++] = put->round.changes[i];
         }
     }
@@ -522,12 +492,11 @@ finish_round(struct put *put)
                          put->session->datapath_id);
             put->bundles = false;
         }
-    } else {
-        count_confirmed(put);
-        rule_changes_apply(&put->round, n, put->installed);
-        if (whole && put_queue_is_empty(&put->queue)) {
-            confirm(put, put->queue.generation);
-        }
+    }
+    count_confirmed(put);
+    rule_changes_apply(&put->round, n, put->installed);
+    if (put->committed && whole && put_queue_is_empty(&put->queue)) {
+        confirm(put, put->queue.generation);
     }
     forget_round(put);
     put->state = PUT_READY;
@@ -537,20 +506,6 @@ finish_round(struct put *put)
 }
 
 /* Errors. */
-
-static void
-meter_refused(struct put *put, const struct openflow_message *m,
-              long long now)
-{
-    char text[128];
-
-    VLOG_WARN_RL(&rl, "%016" PRIx64 ": refuses a meter: %s; packets for the "
-                 "controller are not limited there",
-                 put->session->datapath_id,
-                 openflow_error_string(m->error, text, sizeof text));
-    put->dialect.meters = false;
-    put->retry_at = now; /* Rules that name it were refused as well. */
-}
 
 /* Errors about the bundle rather than about the rule in it. */
 static bool
@@ -578,6 +533,15 @@ is_bundle_error(enum ofperr error)
     }
 }
 
+/* Somebody has made or deleted a meter behind our back. */
+static bool
+is_about_meters(enum ofperr error)
+{
+    return error == OFPERR_OFPMMFC_METER_EXISTS
+           || error == OFPERR_OFPMMFC_UNKNOWN_METER
+           || error == OFPERR_OFPMMFC_INVALID_METER;
+}
+
 static void
 round_error(struct put *put, const struct openflow_message *m, long long now)
 {
@@ -596,6 +560,7 @@ round_error(struct put *put, const struct openflow_message *m, long long now)
     } else if (i < put->round.n) {
         if (!put->failed[i]) {
             put->failed[i] = true;
+            put->read_again |= is_about_meters(m->error);
             refuse(put, &(struct put_refusal) {
                             .rule = put->round.changes[i].rule,
                             .sent = true, .error = m->error}, now);
@@ -622,12 +587,6 @@ static void
 handle_error(struct put *put, const struct openflow_message *m,
              long long now)
 {
-    for (int i = 0; i < RULES_N_METERS; i++) {
-        if (put->meter_xid[i] && m->xid == put->meter_xid[i]) {
-            meter_refused(put, m, now);
-            return;
-        }
-    }
     if (put->state == PUT_READING) {
         reading_error(put, m);
     } else {

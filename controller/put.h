@@ -5,9 +5,10 @@
  *     READING   asks the switch for its flows and meters that are ours
  *     READY     installed == what the switch confirmed; the next difference
  *               to desired starts a round
- *     ROUND     one set of changes is under way: a bundle where the switch has
- *               bundles, then a barrier; its reply makes them installed; a
- *               large difference takes several rounds (put_queue.h)
+ *     ROUND     one set of changes is under way: new meters, a bundle where the
+ *               switch has bundles, meters that go, then a barrier; its reply
+ *               makes them installed; a large difference takes several rounds
+ *               (put_queue.h)
  *
  * A change that the switch refuses is remembered with its error and left out
  * until it is desired no more, or until 'retry_ms' of the session have passed;
@@ -74,18 +75,16 @@ struct put {
     uint32_t bundle_id, open_xid, commit_xid, barrier_xid;
     uint32_t flows_xid, meters_xid;
     uint32_t groups_xid;
-    uint32_t meter_xid[RULES_N_METERS];
     bool in_bundle, committed;
     bool read_again; /* As soon as no round is under way. */
     bool full;       /* The next difference must look at everything. */
     bool service_table_full, host_table_full, groups_full; /* Since somebody
                                                             * cleared it. */
     bool no_sal_fields;         /* The same: its datapath lacks them. */
+    bool admit_table_full, meters_refused; /* The same. */
     bool plain_once; /* No bundle for the next round, to hear all errors. */
     bool skip_foreign; /* It does not let us delete a flow with our cookie. */
     long long started_at, retry_at;
-    uint32_t meters_seen;  /* Bit i: meter i of rules.h is as it should be. */
-    uint32_t meters_known; /* Bit i: it exists. */
 };
 
 /* Starts to read, unless we are SECONDARY to the switch.  'config' and

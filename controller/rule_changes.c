@@ -153,6 +153,13 @@ rule_change_encode(const struct rule_change *change,
                                  commands[change->op]);
     }
 
+    if (change->rule.kind == RULE_METER) {
+        static const int commands[] = {OFPMC13_ADD, OFPMC13_MODIFY,
+                                       OFPMC13_DELETE};
+        return rule_encode_meter(&change->rule, dialect,
+                                 commands[change->op]);
+    }
+
     uint64_t stub[1024 / 8];
     struct ofpbuf ofpacts = OFPBUF_STUB_INITIALIZER(stub);
     struct ofputil_flow_mod fm;

@@ -645,6 +645,18 @@ rule_table_read_group(struct rule_table *table,
     return true;
 }
 
+bool
+rule_table_read_meter(struct rule_table *table,
+                      const struct ofputil_meter_config *meter)
+{
+    struct rule rule;
+    if (rule_from_meter(meter, &rule)) {
+        return false;
+    }
+    rule_table_put(table, &rule);
+    return true;
+}
+
 /* Differences. */
 
 static void

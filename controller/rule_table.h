@@ -72,6 +72,10 @@ bool rule_table_read_flow(struct rule_table *,
 bool rule_table_read_group(struct rule_table *,
                            const struct ofputil_group_desc *);
 
+/* And for a meter. */
+bool rule_table_read_meter(struct rule_table *,
+                           const struct ofputil_meter_config *);
+
 /* Stores in 'changes' (initialised; what was in it is dropped) what turns
  * 'installed' into 'desired'. */
 void rule_diff(const struct rule_table *desired,

@@ -279,10 +279,14 @@ rules_compute_forwarding(const struct rules_config *config,
                          const struct paths *paths, uint64_t dpid,
                          struct rule_table *table)
 {
+    const struct topology_switch *sw = topology_switch(topology, dpid);
     const struct topology_attachment *host;
 
     rules_compute_base(config, paths, dpid, table);
     rules_compute_groups(config, paths, dpid, NULL, table);
+    if (sw) {
+        rules_compute_meters(config, sw, table);
+    }
     TOPOLOGY_FOR_EACH_ATTACHMENT (host, topology) {
         rules_compute_host(config, paths, host, dpid, table);
     }

@@ -26,12 +26,14 @@
 struct ds;
 struct ofpbuf;
 struct ofputil_group_desc;
+struct ofputil_meter_config;
 struct paths;
 struct route;
 struct rule_table;
 struct service_routes;
 struct topology;
 struct topology_attachment;
+struct topology_switch;
 
 /* What all switches of a deployment have in common. */
 struct rules_config {
@@ -147,6 +149,8 @@ enum rule_kind {
     /* No flow but an OpenFlow group: the first of 'ports' that is up. */
     RULE_GROUP,
     RULE_FLOOD_GROUP, /* All of 'port_set', but where it came from. */
+    /* No flow but an OpenFlow meter: 'port' packets a second. */
+    RULE_METER,
     RULE_N_KINDS,
 
     RULE_FOREIGN = 255, /* Our cookie, but nothing that we would install; see
@@ -173,11 +177,13 @@ struct rule {
         struct service_id service;
         struct {
             struct in6_addr address; /* IPv4 as ::ffff:a.b.c.d. */
-            uint32_t in_port;        /* RULE_ADMIT_*. */
+            uint32_t in_port;        /* RULE_ADMIT_*; rule_meter_kind(): 0 =
+                                      * all that have no rule of theirs. */
             struct eth_addr source;
         };
         uint32_t group;          /* RULE_GROUP: its number.  RULE_FLOOD_GROUP:
                                   * without RULE_FLOOD_GROUP_BASE. */
+        uint32_t meter;          /* RULE_METER: its number. */
         struct {            /* RULE_FOREIGN. */
             struct minimatch *match; /* Owned by the rule table. */
             uint64_t cookie;
@@ -248,6 +254,13 @@ rule_is_group(const struct rule *rule)
     return rule->kind == RULE_GROUP || rule->kind == RULE_FLOOD_GROUP;
 }
 
+/* What limits the packets that the rule hands in, as enum sal_meter_kind; 0 if
+ * it hands in none. */
+int rule_meter_kind(const struct rule *);
+/* The meter they go through: the port's own one if the rule is one port's; 0
+ * if it hands in none. */
+uint32_t rule_meter(const struct rule *);
+
 /* The Ethernet source that marks what has passed the class's waypoint. */
 struct eth_addr rule_waypoint_mac(uint8_t class);
 
@@ -291,11 +304,34 @@ int rule_from_group(const struct ofputil_group_desc *, struct rule *ret_rule);
 bool rules_sal_supported(void);
 
 
-/* Meters that a switch needs, in order 0..RULES_N_METERS - 1.  'command' is
- * OFPMC13_ADD or OFPMC13_MODIFY.  The caller frees the message. */
-#define RULES_N_METERS 4
-struct ofpbuf *rules_encode_meter(int i, const struct rule_dialect *,
-                                  int command);
+/* The same for meters, which go into no bundle: 'command' is OFPMC13_ADD,
+ * OFPMC13_MODIFY or OFPMC13_DELETE. */
+struct ofpbuf *rule_encode_meter(const struct rule *,
+                                 const struct rule_dialect *, int command);
+/* 0 or -ENOENT: not ours, by its number. */
+int rule_from_meter(const struct ofputil_meter_config *,
+                    struct rule *ret_rule);
+
+/* Meters that all ports have in common; a switch with fewer gets none. */
+#define RULES_N_METERS (SAL_METER_N_KINDS - 1)
+/* A port with meters of its own has so much of what the configuration allows
+ * a switch. */
+#define RULES_METER_PORT_SHARE 4
+
+/* Adds the meters of switch 'sw' and, if it has enough of them, for each port
+ * the rules that hand in packets by that port's own ones: what floods in at
+ * one port takes nothing from the others. */
+void rules_compute_meters(const struct rules_config *,
+                          const struct topology_switch *sw,
+                          struct rule_table *table);
+/* Its parts: the meters that ports have in common, if there are as many; what
+ * one port has. */
+void rules_compute_shared_meters(const struct rules_config *,
+                                 uint32_t max_meters, struct rule_table *);
+void rules_compute_port_meters(const struct rules_config *, bool sal,
+                               uint32_t port, struct rule_table *table);
+/* True if the switch has meters for each of its ports. */
+bool rules_has_port_meters(const struct topology_switch *);
 
 /* Adds to 'table' what switch 'dpid' needs but for hosts and services.
  * Nothing if the paths do not know the switch; so with all of these. */
@@ -317,7 +353,7 @@ void rules_compute_groups(const struct rules_config *, const struct paths *,
 void rules_compute_host(const struct rules_config *, const struct paths *,
                         const struct topology_attachment *, uint64_t dpid,
                         struct rule_table *table);
-/* Adds the base, groups and all hosts. */
+/* Adds the base, groups, meters and all hosts. */
 void rules_compute_forwarding(const struct rules_config *,
                               const struct topology *, const struct paths *,
                               uint64_t dpid, struct rule_table *table);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rules as OpenFlow: matches, actions, meters.  The way back is in
+/* Rules as OpenFlow: matches and actions.  The way back is in
  * rules_read.c. */
 #include "controller/rules.h"
 #include "controller/rules_private.h"
@@ -11,7 +11,6 @@
 #include "openvswitch/match.h"
 #include "openvswitch/meta-flow.h"
 #include "openvswitch/ofp-actions.h"
-#include "openvswitch/ofp-meter.h"
 #include "openvswitch/ofp-msgs.h"
 #include "openvswitch/ofpbuf.h"
 #include "openvswitch/util.h"
@@ -199,6 +198,9 @@ rules_build_match(const struct rule *rule, const struct rules_config *config,
     if (needs_sal(rule) && !rules_sal_supported()) {
         return -ENOTSUP;
     }
+    if (rule_meter_kind(rule) && rule->in_port) {
+        match_set_in_port(match, u16_to_ofp(rule->in_port));
+    }
     switch ((enum rule_kind) rule->kind) {
     case RULE_LINK_PROBE:
         match_set_dl_type(match, htons(PACKET_TYPE_LLDP));
@@ -322,6 +324,7 @@ rules_build_match(const struct rule *rule, const struct rules_config *config,
         return 0;
     case RULE_FLOOD_GROUP:
     case RULE_GROUP:
+    case RULE_METER:
     case RULE_NONE:
     case RULE_N_KINDS:
     case RULE_FOREIGN:
@@ -395,10 +398,10 @@ output_rule(struct ofpbuf *ofpacts, const struct rule *rule)
 
 static void
 send_to_controller(struct ofpbuf *ofpacts, const struct rule_dialect *dialect,
-                   uint32_t meter)
+                   const struct rule *rule)
 {
     if (dialect->meters) {
-        ofpact_put_METER(ofpacts)->meter_id = meter;
+        ofpact_put_METER(ofpacts)->meter_id = rule_meter(rule);
     }
     output(ofpacts, OFPP_CONTROLLER);
 }
@@ -477,26 +480,20 @@ rules_build_actions(const struct rule *rule,
 {
     switch ((enum rule_kind) rule->kind) {
     case RULE_LINK_PROBE:
-        send_to_controller(ofpacts, dialect, SAL_METER_LINK_PROBE);
-        break;
     case RULE_HOST_PROBE:
     case RULE_HOST_PROBE6:
     case RULE_STOCK_PROBE:
     case RULE_STOCK_PROBE6:
-        send_to_controller(ofpacts, dialect, SAL_METER_HOST_PROBE);
-        break;
     case RULE_LEARN:
     case RULE_ALIVE:
     case RULE_ALIVE6:
-        send_to_controller(ofpacts, dialect, SAL_METER_LEARN);
+    case RULE_SERVICE_MISS:
+        send_to_controller(ofpacts, dialect, rule);
         break;
     case RULE_FLOOD:
         for (uint32_t i = 0; i < rule->port; i++) {
             ofpact_put_GROUP(ofpacts)->group_id = RULE_FLOOD_GROUP_BASE + i;
         }
-        break;
-    case RULE_SERVICE_MISS:
-        send_to_controller(ofpacts, dialect, SAL_METER_SERVICE_MISS);
         break;
     case RULE_ARP:
         answer_arp(ofpacts, rule);
@@ -548,6 +545,7 @@ rules_build_actions(const struct rule *rule,
     case RULE_GUARD6:
     case RULE_FLOOD_GROUP:
     case RULE_GROUP:
+    case RULE_METER:
     case RULE_NONE:
     case RULE_N_KINDS:
     case RULE_FOREIGN:
@@ -601,37 +599,4 @@ rule_to_flow_mod(const struct rule *rule, const struct rule_dialect *dialect,
         ret_fm->new_cookie = htonll(rule_cookie(rule));
     }
     return 0;
-}
-
-/* Meters. */
-
-struct ofpbuf *
-rules_encode_meter(int i, const struct rule_dialect *dialect, int command)
-{
-    const struct rules_config *config = dialect->config;
-    const struct {
-        uint32_t id;
-        uint32_t pps;
-    } meters[RULES_N_METERS] = {
-        {SAL_METER_HOST_PROBE, config->host_probe_pps},
-        {SAL_METER_SERVICE_MISS, config->service_miss_pps},
-        {SAL_METER_LINK_PROBE, config->link_probe_pps},
-        {SAL_METER_LEARN, config->plain_host_pps},
-    };
-    struct ofputil_meter_band band = {
-        .type = OFPMBT13_DROP,
-        .rate = meters[i].pps,
-        .burst_size = meters[i].pps,
-    };
-    struct ofputil_meter_mod mod = {
-        .command = command,
-        .meter = {
-            .meter_id = meters[i].id,
-            .flags = OFPMF13_PKTPS | OFPMF13_BURST,
-            .n_bands = 1,
-            .bands = &band,
-        },
-    };
-    return ofputil_encode_meter_mod(
-        ofputil_protocol_to_ofp_version(dialect->protocol), &mod);
 }

@@ -90,6 +90,8 @@ static const struct kind {
      * after. */
     [RULE_GROUP] = {"group", UINT8_MAX, 0, 0},
     [RULE_FLOOD_GROUP] = {"flood-group", UINT8_MAX, 0, 0},
+    /* Before the groups: the bundle comes between. */
+    [RULE_METER] = {"meter", UINT8_MAX, UINT16_MAX, 0},
 };
 
 static bool
@@ -118,7 +120,8 @@ rule_priority(const struct rule *rule)
     }
     return rule->path_class & RULE_MARKED_CLASS ? SAL_PRIORITY_HOST_MARKED
            : rule->path_class ? SAL_PRIORITY_HOST_CLASS
-           : kinds[rule->kind].priority;
+           : kinds[rule->kind].priority
+             + (rule_meter_kind(rule) && rule->in_port);
 }
 
 uint64_t
@@ -128,6 +131,36 @@ rule_cookie(const struct rule *rule)
         return rule->kind == RULE_FOREIGN ? rule->foreign.cookie : 0;
     }
     return SAL_COOKIE(kinds[rule->kind].cookie, rule->kind);
+}
+
+int
+rule_meter_kind(const struct rule *rule)
+{
+    switch (rule->kind) {
+    case RULE_LINK_PROBE:
+        return SAL_METER_LINK_PROBE;
+    case RULE_HOST_PROBE:
+    case RULE_HOST_PROBE6:
+    case RULE_STOCK_PROBE:
+    case RULE_STOCK_PROBE6:
+        return SAL_METER_HOST_PROBE;
+    case RULE_LEARN:
+    case RULE_ALIVE:
+    case RULE_ALIVE6:
+        return SAL_METER_LEARN;
+    case RULE_SERVICE_MISS:
+        return SAL_METER_SERVICE_MISS;
+    default:
+        return 0;
+    }
+}
+
+uint32_t
+rule_meter(const struct rule *rule)
+{
+    int kind = rule_meter_kind(rule);
+
+    return kind && rule->in_port ? SAL_METER_PORT(kind, rule->in_port) : kind;
 }
 
 /* Text. */
@@ -198,9 +231,15 @@ rule_format(const struct rule *rule, struct ds *s)
         format_service(rule, s);
         break;
     default:
+        if (rule_meter_kind(rule) && rule->in_port) {
+            ds_put_format(s, " from port %"PRIu32, rule->in_port);
+        }
         break;
     }
-    if (rule->kind == RULE_FLOOD_GROUP) {
+    if (rule->kind == RULE_METER) {
+        ds_put_format(s, " %#"PRIx32" %"PRIu32" packets/s", rule->meter,
+                      rule->port);
+    } else if (rule->kind == RULE_FLOOD_GROUP) {
         ds_put_format(s, " %"PRIu32" ports", rule->group);
         for (int i = 0; i < RULE_FLOOD_PORTS; i++) {
             if (rule->port_set[i / 8] & 1 << i % 8) {

@@ -154,6 +154,9 @@ read_key(const struct match *match, struct rule *rule)
         break;
     }
     default:
+        if (rule_meter_kind(rule) && match->wc.masks.in_port.ofp_port) {
+            rule->in_port = ofp_to_u16(match->flow.in_port.ofp_port);
+        }
         break;
     }
 }

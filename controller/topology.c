@@ -178,8 +178,15 @@ topology_note_graph(struct topology *topology)
 bool
 topology_has_changes(const struct topology *topology)
 {
-    return topology->graph_changed
+    return topology->graph_changed || topology->n_meters_changed
            || !hmap_is_empty(&topology->host_changes);
+}
+
+static void
+note_meters(struct topology *topology, struct topology_switch *sw)
+{
+    topology->n_meters_changed += !sw->meters_changed;
+    sw->meters_changed = true;
 }
 
 uint64_t
@@ -266,6 +273,17 @@ topology_switch_set(struct topology *topology, uint64_t dpid, bool has_sal)
 }
 
 void
+topology_switch_set_meters(struct topology *topology, uint64_t dpid,
+                           uint32_t max_meters)
+{
+    struct topology_switch *sw = find_switch(topology, dpid);
+    if (sw && sw->max_meters != max_meters) {
+        sw->max_meters = max_meters;
+        note_meters(topology, sw);
+    }
+}
+
+void
 topology_switch_disconnected(struct topology *topology, uint64_t dpid)
 {
     struct topology_switch *sw = find_switch(topology, dpid);
@@ -290,6 +308,7 @@ remove_port(struct topology *topology, struct topology_switch *sw,
     hmap_remove(&sw->ports, &port->node);
     free(port);
     count_host_ports(topology, sw);
+    note_meters(topology, sw);
 }
 
 void
@@ -304,6 +323,7 @@ topology_switch_remove(struct topology *topology, uint64_t dpid)
         remove_port(topology, sw, port);
     }
     hmap_remove(&topology->switches, &sw->node);
+    topology->n_meters_changed -= sw->meters_changed;
     free_switch(sw);
     topology_note_graph(topology);
 }
@@ -331,6 +351,7 @@ topology_port_set(struct topology *topology, uint64_t dpid, uint32_t number,
         port->cost = cost ? cost->cost : TOPOLOGY_COST_DEFAULT;
         ovs_list_init(&port->attachments);
         hmap_insert(&sw->ports, &port->node, hash_int(number, 0));
+        note_meters(topology, sw);
     }
     port->mac = *mac;
     ovs_strlcpy(port->name, name, sizeof port->name);

@@ -61,6 +61,8 @@ struct topology_switch {
     uint64_t dpid;             /* Datapath ID; not 0. */
     bool has_sal;              /* Understands the SAL match fields. */
     bool connected;            /* Its OpenFlow session is open. */
+    uint32_t max_meters;       /* 0: none. */
+    bool meters_changed;       /* What its meters follow from. */
     struct hmap ports;         /* struct topology_port. */
     uint32_t n_host_ports;     /* That are up; and a hash of which they */
     uint32_t host_port_set;    /* are. */
@@ -90,6 +92,9 @@ void topology_destroy(struct topology *);
 /* A switch's OpenFlow session is up; says again what it is.  Ports follow by
  * topology_port_set().  Returns true if the switch was unknown. */
 bool topology_switch_set(struct topology *, uint64_t dpid, bool has_sal);
+/* How many meters it has for us; 0 until somebody says so. */
+void topology_switch_set_meters(struct topology *, uint64_t dpid,
+                                uint32_t max_meters);
 /* Its session is gone.  The data plane of a switch goes on without a
  * controller, so links and attachments stay until they expire or until
  * topology_switch_remove(). */
@@ -210,6 +215,9 @@ struct topology_changes {
         bool attached;             /* Now. */
     } *hosts;                      /* In order of endpoint, locator. */
     size_t n_hosts;
+    uint64_t *meters;              /* Switches with other ports, or another
+                                    * number of meters. */
+    size_t n_meters;
 };
 
 /* Hands over the changes; free with topology_changes_destroy(). */

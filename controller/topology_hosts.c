@@ -178,6 +178,37 @@ compare_changes(const void *a_, const void *b_)
     return diff ? diff : memcmp(&a->locator, &b->locator, sizeof a->locator);
 }
 
+/* In order of datapath ID. */
+static int
+compare_dpids(const void *a_, const void *b_)
+{
+    const uint64_t *a = a_, *b = b_;
+    return *a < *b ? -1 : *a > *b;
+}
+
+static void
+take_meter_changes(struct topology *topology,
+                   struct topology_changes *changes)
+{
+    size_t n = topology->n_meters_changed;
+
+    topology->n_meters_changed = 0;
+    changes->meters = n ? xmalloc(n * sizeof *changes->meters) : NULL;
+    changes->n_meters = 0;
+    if (!n) {
+        return;
+    }
+    struct topology_switch *sw;
+    HMAP_FOR_EACH (sw, node, &topology->switches) {
+        if (sw->meters_changed) {
+            changes->meters[changes->n_meters++] = sw->dpid;
+            sw->meters_changed = false;
+        }
+    }
+    qsort(changes->meters, changes->n_meters, sizeof *changes->meters,
+          compare_dpids);
+}
+
 void
 topology_take_changes(struct topology *topology,
                       struct topology_changes *changes)
@@ -186,6 +217,7 @@ topology_take_changes(struct topology *topology,
 
     changes->graph = topology->graph_changed;
     topology->graph_changed = false;
+    take_meter_changes(topology, changes);
     changes->hosts = n ? xmalloc(n * sizeof *changes->hosts) : NULL;
     changes->n_hosts = 0;
 
@@ -212,8 +244,11 @@ topology_changes_destroy(struct topology_changes *changes)
 {
     if (changes) {
         free(changes->hosts);
+        free(changes->meters);
         changes->hosts = NULL;
         changes->n_hosts = 0;
+        changes->meters = NULL;
+        changes->n_meters = 0;
     }
 }
 

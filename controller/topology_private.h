@@ -15,6 +15,7 @@ struct topology {
     struct hmap costs;        /* struct link_cost. */
     bool watches_latency, watches_host_ports;
     bool graph_changed;
+    size_t n_meters_changed;  /* Switches. */
     uint64_t generation;
     long long int next_deadline;
 };

@@ -70,10 +70,19 @@ enum sal_cookie_kind {
     SAL_COOKIE_LEARN = 8,
 };
 
-/* Meters: packets that reach the controller are limited per kind. */
-#define SAL_METER_HOST_PROBE 1
-#define SAL_METER_SERVICE_MISS 2
-#define SAL_METER_LINK_PROBE 3
-#define SAL_METER_LEARN 4
+/* Meters: packets that reach the controller are limited per kind, */
+enum sal_meter_kind {
+    SAL_METER_HOST_PROBE = 1,
+    SAL_METER_SERVICE_MISS = 2,
+    SAL_METER_LINK_PROBE = 3,
+    SAL_METER_LEARN = 4,
+    SAL_METER_N_KINDS
+};
+/* and per kind and port, where the switch has so many.  The kind's number is
+ * the meter that ports have in common. */
+#define SAL_METER_PORT_BASE 0x53000000 /* 'S'; the high byte marks ours. */
+#define SAL_METER_PORT_MASK 0xff000000
+#define SAL_METER_PORT(KIND, PORT)                                            \
+    (SAL_METER_PORT_BASE | (uint32_t) (KIND) << 16 | (uint16_t) (PORT))
 
 #endif /* sal_pipeline.h */

@@ -27,6 +27,14 @@ random_topology_event(void)
         if (topology_switch(topology, dpid)) {
             build_port(topology, dpid, port, unit_random_below(2));
         }
+        /* Enough for all ports, for some, for none. */
+        if (!unit_random_below(10)) {
+            topology_switch_set_meters(topology, dpid,
+                                       unit_random_below(64));
+        }
+        if (!unit_random_below(10)) {
+            topology_port_remove(topology, dpid, port);
+        }
         break;
     case 3: {
         struct topology_end a = {dpid, port};

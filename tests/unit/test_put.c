@@ -8,9 +8,12 @@
 #include "controller/addresses.h"
 #include "controller/put.h"
 #include "tests/unit/fake_switch.h"
+#include "tests/unit/topology_builder.h"
 
 /* Route, ARP, and what admits its IPv4 and its ARP. */
 #define RULES_OF_A_HOST 5
+/* Hosts' probes, link probes, what nobody serves. */
+#define METERS_OF_A_PORT 3
 
 static const struct rules_config config = RULES_CONFIG_DEFAULT;
 
@@ -28,6 +31,7 @@ struct bench {
     struct rule_dialect dialect;
     enum ofperr refuse;      /* Error for flow_mods of 'refuse_kind'. */
     enum rule_kind refuse_kind;
+    enum ofperr refuse_meters; /* Error for meters of one port. */
     bool anonymous;          /* The commit fails without naming a rule. */
     bool bad_bundle;
     bool tolerant;           /* Takes flow_mods that are no rule of ours. */
@@ -63,6 +67,54 @@ rule_of_flow_mod(const struct bench *b, const struct ofp_header *oh,
     return !error;
 }
 
+static bool
+lacks_meter(const struct rule_table *table, const struct rule *rule)
+{
+    struct rule meter = RULE_INIT(RULE_METER);
+
+    meter.meter = rule_meter(rule);
+    return meter.meter && !rule_table_find(table, &meter);
+}
+
+static bool
+is_named(const struct rule_table *table, const struct rule *meter)
+{
+    size_t i = 0;
+    for (const struct rule *rule; (rule = rule_table_next(table, &i));) {
+        if (rule_meter_kind(rule) && rule_meter(rule) == meter->meter) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* As Open vSwitch does: with a meter go the flows that name it, and none may
+ * name what is not there. */
+static void
+take_meter_mod(struct bench *b, const struct ofp_header *oh)
+{
+    struct ofputil_meter_mod mm;
+    struct ofpbuf bands;
+    struct rule rule;
+
+    b->n_meter_mods++;
+    ofpbuf_init(&bands, 0);
+    CU_ASSERT_FATAL(!ofputil_decode_meter_mod(oh, &mm, &bands));
+    CU_ASSERT_FATAL(!rule_from_meter(&mm.meter, &rule));
+    bool exists = rule_table_find(b->held, &rule);
+    if (b->refuse_meters && rule.meter > RULES_N_METERS) {
+        fake_switch_send(&b->fake, ofperr_encode_reply(b->refuse_meters, oh));
+    } else if (mm.command == OFPMC13_DELETE) {
+        CU_ASSERT(!is_named(b->held, &rule));
+        rule_table_remove(b->held, &rule);
+    } else {
+        CU_ASSERT_EQUAL(exists, mm.command == OFPMC13_MODIFY);
+        CU_ASSERT_EQUAL(rule.flags, 0);
+        rule_table_put(b->held, &rule);
+    }
+    ofpbuf_uninit(&bands);
+}
+
 static void
 take_flow_mod(struct bench *b, const struct ofp_header *oh, bool in_bundle)
 {
@@ -84,6 +136,10 @@ take_flow_mod(struct bench *b, const struct ofp_header *oh, bool in_bundle)
         if (!b->anonymous || !in_bundle) {
             fake_switch_send(&b->fake, ofperr_encode_reply(b->refuse, oh));
         }
+    } else if (command == OFPFC_ADD && lacks_meter(table, &rule)) {
+        b->bad_bundle |= in_bundle;
+        fake_switch_send(&b->fake, ofperr_encode_reply(
+            OFPERR_OFPMMFC_INVALID_METER, oh));
     } else if (command == OFPFC_ADD) {
         rule_table_put(table, &rule);
     } else {
@@ -116,7 +172,7 @@ on_message(struct fake_switch *f, const struct ofp_header *oh,
 
     switch ((int) type) {
     case OFPTYPE_METER_MOD:
-        b->n_meter_mods++;
+        take_meter_mod(b, oh);
         return true;
     case OFPTYPE_FLOW_MOD:
         take_flow_mod(b, oh, false);
@@ -181,6 +237,8 @@ bench_start(struct bench *b, uint32_t versions)
         .meters = true,
     };
     topology_switch_set(b->topology, 0x11, b->session.sal);
+    topology_switch_set_meters(b->topology, 0x11, b->session.max_meters);
+    build_port(b->topology, 0x11, 1, true);
     plan_run(b->plan, NULL);
     b->put = put_create(&b->session, &config, 0);
     fake_switch_run(&b->fake);
@@ -205,7 +263,6 @@ bench_stop(struct bench *b)
 static void
 add_host(struct bench *b, int i)
 {
-    const struct eth_addr port_mac = {{{2, 0, 0, 0, 0, 1}}};
     const struct topology_probe probe = {
         .endpoint.bytes = {i},
         .locator = locator_from_v4(0x0a000000 + i),
@@ -215,7 +272,6 @@ add_host(struct bench *b, int i)
         .seq = 1,
     };
 
-    topology_port_set(b->topology, 0x11, 1, &port_mac, "eth1", true, 0);
     CU_ASSERT_EQUAL(topology_attach(b->topology, &probe, 1000000), 1);
     plan_run(b->plan, NULL);
 }
@@ -248,8 +304,8 @@ test_a_round_in_a_bundle(void)
 
     bench_start(&b, 1u << OFP15_VERSION);
     CU_ASSERT_EQUAL(b.reads, 1);
-    CU_ASSERT_EQUAL(b.n_meter_mods, RULES_N_METERS);
     run(&b);
+    CU_ASSERT_EQUAL(b.n_meter_mods, RULES_N_METERS + METERS_OF_A_PORT);
     CU_ASSERT_EQUAL(b.confirms, 1);
     CU_ASSERT_EQUAL(b.n_commits, 1);
     CU_ASSERT(rule_table_count(b.held) > 3);
@@ -291,6 +347,9 @@ dump_flows(struct bench *b, const struct ofp_header *oh)
         struct ofputil_flow_stats fs;
         struct ofpbuf ofpacts;
 
+        if (rule->kind == RULE_METER) {
+            continue;
+        }
         ofpbuf_init(&ofpacts, 0);
         CU_ASSERT(!rule_to_flow_mod(rule, &b->dialect, OFPFC_ADD, &ofpacts,
                                     &fm));
@@ -309,12 +368,43 @@ dump_flows(struct bench *b, const struct ofp_header *oh)
     fake_switch_send_list(&b->fake, &replies);
 }
 
+static void
+dump_meters(struct bench *b, const struct ofp_header *oh)
+{
+    struct ovs_list replies;
+    const struct rule *rule;
+    size_t i = 0;
+
+    ofpmp_init(&replies, oh);
+    while ((rule = rule_table_next(b->held, &i)) != NULL) {
+        struct ofpbuf *message;
+        struct ofputil_meter_mod mm;
+        struct ofpbuf bands;
+
+        if (rule->kind != RULE_METER) {
+            continue;
+        }
+        message = rule_encode_meter(rule, &b->dialect, OFPMC13_ADD);
+        ofpmsg_update_length(message);
+        ofpbuf_init(&bands, 0);
+        CU_ASSERT(!ofputil_decode_meter_mod(message->data, &mm, &bands));
+        ofputil_append_meter_config(&replies, &mm.meter);
+        ofpbuf_uninit(&bands);
+        ofpbuf_delete(message);
+    }
+    fake_switch_send_list(&b->fake, &replies);
+}
+
 static bool
 dump_on_message(struct fake_switch *f, const struct ofp_header *oh,
                 enum ofptype type)
 {
     if (type == OFPTYPE_FLOW_STATS_REQUEST) {
         dump_flows(f->aux, oh);
+        return true;
+    }
+    if (type == OFPTYPE_METER_CONFIG_STATS_REQUEST) {
+        dump_meters(f->aux, oh);
         return true;
     }
     return on_message(f, oh, type);
@@ -466,6 +556,77 @@ test_a_full_table(void)
     bench_stop(&b);
 }
 
+/* The switch has fewer meters than it said: its ports share them. */
+static void
+test_meters_that_do_not_fit(uint32_t versions)
+{
+    struct bench b;
+
+    bench_start(&b, versions);
+    b.fake.on_message = dump_on_message;
+    b.refuse_meters = OFPERR_OFPMMFC_OUT_OF_METERS;
+    run(&b);
+    CU_ASSERT(b.put->meters_refused && !b.put->admit_table_full);
+    CU_ASSERT_EQUAL(b.put->state, PUT_READY);
+    CU_ASSERT(rule_table_equal(b.held, b.put->installed));
+    unsigned int before = b.n_meter_mods;
+    run(&b);
+    CU_ASSERT_EQUAL(b.n_meter_mods, before); /* No hammering. */
+
+    topology_switch_set_meters(b.topology, 0x11, RULES_N_METERS);
+    plan_run(b.plan, NULL);
+    b.now = switch_session_defaults.retry_ms;
+    run(&b);
+    check_equal(&b);
+    CU_ASSERT_EQUAL(b.n_meter_mods, before);
+    bench_stop(&b);
+}
+
+static void
+test_few_meters(void)
+{
+    test_meters_that_do_not_fit(1u << OFP15_VERSION);
+    test_meters_that_do_not_fit(1u << OFP13_VERSION);
+}
+
+/* Ports come and go, and their meters with them: never is there a flow that
+ * names one that is not there. */
+static void
+test_meters_follow_ports(void)
+{
+    for (int i = 0; i < 2; i++) {
+        struct bench b;
+        bench_start(&b, 1u << (i ? OFP13_VERSION : OFP15_VERSION));
+        run(&b);
+        for (uint32_t port = 2; port < 10; port++) {
+            build_port(b.topology, 0x11, port, true);
+        }
+        plan_run(b.plan, NULL);
+        run(&b);
+        check_equal(&b);
+        for (uint32_t port = 2; port < 10; port++) {
+            topology_port_remove(b.topology, 0x11, port);
+        }
+        plan_run(b.plan, NULL);
+        unsigned int before = b.n_meter_mods;
+        run(&b);
+        CU_ASSERT_EQUAL(b.n_meter_mods, before + 8 * METERS_OF_A_PORT);
+        check_equal(&b);
+
+        /* A port that flaps changes nothing. */
+        unsigned int flows = b.n_flow_mods;
+        before = b.n_meter_mods;
+        for (int j = 0; j < 10; j++) {
+            build_port(b.topology, 0x11, 1, j % 2);
+            plan_run(b.plan, NULL);
+            run(&b);
+        }
+        CU_ASSERT_EQUAL(b.n_flow_mods, flows);
+        CU_ASSERT_EQUAL(b.n_meter_mods, before);
+        bench_stop(&b);
+    }
+}
+
 /* What a patched Open vSwitch on the Linux kernel's datapath does. */
 static void
 test_a_datapath_without_the_fields(void)
@@ -480,7 +641,9 @@ test_a_datapath_without_the_fields(void)
         b.refuse = errors[i % 2];
         b.refuse_kind = kinds[i / 2];
         run(&b);
-        CU_ASSERT_EQUAL(b.put->n_refusals, 1);
+        /* PROBEs have a rule for all ports and one for each. */
+        CU_ASSERT_EQUAL(b.put->n_refusals,
+                        1 + (b.refuse_kind == RULE_HOST_PROBE));
         CU_ASSERT_EQUAL(b.put->no_sal_fields, i % 2 && i / 2);
         bench_stop(&b);
     }
@@ -537,6 +700,7 @@ UNIT_MAIN("put",
           UNIT_TEST(test_bundles_that_do_not_work),
           UNIT_TEST(test_strangers),
           UNIT_TEST(test_a_full_table),
+          UNIT_TEST(test_few_meters), UNIT_TEST(test_meters_follow_ports),
           UNIT_TEST(test_a_datapath_without_the_fields),
           UNIT_TEST(test_hold),
           UNIT_TEST(test_a_switch_that_stalls))

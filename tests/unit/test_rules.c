@@ -173,6 +173,11 @@ random_rule(void)
         }
         return rule;
     }
+    default:
+        if (rule_meter_kind(&rule) && unit_random_below(2)) {
+            rule.in_port = 1 + unit_random_below(0xfeff);
+        }
+        break;
     }
     if (rule.kind == RULE_ARP || rule.kind == RULE_HOST
         || rule.kind == RULE_ADMIT_HOST || rule.kind == RULE_ADMIT_ARP) {
@@ -352,6 +357,10 @@ test_text(void)
     rule = RULE_INIT(RULE_HOST_PROBE);
     check_text(&rule, "0 priority=50000,udp,nw_dst=10.255.255.254,"
                       "tp_dst=6090,sal_type=0x15 meter:1,CONTROLLER:65535");
+    rule.in_port = 258;
+    check_text(&rule, "0 priority=50001,udp,in_port=258,nw_dst=10.255.255.254,"
+                      "tp_dst=6090,sal_type=0x15 "
+                      "meter:1392574722,CONTROLLER:65535");
     rule = service_rule();
     char *text = flow_text(&rule);
     CU_ASSERT_PTR_NOT_NULL(strstr(text, "priority=1192,udp,"));
@@ -568,22 +577,92 @@ test_forwarding(void)
     topology_destroy(topology);
 }
 
+/* A meter, encoded, as the switch would tell it. */
+static void
+check_meter(const struct rule *rule)
+{
+    struct ofpbuf *message = rule_encode_meter(rule, &of15, OFPMC13_ADD);
+    struct ofputil_meter_mod mod;
+    struct ofpbuf bands;
+    struct rule back;
+
+    ofpmsg_update_length(message);
+    ofpbuf_init(&bands, 0);
+    CU_ASSERT_FATAL(!ofputil_decode_meter_mod(message->data, &mod, &bands));
+    CU_ASSERT_EQUAL(rule_from_meter(&mod.meter, &back), 0);
+    CU_ASSERT(rule_equal(&back, rule));
+    mod.meter.bands[0].burst_size++;
+    CU_ASSERT_EQUAL(rule_from_meter(&mod.meter, &back), 0);
+    CU_ASSERT(rule_same_key(&back, rule) && !rule_equal(&back, rule));
+    ofpbuf_uninit(&bands);
+    ofpbuf_delete(message);
+}
+
+static uint32_t
+meter_rate(const struct rule_table *table, uint32_t id)
+{
+    struct rule key = RULE_INIT(RULE_METER);
+
+    key.meter = id;
+    const struct rule *found = rule_table_find(table, &key);
+    if (found) {
+        check_meter(found);
+    }
+    return found ? found->port : 0;
+}
+
+/* Whatever hands packets in names a meter that is there; each port has its
+ * own ones. */
+static size_t
+check_meters_named(const struct rule_table *table)
+{
+    size_t i = 0, n = 0;
+
+    for (const struct rule *rule; (rule = rule_table_next(table, &i));) {
+        if (rule_meter_kind(rule)) {
+            CU_ASSERT(meter_rate(table, rule_meter(rule)) > 0);
+            n += rule->in_port != 0;
+        }
+    }
+    return n;
+}
+
 static void
 test_meters(void)
 {
-    for (int i = 0; i < RULES_N_METERS; i++) {
-        struct ofpbuf *message = rules_encode_meter(i, &of15, OFPMC13_ADD);
-        struct ofpbuf bands;
-        struct ofputil_meter_mod mod;
-        ofpbuf_init(&bands, 0);
-        CU_ASSERT_EQUAL(ofputil_decode_meter_mod(message->data, &mod, &bands),
-                        0);
-        CU_ASSERT(mod.meter.meter_id >= 1
-                  && mod.meter.meter_id <= RULES_N_METERS);
-        CU_ASSERT_EQUAL(mod.meter.bands[0].rate, i == 3 ? 100 : 1000);
-        ofpbuf_uninit(&bands);
-        ofpbuf_delete(message);
+    struct rules_config plain = config;
+    struct topology *topology = topology_create();
+    struct rule_table *table = rule_table_create();
+    static const uint32_t foreign[] = {0, 5, 99, 0x53000001, 0x53050001,
+                                       0x54010001, UINT32_MAX};
+    plain.plain_hosts = true;
+    build_switch(topology, 1, 3, true);
+    struct paths *paths = paths_compute(topology, NULL);
+
+    /* None; some; one each. */
+    rules_compute_forwarding(&config, topology, paths, 1, table);
+    CU_ASSERT_EQUAL(meter_rate(table, SAL_METER_HOST_PROBE), 0);
+    for (uint32_t max = 4; max < 18; max++) {
+        topology_switch_set_meters(topology, 1, max);
+        rule_table_clear(table);
+        rules_compute_forwarding(&plain, topology, paths, 1, table);
+        CU_ASSERT_EQUAL(meter_rate(table, SAL_METER_HOST_PROBE), 1000);
+        CU_ASSERT_EQUAL(meter_rate(table, SAL_METER_LEARN), 100);
+        /* Link probes, PROBEs of both kinds, misses, three of plain hosts. */
+        CU_ASSERT_EQUAL(check_meters_named(table), max < 16 ? 0 : 3 * 7);
     }
+    CU_ASSERT_EQUAL(meter_rate(table, SAL_METER_PORT(SAL_METER_LEARN, 3)),
+                    25);
+    CU_ASSERT_EQUAL(meter_rate(table, SAL_METER_PORT(SAL_METER_HOST_PROBE,
+                                                     4)), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(foreign); i++) {
+        const struct ofputil_meter_config meter = {.meter_id = foreign[i]};
+        struct rule rule;
+        CU_ASSERT_EQUAL(rule_from_meter(&meter, &rule), -ENOENT);
+    }
+    rule_table_destroy(table);
+    paths_destroy(paths);
+    topology_destroy(topology);
 }
 
 /* A switch tells its flows in an order of its own, some of them twice: the

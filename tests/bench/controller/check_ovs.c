@@ -143,7 +143,7 @@ resolve_groups(const struct groups *groups, struct ofpbuf *out,
         if (a->type == OFPACT_GROUP) {
             ofpact_put_OUTPUT(out)->port = u16_to_ofp(port_of_group(
                 groups, ofpact_get_GROUP(a)->group_id));
-        } else if (a->type != OFPACT_GOTO_TABLE && a->type != OFPACT_METER) {
+        } else if (a->type != OFPACT_GOTO_TABLE) {
             ofpbuf_put(out, a, OFPACT_ALIGN(a->len));
         }
     }
@@ -178,6 +178,7 @@ take_parts(struct load_switch *sw, struct groups *groups,
 {
     struct ofputil_flow_stats flow;
     struct ofputil_group_desc group;
+    struct ofputil_meter_config meter;
     struct openflow_parts parts;
 
     openflow_parts_begin(&parts, m);
@@ -185,6 +186,11 @@ take_parts(struct load_switch *sw, struct groups *groups,
         while (openflow_next_group(&parts, &group) > 0) {
             add_group(groups, sw, &group);
             ofputil_uninit_group_desc(&group);
+        }
+    } else if (m->type == OFPTYPE_METER_CONFIG_STATS_REPLY) {
+        while (openflow_next_meter(&parts, &meter) > 0) {
+            load_meter_set(sw, meter.meter_id,
+                           meter.n_bands ? meter.bands[0].rate : 0);
         }
     } else {
         while (openflow_next_flow(&parts, &flow) > 0) {
@@ -203,16 +209,19 @@ read_switch(struct load_switch *sw)
 
     load_flows_destroy(&sw->flows);
     load_flows_init(&sw->flows);
+    load_meters_forget(sw);
     reader_open(&r, sw->index);
+    send_message(&r, openflow_meters_request(OFP15_VERSION));
     send_message(&r, openflow_groups_request(OFP15_VERSION));
     send_message(&r, openflow_flows_request(OFP15_VERSION, SAL_COOKIE_BASE,
                                             SAL_COOKIE_MASK));
-    while (answers < 2) {
+    while (answers < 3) {
         struct ofpbuf *b = next_message(&r);
         struct openflow_message m;
 
         if (!openflow_decode(b, &m)
             && (m.type == OFPTYPE_GROUP_DESC_STATS_REPLY
+                || m.type == OFPTYPE_METER_CONFIG_STATS_REPLY
                 || m.type == OFPTYPE_FLOW_STATS_REPLY)) {
             take_parts(sw, &groups, &m);
             answers += !m.more;

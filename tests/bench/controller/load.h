@@ -21,7 +21,6 @@
 #include "tests/bench/controller/load_flows.h"
 
 #define LOAD_INSTANCES_MAX 4
-#define LOAD_METERS 8
 
 struct load_port {
     int peer, peer_port; /* -1: a host's port, or nobody's. */
@@ -38,13 +37,21 @@ struct load_group {
     uint16_t ports[LOAD_GROUP_PORTS];
 };
 
+#define LOAD_NO_PORT UINT32_MAX
+struct load_meter {
+    struct hmap_node node;
+    uint32_t id, rate;
+    uint32_t port; /* Of the check: whose packets go through; 0 = of all that
+                    * have no meter. */
+};
+
 struct load_switch {
     int index; /* The datapath ID is one more. */
     int n_ports;
     struct load_port *ports; /* 1..n_ports. */
     struct load_flows flows;
     struct hmap groups; /* struct load_group. */
-    struct ofpbuf *meters[LOAD_METERS];
+    struct hmap meters; /* struct load_meter. */
     uv_tcp_t tcp;
     uv_connect_t connecting;
     uv_timer_t retry;
@@ -128,6 +135,13 @@ const struct load_group *load_group_find(const struct load_switch *,
 bool load_group_mod(struct load_switch *, const struct ofp_header *);
 void load_groups_tell(const struct load_switch *, struct ovs_list *replies);
 void load_groups_forget(struct load_switch *);
+
+/* The same for meters; load_meters_forget() leaves an empty set. */
+struct load_meter *load_meter_find(const struct load_switch *, uint32_t id);
+void load_meter_set(struct load_switch *, uint32_t id, uint32_t rate);
+bool load_meter_mod(struct load_switch *, const struct ofp_header *);
+void load_meters_tell(const struct load_switch *, struct ovs_list *replies);
+void load_meters_forget(struct load_switch *);
 
 /* Agents.  The instance 'j' of service 'i' is always on the same one. */
 int load_agent_of(const struct load *, int i, int j);

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include "hash.h"
+#include "flow.h"
 #include "ofp-ext/sal_pipeline.h"
 #include "ofp-ext/service_id.h"
 #include "packets.h"
@@ -17,6 +18,8 @@
 /* weight_tolerance_permille is 50 by default. */
 #define TOLERANCE 0.0505
 #define SAID_MAX 5
+/* Link probes, PROBEs over IPv4 and IPv6, SYNs that nobody serves. */
+#define LIMITS_OF_A_PORT 4
 
 struct known_service {
     struct hmap_node node;
@@ -44,6 +47,7 @@ struct check {
     uint8_t *answers;     /* By number of actions, of leads_to_its_own(). */
     bool *hosts;          /* Has a route. */
     bool *endpoints;      /* Is found as a service of its own. */
+    int n_limits;         /* Flows of one port, to the controller. */
     size_t differences;
     bool say;
 };
@@ -229,13 +233,33 @@ check_endpoint_flow(struct check *c, const struct load_key *key,
     }
 }
 
+/* What goes to the controller is limited, that of each port by itself. */
+static void
+check_limit(struct check *c, const struct load_key *key,
+            const struct load_act *act)
+{
+    struct load_meter *meter = load_meter_find(c->sw, act->meter);
+
+    if (!meter || !meter->rate) {
+        differs(c, "to the controller without a limit");
+    } else if (meter->port != LOAD_NO_PORT && meter->port != key->in_port) {
+        differs(c, "ports %u and %u share a limit", meter->port,
+                key->in_port);
+    } else {
+        meter->port = key->in_port;
+        c->n_limits += key->in_port != 0;
+    }
+}
+
 static void
 check_flow(struct check *c, const struct load_flow *flow)
 {
     const struct load_key *key = load_key(&c->l->book, flow);
     const struct load_act *act = load_act(&c->l->book, flow);
 
-    if (key->table == SAL_TABLE_FORWARD) {
+    if (act->port == ofp_to_u16(OFPP_CONTROLLER)) {
+        check_limit(c, key, act);
+    } else if (key->table == SAL_TABLE_FORWARD) {
         check_route(c, key, act);
     } else if (key->table == SAL_TABLE_SERVICE
                && act->kind == SAL_COOKIE_SERVICE) {
@@ -346,8 +370,13 @@ static void
 check_switch(struct check *c)
 {
     const struct load_flow *flow;
+    struct load_meter *meter;
     uint32_t position = 0;
 
+    c->n_limits = 0;
+    HMAP_FOR_EACH (meter, node, &c->sw->meters) {
+        meter->port = LOAD_NO_PORT;
+    }
     memset(c->hosts, 0, c->l->n_agents);
     memset(c->endpoints, 0, c->l->n_agents);
     memset(c->answers, UNKNOWN, c->l->book.n_acts + 1);
@@ -356,6 +385,9 @@ check_switch(struct check *c)
     }
     while ((flow = load_flows_next(&c->sw->flows, &position))) {
         check_flow(c, flow);
+    }
+    if (c->n_limits != LIMITS_OF_A_PORT * c->sw->n_ports) {
+        differs(c, "%d limits of ports", c->n_limits);
     }
     for (int i = 0; i < c->l->n_agents; i++) {
         if (!c->hosts[i]) {

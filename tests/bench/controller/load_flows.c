@@ -74,6 +74,9 @@ understand_match(struct load_key *key, const struct match *match)
     key->destination_mask = ntohl(match->wc.masks.nw_dst);
     key->source_port = ntohs(match->flow.tp_src);
     key->source_port_mask = ntohs(match->wc.masks.tp_src);
+    if (match->wc.masks.in_port.ofp_port) {
+        key->in_port = ofp_to_u16(match->flow.in_port.ofp_port);
+    }
 }
 
 static void
@@ -86,6 +89,8 @@ understand_actions(struct load_act *act, const struct ofputil_flow_mod *fm)
             act->port = ofp_to_u16(ofpact_get_OUTPUT(a)->port);
         } else if (a->type == OFPACT_GROUP) {
             act->group = ofpact_get_GROUP(a)->group_id;
+        } else if (a->type == OFPACT_METER) {
+            act->meter = ofpact_get_METER(a)->meter_id;
         } else if (a->type == OFPACT_SET_FIELD) {
             const struct ofpact_set_field *set = ofpact_get_SET_FIELD(a);
 

@@ -26,6 +26,7 @@ struct load_key {
     struct service_id service;
     uint32_t destination, destination_mask;
     uint16_t source_port, source_port_mask;
+    uint32_t in_port; /* 0: any. */
     uint8_t table;
     bool any; /* Matches everything. */
     ovs_be16 priority;
@@ -41,7 +42,7 @@ struct load_act {
     uint8_t kind;               /* SAL_COOKIE_*. */
     struct eth_addr mac;        /* That packets are sent to, */
     uint32_t destination;       /* and the address; 0: unchanged. */
-    uint32_t port, group;       /* 0: none. */
+    uint32_t port, group, meter; /* 0: none. */
     ovs_be16 flags;
     ovs_be64 cookie;
     uint32_t len;

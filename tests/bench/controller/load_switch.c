@@ -172,19 +172,9 @@ static void
 tell_meters(struct load_switch *sw, const struct ofp_header *oh)
 {
     struct ovs_list replies;
-    struct ofpbuf bands;
 
     ofpmp_init(&replies, oh);
-    ofpbuf_init(&bands, 0);
-    for (int i = 0; i < LOAD_METERS; i++) {
-        struct ofputil_meter_mod mm;
-
-        if (sw->meters[i]
-            && !ofputil_decode_meter_mod(sw->meters[i]->data, &mm, &bands)) {
-            ofputil_append_meter_config(&replies, &mm.meter);
-        }
-    }
-    ofpbuf_uninit(&bands);
+    load_meters_tell(sw, &replies);
     put_list(sw, &replies);
 }
 
@@ -295,24 +285,6 @@ handle_bundle(struct load_switch *sw, const struct ofp_header *oh)
     put(sw, ofputil_encode_bundle_ctrl_reply(oh, &control));
 }
 
-static void
-handle_meter_mod(struct load_switch *sw, const struct ofp_header *oh)
-{
-    struct ofputil_meter_mod mm;
-    struct ofpbuf bands;
-
-    ofpbuf_init(&bands, 0);
-    if (!ofputil_decode_meter_mod(oh, &mm, &bands)
-        && mm.meter.meter_id < LOAD_METERS) {
-        ofpbuf_delete(sw->meters[mm.meter.meter_id]);
-        sw->meters[mm.meter.meter_id]
-            = ofpbuf_clone_data(oh, ntohs(oh->length));
-    } else {
-        load_of(sw)->faults++;
-    }
-    ofpbuf_uninit(&bands);
-}
-
 void
 load_switch_packet_in(struct load_switch *sw, int port, const void *data,
                       size_t len)
@@ -375,8 +347,8 @@ handle_barrier(struct load_switch *sw, const struct ofp_header *oh)
 static void
 handle_request(struct load_switch *sw, const struct ofp_header *oh)
 {
-    struct ofputil_meter_features meters = {.max_meters = 100,
-                                            .max_bands = 1};
+    struct ofputil_meter_features meters = {.max_meters = 1 << 18,
+                                            .max_bands = 8};
     enum ofptype type;
 
     if (ofptype_decode(&type, oh)) {
@@ -435,7 +407,7 @@ handle_request(struct load_switch *sw, const struct ofp_header *oh)
         handle_group_mod(sw, oh);
         break;
     case OFPTYPE_METER_MOD:
-        handle_meter_mod(sw, oh);
+        load_of(sw)->faults += !load_meter_mod(sw, oh);
         break;
     case OFPTYPE_PACKET_OUT:
         handle_packet_out(sw, oh);

@@ -26,6 +26,7 @@ create(struct load *l, int n_switches, int n_ports, int n_agents)
         }
         load_flows_init(&sw->flows);
         hmap_init(&sw->groups);
+        hmap_init(&sw->meters);
     }
 }
 
@@ -150,9 +151,8 @@ load_free(struct load *l)
 
         load_flows_destroy(&sw->flows);
         load_groups_forget(sw);
-        for (int j = 0; j < LOAD_METERS; j++) {
-            ofpbuf_delete(sw->meters[j]);
-        }
+        load_meters_forget(sw);
+        hmap_destroy(&sw->meters);
         free(sw->ports);
     }
     load_book_destroy(&l->book);
