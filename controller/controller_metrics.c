@@ -162,6 +162,7 @@ put_discovery(const struct controller *c, struct ds *out)
         {"resets_limited", s->resets_limited},
         {"left_to_retry", s->left_to_retry},
         {"syns_forwarded", s->forwarded},
+        {"limited", c->packets_limited},
         {"unrecognised", s->unrecognised}};
 
     put_counters(out, "packets_total", "Packets that switches handed in.",

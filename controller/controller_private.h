@@ -8,6 +8,7 @@
 #include "controller/controller.h"
 #include "controller/discovery.h"
 #include "controller/event_log.h"
+#include "controller/fair_limit.h"
 #include "controller/openflow_server.h"
 #include "controller/plan.h"
 #include "controller/put.h"
@@ -36,6 +37,8 @@ struct managed_switch {
     long long grow_at;        /* It may have more room by now: when to see, */
     uint32_t grow_after;      /* and how long after the last time. */
     uint32_t counters_xid;    /* Of the last question for counters. */
+    struct fair_limit limits[SAL_METER_N_KINDS]; /* Of packets from there. */
+    uint64_t n_limited;       /* Those that were too many. */
 };
 
 /* After a start, or after another controller was master, what switches hold is
@@ -77,6 +80,7 @@ struct controller {
     bool waiting;             /* A request may wait for confirmation. */
     uint64_t confirmed;       /* Generation that all switches have. */
     struct put_order order;
+    uint64_t packets_limited; /* Too many of one switch. */
     uint64_t confirmations;   /* Grows when a switch confirms, or is gone. */
     long long input_us;       /* When the input at hand arrived. */
     long long rest_until_us;  /* No other change of the network before. */

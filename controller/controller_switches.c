@@ -180,12 +180,30 @@ switch_port_changed(struct switch_connection *connection,
     }
 }
 
+/* By the rule that handed it in. */
+static enum sal_meter_kind
+packet_kind(const struct openflow_message *m)
+{
+    const struct rule rule = RULE_INIT((uint8_t) m->packet_in.cookie);
+    int kind = rule_meter_kind(&rule);
+
+    return kind ? kind : SAL_METER_SERVICE_MISS;
+}
+
 static void
 packet_in(struct controller *c, struct managed_switch *sw,
           const struct openflow_message *m)
 {
     struct topology_end at = {sw->dpid, m->packet_in.in_port};
+    enum sal_meter_kind kind = packet_kind(m);
 
+    if (!fair_limit_take(&sw->limits[kind], at.port,
+                         rules_meter_pps(&c->config->rules, kind),
+                         controller_now(c))) {
+        sw->n_limited++;
+        c->packets_limited++;
+        return;
+    }
     if ((m->packet_in.cookie & ~(uint64_t) UINT32_MAX)
         == SAL_COOKIE(SAL_COOKIE_LEARN, 0)) {
         discovery_learn(c->discovery, &at, m->packet_in.data,
@@ -544,6 +562,15 @@ controller_update_confirmed(struct controller *c)
     }
 }
 
+static void
+free_switch(struct managed_switch *sw)
+{
+    for (int i = 0; i < SAL_METER_N_KINDS; i++) {
+        fair_limit_destroy(&sw->limits[i]);
+    }
+    free(sw);
+}
+
 void
 controller_forget_switches(struct controller *c, long long now)
 {
@@ -555,7 +582,7 @@ controller_forget_switches(struct controller *c, long long now)
                              sw->dpid);
             topology_switch_remove(c->topology, sw->dpid);
             hmap_remove(&c->switches, &sw->node);
-            free(sw);
+            free_switch(sw);
         }
     }
 }
@@ -587,7 +614,7 @@ controller_destroy_switches(struct controller *c)
             put_order_leave(&c->order, &sw->order);
         }
         put_destroy(sw->put);
-        free(sw);
+        free_switch(sw);
     }
     hmap_destroy(&c->switches);
     put_order_destroy(&c->order);

@@ -159,6 +159,20 @@ needs_sal_fields(const struct rule *rule)
     }
 }
 
+/* A round that deletes meters, which comes last, makes room for new ones. */
+static void
+refuse_meter(struct put *put, long long now)
+{
+    for (size_t i = 0; i < put->round.n; i++) {
+        if (put->round.changes[i].op == RULE_DELETE
+            && put->round.changes[i].rule.kind == RULE_METER) {
+            put->retry_at = now;
+            return;
+        }
+    }
+    put->meters_refused = true;
+}
+
 static void
 refuse(struct put *put, const struct put_refusal *refusal, long long now)
 {
@@ -181,7 +195,9 @@ refuse(struct put *put, const struct put_refusal *refusal, long long now)
         put->admit_table_full |= rule_table_id(&refusal->rule)
                                  == SAL_TABLE_ADMIT;
     }
-    put->meters_refused |= refusal->sent && refusal->rule.kind == RULE_METER;
+    if (refusal->sent && refusal->rule.kind == RULE_METER) {
+        refuse_meter(put, now);
+    }
     put->no_sal_fields |= refusal->sent
                           && refusal->error == OFPERR_OFPBMC_BAD_FIELD
                           && needs_sal_fields(&refusal->rule);

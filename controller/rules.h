@@ -312,6 +312,8 @@ struct ofpbuf *rule_encode_meter(const struct rule *,
 int rule_from_meter(const struct ofputil_meter_config *,
                     struct rule *ret_rule);
 
+/* Packets a second that the configuration allows a switch. */
+uint32_t rules_meter_pps(const struct rules_config *, enum sal_meter_kind);
 /* Meters that all ports have in common; a switch with fewer gets none. */
 #define RULES_N_METERS (SAL_METER_N_KINDS - 1)
 /* A port with meters of its own has so much of what the configuration allows

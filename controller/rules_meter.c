@@ -65,8 +65,8 @@ rule_from_meter(const struct ofputil_meter_config *meter,
     return 0;
 }
 
-static uint32_t
-packets_a_second(const struct rules_config *config, enum sal_meter_kind kind)
+uint32_t
+rules_meter_pps(const struct rules_config *config, enum sal_meter_kind kind)
 {
     switch (kind) {
     case SAL_METER_HOST_PROBE:
@@ -110,7 +110,7 @@ rules_compute_port_meters(const struct rules_config *config, bool sal,
         if ((kind != SAL_METER_LEARN || config->plain_hosts)
             && (kind != SAL_METER_SERVICE_MISS || sal)) {
             put_meter(SAL_METER_PORT(kind, port),
-                      packets_a_second(config, kind) / RULES_METER_PORT_SHARE,
+                      rules_meter_pps(config, kind) / RULES_METER_PORT_SHARE,
                       table);
         }
     }
@@ -141,7 +141,7 @@ rules_compute_shared_meters(const struct rules_config *config,
 {
     for (int kind = 1; max_meters >= RULES_N_METERS
                        && kind < SAL_METER_N_KINDS; kind++) {
-        put_meter(kind, packets_a_second(config, kind), table);
+        put_meter(kind, rules_meter_pps(config, kind), table);
     }
 }
 

@@ -9,6 +9,7 @@ SHELL_PURE := controller/openflow_codec.c controller/openflow_error.c \
     controller/put_queue.c controller/rule_encode.c \
     controller/discovery.c controller/discovery_links.c \
     controller/discovery_hosts.c controller/latency.c \
+    controller/fair_limit.c \
     controller/agent_session.c controller/agent_handshake.c \
     controller/agent_requests.c controller/agent_push.c controller/event_log.c
 # What talks.
@@ -32,7 +33,7 @@ $(BUILD)/bin/salient-controller: $(BUILD)/obj/controller/main.o \
 	$(link)
 
 SHELL_TESTS := $(addprefix test_,switch_session rule_encode put put_order put_queue agent_session event_log \
-    controller_config discovery latency)
+    controller_config discovery latency fair_limit)
 UNIT_TESTS += $(SHELL_TESTS)
 $(SHELL_TESTS:%=$(BUILD)/tests/%): $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER)
 

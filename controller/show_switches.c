@@ -63,8 +63,19 @@ refusals_to_json(const struct put *put)
     return array;
 }
 
+/* What has meters of its own for what goes to the controller. */
+static const char *
+metered(const struct controller *c, uint64_t dpid)
+{
+    const struct topology_switch *sw = topology_switch(c->topology, dpid);
+
+    return sw->max_meters < RULES_N_METERS ? "nothing"
+           : rules_has_port_meters(sw) ? "port" : "switch";
+}
+
 static void
-put_session(struct json *json, const struct managed_switch *sw)
+put_session(const struct controller *c, struct json *json,
+            const struct managed_switch *sw)
 {
     const struct switch_session *s
         = switch_connection_session(sw->connection);
@@ -81,12 +92,14 @@ put_session(struct json *json, const struct managed_switch *sw)
     json_object_put_string(json, "software", s->software);
     show_put_integer(json, "tables", s->n_tables);
     show_put_integer(json, "meters", s->max_meters);
+    json_object_put_string(json, "metered", metered(c, sw->dpid));
     show_put_integer(json, "ports", hmap_count(&s->ports));
     show_put_integer(json, "messages_received", s->counters.received);
     show_put_integer(json, "messages_sent", s->counters.sent);
     show_put_integer(json, "malformed", s->counters.malformed);
     show_put_integer(json, "errors", s->counters.errors);
     show_put_integer(json, "packet_ins", s->counters.packet_ins);
+    show_put_integer(json, "packet_ins_limited", sw->n_limited);
     show_put_integer(json, "packet_outs", s->counters.packet_outs);
     show_put_integer(json, "packet_outs_dropped",
                      switch_connection_dropped(sw->connection));
@@ -121,7 +134,7 @@ switch_to_json(const struct controller *c, const struct managed_switch *sw)
     show_put_integer(json, "desired", count_desired(c, sw));
     show_put_integer(json, "settled_generation", sw->settled);
     if (sw->put) {
-        put_session(json, sw);
+        put_session(c, json, sw);
         put_rounds(json, sw->put);
     }
     return json;
@@ -153,10 +166,11 @@ switch_format(const struct controller *c, const struct managed_switch *sw,
     }
     const struct switch_session *s
         = switch_connection_session(sw->connection);
-    ds_put_format(ds, "%s, OpenFlow %s, %s %s, %s\n",
+    ds_put_format(ds, "%s, OpenFlow %s, %s %s, %s, meters by %s\n",
                   switch_connection_peer(sw->connection),
                   switch_session_version_string(s), s->hardware, s->software,
-                  s->sal ? "SAL" : "stock (no SAL fields)");
+                  s->sal ? "SAL" : "stock (no SAL fields)",
+                  metered(c, sw->dpid));
     ds_put_format(ds, "    %s: %" PRIuSIZE " rules installed, %" PRIuSIZE
                   " desired; %" PRIu64 " rounds, %" PRIu64 " added, %" PRIu64
                   " changed, %" PRIu64 " deleted\n",

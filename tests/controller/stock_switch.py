@@ -11,6 +11,8 @@ VERSION = 4
 (HELLO, ERROR, ECHO_REQUEST, ECHO_REPLY, FEATURES_REQUEST, FEATURES_REPLY,
  PACKET_OUT, FLOW_MOD, MULTIPART_REQUEST, MULTIPART_REPLY, BARRIER_REQUEST,
  BARRIER_REPLY, METER_MOD) = (0, 1, 2, 3, 5, 6, 13, 14, 18, 19, 20, 21, 29)
+METER_CONFIG = 10
+ADD_METER, DELETE_METER = 0, 2
 DESC, FLOW, GROUP_FEATURES, METER_FEATURES, TABLE_FEATURES, PORT_DESC = (
     0, 1, 8, 11, 12, 13)
 
@@ -38,11 +40,14 @@ def _table(number):
 
 
 class StockSwitch:
-    """Connects at once; stop() ends it."""
+    """Connects at once; stop() ends it.  'meters' is how many it says to have,
+    'room' for how many of them there is."""
 
-    def __init__(self, port, dpid, ports=2):
+    def __init__(self, port, dpid, ports=2, meters=0, room=None):
         self.dpid, self.n_ports, self.flow_mods = dpid, ports, []
         self.meter_mods = self.bundles = 0
+        self.max_meters, self.meters = meters, set()
+        self.room = meters if room is None else room
         self.mute = False
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=30)
         self.closed = threading.Event()
@@ -90,19 +95,34 @@ class StockSwitch:
         elif kind == FLOW_MOD:
             self.flow_mods.append(body)
         elif kind == METER_MOD:
-            self.meter_mods += 1
+            self._change_meter(xid, body)
         elif kind == MULTIPART_REQUEST:
             self._multipart(struct.unpack(">H", body[:2])[0], xid, body)
         elif kind not in (HELLO, ERROR, PACKET_OUT):
             self.bundles += 1
             self._refuse(xid, kind)
 
+    def _change_meter(self, xid, body):
+        command, _, meter = struct.unpack(">HHI", body[:8])
+        self.meter_mods += 1
+        if command == ADD_METER and len(self.meters) >= self.room:
+            # OFPET_METER_MOD_FAILED, OFPMMFC_OUT_OF_METERS.
+            self.send(ERROR, xid, struct.pack(">HH", 12, 10)
+                      + HEADER.pack(VERSION, METER_MOD, 8 + len(body), xid)
+                      + body)
+        elif command == DELETE_METER:
+            self.meters.discard(meter)
+        else:
+            self.meters.add(meter)
+
     def _multipart(self, what, xid, body):
         reply = {
             DESC: struct.pack(">256s256s256s32s256s", b"Other", b"Make",
                               b"1.0", b"", b""),
             FLOW: b"",
-            METER_FEATURES: struct.pack(">III2B2x", 0, 0, 0, 0, 0),
+            METER_FEATURES: struct.pack(">III2B2x", self.max_meters, 2, 13, 1,
+                                        0),
+            METER_CONFIG: b"",
             TABLE_FEATURES: b"".join(map(_table, range(3))),
             PORT_DESC: b"".join(self._port(n + 1)
                                 for n in range(self.n_ports)),
