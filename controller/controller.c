@@ -25,6 +25,13 @@ VLOG_DEFINE_THIS_MODULE(controller);
 #define REST_MIN_US 20000
 
 void
+controller_event_text(struct controller *c, const char *text)
+{
+    VLOG_DBG("%s", text);
+    event_log_add(c->events, c->input_us, time_wall_msec(), text);
+}
+
+void
 controller_event(struct controller *c, const char *format, ...)
 {
     va_list args;
@@ -32,8 +39,7 @@ controller_event(struct controller *c, const char *format, ...)
     va_start(args, format);
     char *text = xvasprintf(format, args);
     va_end(args);
-    VLOG_DBG("%s", text);
-    event_log_add(c->events, c->input_us, time_wall_msec(), text);
+    controller_event_text(c, text);
     free(text);
 }
 

@@ -38,7 +38,7 @@ agent_changed(struct agent_session *session, const char *what,
 
     c->input_us = trigger_us;
     c->waiting = true;
-    controller_event(c, "%s", what);
+    controller_event_text(c, what);
 }
 
 static void

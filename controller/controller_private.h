@@ -99,6 +99,7 @@ controller_now_us(void)
 }
 
 /* Adds to the event log, with the time of the input at hand. */
+void controller_event_text(struct controller *, const char *text);
 void controller_event(struct controller *, const char *format, ...)
     OVS_PRINTF_FORMAT(2, 3);
 

@@ -334,35 +334,66 @@ rules_service_key(const struct service_routes *service,
     return key;
 }
 
-static void
-compute_route(const struct rules_config *config, const struct paths *paths,
-              uint32_t from, const struct route *route,
-              const struct service_routes *service, struct rule_table *table)
-{
-    const struct rule template = rules_service_key(service, route);
+/* A route as one switch has it. */
+struct local_route {
+    const struct rules_config *config;
+    const struct paths *paths;
+    uint32_t from;
+    const struct service_routes *service;
+    const struct route *route;
+};
 
+/* What all tiles of the target have in common; RULE_NONE if there is no way to
+ * it. */
+static struct rule
+compute_target(const struct local_route *local,
+               const struct route_target *target)
+{
+    struct rule rule = rules_service_key(local->service, local->route);
+    struct rules_destination d = rules_destination_at(
+        (struct topology_end) {target->dpid, target->port},
+        &target->locator);
+
+    d.class = local->service->path_class;
+    rule.target = target->locator;
+    rule.mac = target->mac;
+    if (!rules_send_towards(local->config, local->paths, local->from, &d,
+                            &rule)) {
+        return RULE_INIT(RULE_NONE);
+    }
+    if (is_handed_on(local->config, local->paths, local->from, &d,
+                     local->route, &rule)) {
+        memset(&rule.target, 0, sizeof rule.target);
+        memset(&rule.mac, 0, sizeof rule.mac);
+        rule.flags |= RULE_ONWARD;
+    }
+    return rule;
+}
+
+static void
+compute_route(const struct local_route *local, struct rule_table *table)
+{
+    const struct route *route = local->route;
+    struct rule stub[16], *rules = stub; /* One a target. */
+
+    if (route->n_targets > ARRAY_SIZE(stub)) {
+        rules = xmalloc(route->n_targets * sizeof *rules);
+    }
+    for (size_t i = 0; i < route->n_targets; i++) {
+        rules[i] = compute_target(local, &route->targets[i]);
+    }
     for (size_t i = 0; i < route->tiling.n; i++) {
         const struct tile *tile = &route->tiling.tiles[i];
-        const struct route_target *target = route_target(route, tile->key);
-        struct rules_destination d = rules_destination_at(
-            (struct topology_end) {target->dpid, target->port},
-            &target->locator);
-        struct rule rule = template;
-
-        d.class = service->path_class;
-        rule.tile_bits = tile->bits;
-        rule.tile_value = tile->value;
-        rule.target = target->locator;
-        rule.mac = target->mac;
-        if (!rules_send_towards(config, paths, from, &d, &rule)) {
-            continue;
+        struct rule *rule
+            = &rules[route_target(route, tile->key) - route->targets];
+        if (rule->kind != RULE_NONE) {
+            rule->tile_bits = tile->bits;
+            rule->tile_value = tile->value;
+            rule_table_put(table, rule);
         }
-        if (is_handed_on(config, paths, from, &d, route, &rule)) {
-            memset(&rule.target, 0, sizeof rule.target);
-            memset(&rule.mac, 0, sizeof rule.mac);
-            rule.flags |= RULE_ONWARD;
-        }
-        rule_table_put(table, &rule);
+    }
+    if (rules != stub) {
+        free(rules);
     }
 }
 
@@ -379,7 +410,9 @@ rules_compute_service(const struct rules_config *config,
     for (size_t i = 0; i < service->n_routes; i++) {
         const struct route *route = service->routes[i];
         if (route_is_at(route, dpid)) {
-            compute_route(config, paths, from, route, service, table);
+            const struct local_route local = {config, paths, from, service,
+                                              route};
+            compute_route(&local, table);
         }
     }
 }

@@ -205,24 +205,37 @@ reverse_bits(uint32_t value, unsigned int bits)
     return reversed;
 }
 
+/* Cuts places from 'place' to 'end', all of one owner, into the largest aligned
+ * blocks. */
+static void
+field_add_blocks(struct field *field, uint32_t place, uint32_t end,
+                 uint32_t owner)
+{
+    while (place < end) {
+        uint32_t size = 1u << log_2_floor(end - place);
+        if (place) {
+            size = MIN(size, place & -place);
+        }
+        field->blocks[field->n_blocks++]
+            = (struct block) {owner, place, size};
+        place += size;
+    }
+}
+
 /* Lists the largest aligned runs of one owner, from left to right. */
 static void
 field_find_blocks(struct field *field)
 {
-    size_t n = 0;
-    for (uint32_t place = 0; place < field->size; place++) {
-        struct block block = {field->owners[place], place, 1};
-        /* Merge with what is on the left as long as it is the sibling. */
-        while (n && block.place & block.size
-               && field->blocks[n - 1].owner == block.owner
-               && field->blocks[n - 1].size == block.size) {
-            n--;
-            block.place -= block.size;
-            block.size *= 2;
+    uint32_t start = 0;
+
+    field->n_blocks = 0;
+    for (uint32_t place = 1; place < field->size; place++) {
+        if (field->owners[place] != field->owners[start]) {
+            field_add_blocks(field, start, place, field->owners[start]);
+            start = place;
         }
-        field->blocks[n++] = block;
     }
-    field->n_blocks = n;
+    field_add_blocks(field, start, field->size, field->owners[start]);
 }
 
 static void
