@@ -65,22 +65,25 @@ agent_session_push_probe_request(struct agent_session *s)
     push(s, SALIENT__V1__ENVELOPE__BODY_PROBE_REQUEST, &request);
 }
 
-/* A ServiceTable in the making; everything it refers to is in its arrays. */
+/* A service in a message, and what it refers to. */
+struct told_service {
+    Salient__V1__Service service;
+    Salient__V1__Prefix prefix;
+    Salient__V1__ServicePort ports[PORTS_PER_SERVICE];
+    Salient__V1__ServicePort *port_pointers[PORTS_PER_SERVICE];
+    struct agent_hops hops;
+    struct agent_hops_wire hops_wire;
+};
+
+/* A ServiceTable in the making. */
 struct table {
     struct agent_session *session;
     bool complete;
-    size_t n, n_removed;
-    Salient__V1__Service services[SERVICES_PER_PUSH];
-    Salient__V1__Service *service_pointers[SERVICES_PER_PUSH];
-    Salient__V1__Prefix prefixes[SERVICES_PER_PUSH];
-    struct ports {
-        Salient__V1__ServicePort ports[PORTS_PER_SERVICE];
-        Salient__V1__ServicePort *pointers[PORTS_PER_SERVICE];
-    } ports[SERVICES_PER_PUSH];
-    struct agent_hops hops[SERVICES_PER_PUSH];
-    struct agent_hops_wire hops_wire[SERVICES_PER_PUSH];
-    Salient__V1__Prefix removed[SERVICES_PER_PUSH];
-    Salient__V1__Prefix *removed_pointers[SERVICES_PER_PUSH];
+    size_t n, n_removed, max;
+    struct told_service *services; /* Owned; 'max' of each. */
+    Salient__V1__Service **service_pointers;
+    Salient__V1__Prefix *removed;
+    Salient__V1__Prefix **removed_pointers;
 };
 
 static void
@@ -125,48 +128,49 @@ agent_hops_encode(const struct agent_hops *hops, struct agent_hops_wire *wire)
 }
 
 static void
-add_port(Salient__V1__Service *wire, struct ports *ports,
-         const struct registry_instance *instance)
+add_port(struct told_service *told, const struct registry_instance *instance)
 {
-    for (size_t i = 0; i < wire->n_ports; i++) {
-        if (ports->ports[i].protocol == instance->protocol
-            && ports->ports[i].port == instance->port) {
+    size_t *n = &told->service.n_ports;
+
+    for (size_t i = 0; i < *n; i++) {
+        if (told->ports[i].protocol == instance->protocol
+            && told->ports[i].port == instance->port) {
             return;
         }
     }
-    if (wire->n_ports < PORTS_PER_SERVICE) {
-        Salient__V1__ServicePort *port = &ports->ports[wire->n_ports];
+    if (*n < PORTS_PER_SERVICE) {
+        Salient__V1__ServicePort *port = &told->ports[*n];
         salient__v1__service_port__init(port);
         port->protocol = instance->protocol;
         port->port = instance->port;
-        ports->pointers[wire->n_ports++] = port;
+        told->port_pointers[(*n)++] = port;
     }
 }
 
 static void
 add_service(struct table *table, const struct registry_service *service)
 {
-    Salient__V1__Service *wire = &table->services[table->n];
+    struct told_service *told = &table->services[table->n];
+    Salient__V1__Service *wire = &told->service;
     const struct registry_instance *instance;
     struct agent_session *s = table->session;
 
     salient__v1__service__init(wire);
-    put_prefix(&table->prefixes[table->n], &service->prefix);
+    put_prefix(&told->prefix, &service->prefix);
     wire->name = CONST_CAST(char *, service->name ? service->name : "");
-    wire->prefix = &table->prefixes[table->n];
+    wire->prefix = &told->prefix;
     wire->service_v4 = service->service_v4;
     wire->path_class = service->definition.path_class;
     wire->datagram = service->definition.datagram;
-    wire->ports = table->ports[table->n].pointers;
+    wire->ports = told->port_pointers;
     REGISTRY_FOR_EACH_INSTANCE_OF (instance, service) {
-        add_port(wire, &table->ports[table->n], instance);
+        add_port(told, instance);
     }
-    s->ops->hops(s, &service->prefix, &table->hops[table->n], s->aux);
-    wire->n_hops = agent_hops_encode(&table->hops[table->n],
-                                     &table->hops_wire[table->n]);
-    wire->hops = table->hops_wire[table->n].pointers;
+    s->ops->hops(s, &service->prefix, &told->hops, s->aux);
+    wire->n_hops = agent_hops_encode(&told->hops, &told->hops_wire);
+    wire->hops = told->hops_wire.pointers;
     table->service_pointers[table->n++] = wire;
-    if (table->n == SERVICES_PER_PUSH) {
+    if (table->n == table->max) {
         flush_table(table);
     }
 }
@@ -177,20 +181,37 @@ add_removed(struct table *table, const struct service_prefix *prefix)
     put_prefix(&table->removed[table->n_removed], prefix);
     table->removed_pointers[table->n_removed] =
         &table->removed[table->n_removed];
-    if (++table->n_removed == SERVICES_PER_PUSH) {
+    if (++table->n_removed == table->max) {
         flush_table(table);
     }
 }
 
+/* For 'max' services at a time; mostly it is one that has changed. */
 static struct table *
-create_table(struct agent_session *s, bool complete)
+create_table(struct agent_session *s, bool complete, size_t max)
 {
-    struct table *table = xmalloc(sizeof *table);
+    struct table *table = xzalloc(sizeof *table);
 
     table->session = s;
     table->complete = complete;
-    table->n = table->n_removed = 0;
+    table->max = max;
+    table->services = xmalloc(max * sizeof *table->services);
+    table->service_pointers = xmalloc(max * sizeof *table->service_pointers);
+    table->removed = xmalloc(max * sizeof *table->removed);
+    table->removed_pointers = xmalloc(max * sizeof *table->removed_pointers);
     return table;
+}
+
+static void
+destroy_table(struct table *table)
+{
+    if (table) {
+        free(table->services);
+        free(table->service_pointers);
+        free(table->removed);
+        free(table->removed_pointers);
+        free(table);
+    }
 }
 
 /* Services come and go between two parts; those that come and go are told of
@@ -208,7 +229,8 @@ agent_session_push_more(struct agent_session *s)
         s->pushing.mask = services->mask;
         s->pushing.next = (struct hmap_position) {0, 0};
     }
-    struct table *table = create_table(s, s->pushing.complete);
+    struct table *table = create_table(s, s->pushing.complete,
+                                       SERVICES_PER_PUSH);
     s->pushing.complete = false;
     for (int i = 0; i < SERVICES_PER_PUSH; i++) {
         node = hmap_at_position(services, &s->pushing.next);
@@ -222,7 +244,7 @@ agent_session_push_more(struct agent_session *s)
     if (table->n || table->complete) {
         flush_table(table);
     }
-    free(table);
+    destroy_table(table);
 }
 
 void
@@ -250,7 +272,7 @@ agent_session_push_changes(struct agent_session *s,
             continue;
         }
         if (!table) {
-            table = create_table(s, false);
+            table = create_table(s, false, MIN(n - i, SERVICES_PER_PUSH));
         }
         if (service) {
             add_service(table, service);
@@ -261,5 +283,5 @@ agent_session_push_changes(struct agent_session *s,
     if (table && (table->n || table->n_removed)) {
         flush_table(table);
     }
-    free(table);
+    destroy_table(table);
 }

@@ -45,24 +45,35 @@ controller_event(struct controller *c, const char *format, ...)
 
 /* Takes the changes of registry and topology into the plan. */
 static void
-plan(struct controller *c)
+plan(struct controller *c, struct plan_result *ret_result)
 {
     uint64_t before = plan_generation(c->plan);
     long long start = controller_now_us();
-    struct plan_result result;
 
-    plan_run(c->plan, &result);
+    plan_run(c->plan, ret_result);
     long long end = controller_now_us();
-    if (result.everything && end - start >= REST_MIN_US) {
+    if (ret_result->everything && end - start >= REST_MIN_US) {
         c->rest_until_us = end + MIN(end - start, REST_MAX_US);
     }
-    if (result.topology.graph) {
+    if (ret_result->topology.graph) {
         controller_event(c, "links or switches changed");
     }
-    controller_push_result(c, &result);
-    plan_result_destroy(&result);
     event_log_planned(c->events, plan_generation(c->plan),
                       plan_generation(c->plan) != before);
+}
+
+/* Plans, writes to the switches, and tells the agents: somebody may wait for
+ * the switches. */
+static void
+plan_and_put(struct controller *c, long long now)
+{
+    struct plan_result result;
+
+    plan(c, &result);
+    controller_put_all(c, now);
+    openflow_server_flush(c->openflow);
+    controller_push_result(c, &result);
+    plan_result_destroy(&result);
 }
 
 /* True as long as changes of the network wait. */
@@ -90,8 +101,7 @@ controller_round(struct controller *c)
     bool resting = rests(c);
     bool waits = controller_hold(c, now) || resting;
     if (!waits) {
-        plan(c);
-        controller_put_all(c, now);
+        plan_and_put(c, now);
     }
     controller_update_confirmed(c);
     if (!resting) {

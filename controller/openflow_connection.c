@@ -53,12 +53,29 @@ written(uv_write_t *req, int status)
     }
 }
 
+/* Writes as much as the kernel takes at once, which is all it costs then.
+ * Returns the number of bytes. */
+static size_t
+try_write(struct switch_connection *c, void *data, size_t n)
+{
+    uv_buf_t buf = uv_buf_init(data, n);
+    int rc = uv_try_write((uv_stream_t *) &c->tcp, &buf, 1);
+
+    return MAX(rc, 0); /* An error comes again. */
+}
+
 /* Takes 'data' over. */
 static void
 write_bytes(struct switch_connection *c, void *data, size_t n)
 {
+    size_t done = try_write(c, data, n);
+    if (done == n) {
+        free(data);
+        return;
+    }
+
     struct write_request *w = xmalloc(sizeof *w);
-    uv_buf_t buf = uv_buf_init(data, n);
+    uv_buf_t buf = uv_buf_init((char *) data + done, n - done);
 
     w->connection = c;
     w->data = data;

@@ -108,20 +108,33 @@ plan_desired(const struct plan *plan, uint64_t dpid)
     return sw ? sw->desired : NULL;
 }
 
+/* The next switch that has changed, from where the last look ended. */
+static struct plan_switch *
+next_changed(struct plan *plan)
+{
+    struct hmap_node *node;
+    while ((node = hmap_at_position(&plan->switches, &plan->popped))) {
+        struct plan_switch *sw = CONTAINER_OF(node, struct plan_switch, node);
+        if (sw->changed) {
+            return sw;
+        }
+    }
+    plan->popped = (struct hmap_position) {0, 0};
+    return NULL;
+}
+
 bool
 plan_pop_changed(struct plan *plan, uint64_t *ret_dpid)
 {
-    struct plan_switch *sw, *first = NULL;
-    HMAP_FOR_EACH (sw, node, &plan->switches) {
-        if (sw->changed && (!first || sw->dpid < first->dpid)) {
-            first = sw;
-        }
+    struct plan_switch *sw = next_changed(plan);
+    if (!sw) {
+        sw = next_changed(plan); /* From the beginning. */
     }
-    if (!first) {
+    if (!sw) {
         return false;
     }
-    first->changed = false;
-    *ret_dpid = first->dpid;
+    sw->changed = false;
+    *ret_dpid = sw->dpid;
     return true;
 }
 

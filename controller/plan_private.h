@@ -47,6 +47,7 @@ struct plan {
     const void *use_aux;
     uint64_t zones_generation; /* Of the registry, that 'zones' is of. */
     struct hmap switches;      /* struct plan_switch. */
+    struct hmap_position popped; /* How far plan_pop_changed() has come. */
     struct hmap hosts;         /* struct plan_host, by locator. */
     struct hmap gone;          /* struct gone_host, by locator; and others, */
     uint64_t gone_generation;  /* not later than this. */
