@@ -71,6 +71,12 @@ push_changes(struct agent_session *session, void *result_)
 }
 
 static void
+push_complete(struct agent_session *session, void *aux)
+{
+    agent_session_push_services(session, true);
+}
+
+static void
 push_hosts(struct controller *c, const struct topology_changes *changes)
 {
     for (size_t i = 0; i < changes->n_hosts; i++) {
@@ -100,24 +106,15 @@ controller_push_result(struct controller *c, const struct plan_result *result)
     for (size_t i = 0; i < result->n_services; i++) {
         names |= result->services[i].names_changed;
     }
-    if (names) {
+    if (c->tell_all) {
+        c->tell_all = false;
+        api_server_for_each(c->api, push_complete, NULL);
+    } else if (names) {
         api_server_for_each(c->api, push_changes,
                             CONST_CAST(struct plan_result *, result));
     }
     push_hosts(c, &result->topology);
     controller_push_routes(c, result);
-}
-
-static void
-push_complete(struct agent_session *session, void *aux)
-{
-    agent_session_push_services(session, true);
-}
-
-void
-controller_push_complete(struct controller *c)
-{
-    api_server_for_each(c->api, push_complete, NULL);
 }
 
 static void

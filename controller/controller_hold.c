@@ -209,6 +209,6 @@ controller_hold(struct controller *c, long long now)
                   back ? "all agents and links of the switches' rules are back"
                        : "its time is over");
     }
-    controller_push_complete(c);
+    c->tell_all = true;
     return false;
 }

@@ -77,6 +77,8 @@ struct controller {
 
     struct hmap switches;     /* struct managed_switch. */
     struct hold hold;
+    bool tell_all;            /* The next plan's news to agents are all
+                               * services, complete. */
     bool waiting;             /* A request may wait for confirmation. */
     uint64_t confirmed;       /* Generation that all switches have. */
     struct put_order order;
@@ -122,7 +124,6 @@ long long controller_switches_wakeup(const struct controller *);
 /* controller_agents.c */
 extern const struct api_server_ops controller_api_ops;
 void controller_push_result(struct controller *, const struct plan_result *);
-void controller_push_complete(struct controller *);
 
 /* controller_room.c */
 void controller_make_room(struct controller *, struct managed_switch *,

@@ -242,6 +242,8 @@ restart(int edges)
     if (run_until(load_agents_are_attached, "every host is seen again")
         && run_until(load_agents_are_answered, "all is confirmed again")) {
         report((load_now_us() - start) / 1e3, "ms", "restart_ms.%d", edges);
+        report(load_controller_cpu_us(&controller) / 1e3, "ms",
+               "restart_cpu_ms.%d", edges);
         run_until(load_is_quiet, "it is quiet after the restart");
         report(load.flow_mods - before, "rules", "restart_rules_written%s",
                edges == 10 ? "" : xasprintf(".%d", edges));
