@@ -13,7 +13,7 @@ VLOG_DEFINE_THIS_MODULE(openflow_server);
 
 static struct vlog_rate_limit rl = VLOG_RATE_LIMIT_INIT(60, 20);
 
-#define BACKLOG 128
+#define BACKLOG 1024 /* All come back at once after a restart. */
 
 struct openflow_listener {
     struct ovs_list node;

@@ -20,7 +20,7 @@ VLOG_DEFINE_THIS_MODULE(channel_listen);
 
 static struct vlog_rate_limit accept_rl = VLOG_RATE_LIMIT_INIT(10, 20);
 
-#define BACKLOG 128
+#define BACKLOG 1024 /* All come back at once after a restart. */
 
 struct channel_listener {
     union channel_io io;

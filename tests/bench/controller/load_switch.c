@@ -357,7 +357,6 @@ handle_request(struct load_switch *sw, const struct ofp_header *oh)
     }
     switch ((int) type) {
     case OFPTYPE_HELLO:
-        put(sw, ofputil_encode_hello(1u << OFP15_VERSION));
         break;
     case OFPTYPE_FEATURES_REQUEST:
         tell_features(sw, oh);
@@ -505,6 +504,8 @@ connected(uv_connect_t *request, int status)
     }
     sw->open = true;
     uv_tcp_nodelay(&sw->tcp, 1);
+    put(sw, ofputil_encode_hello(1u << OFP15_VERSION));
+    flush(sw);
     uv_read_start((uv_stream_t *) &sw->tcp, allocate, received);
 }
 
