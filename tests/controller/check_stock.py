@@ -84,16 +84,16 @@ def take(agent):
     return "\n".join(agent.lines)
 
 
-def syn(net, service, port, kind="syn"):
-    """Whom a SYN of h1 reaches; None: it was refused."""
-    net.hosts["h1"].say(f"{kind} {service} {port} 0")
+def syn(net, service, port, kind="syn", client="h1"):
+    """Whom a SYN of the client reaches; None: it was refused."""
+    net.hosts[client].say(f"{kind} {service} {port} 0")
     found = []
 
     def look():
         for name, agent in net.hosts.items():
             if f"src_flow={0x10000 + port} " in take(agent):
                 found.append(name)
-        if f"dst_flow={0x10000 + port} " in take(net.hosts["h1"]):
+        if f"dst_flow={0x10000 + port} " in take(net.hosts[client]):
             found.append(None)
         return found
     until(look, f"a SYN for {service} gets anywhere", 5)
@@ -236,8 +236,57 @@ def they_are_taken_back(net):
         raise AssertionError("three SYNs got nowhere")
 
 
+def hop_by_hop_across_stock_switches(net):
+    """A second SAL switch, s4, with a host of its own beyond t2:
+
+        h1, w1 -- t1 ---- t2 ---- s3 -- w3
+                           |
+                          s4 -- c4, w4
+
+    A SYN of c4 is resolved at s4, because the next on its way resolves
+    nothing; with `hop-by-hop', too."""
+    net.add_switch(4)
+    sh("ip", "link", "add", "t2-s4", "type", "veth", "peer", "name", "s4-t2")
+    put("t2-s4", "t2")
+    put("s4-t2", "s4")
+    with pristine(net) as stock:
+        stock.vsctl("add-port", "t2", "t2-s4")
+    net.ovs.vsctl("add-port", "s4", "s4-t2")
+    for name, locator in (("c4", "10.0.0.8"), ("w4", "10.0.0.9")):
+        net.add_host(name, "s4", locator)
+        net.hosts[name] = net.add_agent(name, locator)
+        net.hosts[name].hear("attachment attached=1")
+    net.hosts["w4"].ask(f"register {SERVICE} 80 1 wait",
+                        "registered confirmed=1")
+    port = 50100
+
+    def times_read():
+        with open(net.daemon.log, encoding="utf-8") as log:
+            return log.read().count("configuration was read again")
+    for resolution in ("edge", "hop-by-hop"):
+        before = times_read()
+        net.configure(f"resolution: {resolution}\n")
+        sh("kill", "-HUP", str(net.daemon.process.pid))
+        until(lambda n=before: times_read() > n, "it is read again")
+        net.wait_in_sync(4, links=3)
+        for client in ("c4", "h1"):
+            reached = set()
+            for _ in range(40):
+                port += 1
+                with contextlib.suppress(TooLate):
+                    reached.add(syn(net, SERVICE, port, client=client))
+                if reached == {"w1", "w3", "w4"}:
+                    break
+            expect(reached == {"w1", "w3", "w4"},
+                   f"{resolution}: {client} reaches {reached}")
+        net.wait_in_sync(4, links=3)
+        answer = net.ask("recompute", "--check")
+        expect(answer and answer["equal"], "a full recompute differs")
+
+
 STEPS = (switches_and_hosts, stock_switches_hand_on,
-         without_one_agents_get_routes, they_are_taken_back)
+         without_one_agents_get_routes, they_are_taken_back,
+         hop_by_hop_across_stock_switches)
 
 
 def inside():
