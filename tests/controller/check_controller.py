@@ -335,6 +335,53 @@ def a_link_goes_down_and_up(net):
     return "and the way around it was used"
 
 
+def two_hosts_share_a_port(net):
+    """u1 and u2 are behind a hub: what one sends to a service of the other's
+    goes out of s2 where it came in."""
+    net.ovs.vsctl("add-br", "hub", "--", "set", "bridge", "hub",
+                  "datapath_type=netdev", "fail_mode=secure",
+                  "protocols=OpenFlow15")
+    sh("ip", "link", "add", "hub-s2", "up", "type", "veth", "peer", "name",
+       "s2-hub")
+    sh("ip", "link", "set", "s2-hub", "up")
+    net.ovs.vsctl("add-port", "hub", "hub-s2")
+    net.ovs.vsctl("add-port", "s2", "s2-hub")
+    for i, name in enumerate(("u1", "u2")):
+        net.add_host(name, "hub", f"10.0.0.{21 + i}")
+    net.ovs.ofctl("add-flow", "hub", "actions=flood")
+    agents = {name: net.add_agent(name, f"10.0.0.{21 + i}")
+              for i, name in enumerate(("u1", "u2"))}
+    for agent in agents.values():
+        agent.hear("attachment attached=1")
+    net.wait_in_sync(3, hosts_attached=6)
+    agents["u2"].ask("register hub.shop.acme 80 1 wait",
+                     "registered confirmed=1")
+    out = net.inside("u1", "ping", "-c", "2", "-W", "2", "10.0.0.22")
+    expect("duplicates" not in out, out)
+    net.inside("u2", "ping", "-c", "2", "-W", "2", ADDRESS["w1"])
+    agents["u1"].say("syn hub.shop.acme 51300")
+    agents["u2"].hear(f"packet type=0x11 src_flow={0x10000 + 51300} ")
+    net.hosts["h1"].say("syn hub.shop.acme 51301")
+    agents["u2"].hear(f"packet type=0x11 src_flow={0x10000 + 51301} ")
+    # Neither may be the other, although the port is the same.
+    net.inside("u1", "ip", "address", "add", "10.0.0.22/32", "dev", "eth0")
+    thief = subprocess.run(
+        ["nsenter", "--net=/run/netns/u1", "ping", "-c", "1", "-W", "1", "-I",
+         "10.0.0.22", ADDRESS["w1"]], capture_output=True, check=False)
+    expect(thief.returncode == 1, "u1 passes for u2")
+    check_recompute(net)
+    agents["u2"].ask("unregister hub.shop.acme 80 wait",
+                     "unregistered confirmed=1")
+    sh("ip", "link", "set", "s2-hub", "down")
+    net.wait_in_sync(3, hosts_attached=4)
+    for name, agent in agents.items():
+        agent.stop()
+        net.ovs.vsctl("del-port", "hub", name)
+        sh("ip", "link", "delete", name)
+    net.ovs.vsctl("del-port", "s2", "s2-hub", "--", "del-br", "hub")
+    net.wait_in_sync(3)
+
+
 def unregistering_is_confirmed(net):
     w2 = net.hosts["w2"]
     heard = w2.ask(f"unregister {SERVICE} 80 wait",
@@ -783,6 +830,7 @@ STEPS = (switches_and_links, registrations_are_confirmed,
          a_syn_reaches_its_instance, trace_is_what_the_switches_do, nobody_serves_it_so_reset,
          the_longest_prefix_wins,
          a_port_goes_down_and_up, a_link_goes_down_and_up,
+         two_hosts_share_a_port,
          unregistering_is_confirmed, bad_requests_are_explained,
          a_foreign_flow_is_left_alone, a_full_table_is_explained,
          a_switch_short_of_routes_delivers, the_controller_dies_and_returns, it_dies_amid_changes,
