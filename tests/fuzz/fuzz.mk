@@ -14,12 +14,16 @@
 #   FUZZ_SECONDS=60   time of each target
 #   FUZZ_SEED=7       repeats a run (0: another each time)
 #   FUZZ=X            this target only
-FUZZ_TARGETS += frame envelope config_file service_id endpoint
+FUZZ_TARGETS += frame envelope config_file service_id endpoint daemon
 FUZZ_SRCS_frame := proto/frame.c
 FUZZ_SRCS_envelope := proto/frame.c $(PROTO_GEN_SRCS)
 FUZZ_SRCS_config_file := proto/daemon/config_file.c proto/daemon/config_value.c
 FUZZ_SRCS_service_id := ofp-ext/service_id.c
 FUZZ_SRCS_endpoint := proto/endpoint.c
+FUZZ_SRCS_daemon := proto/daemon/control.c proto/daemon/control_text.c \
+    proto/daemon/metrics_server.c proto/channel.c proto/channel_connect.c \
+    proto/channel_listen.c proto/tls.c proto/endpoint.c proto/frame.c \
+    $(PROTO_GEN_SRCS)
 
 # `make fuzz` explores from another seed each time; `make check` starts from
 # one seed, so that a change that it stops was not stopped by chance.
