@@ -22,22 +22,26 @@ locator_salt(const struct in6_addr *locator)
     return ntohl(locator->s6_addr32[3]);
 }
 
-/* Stores up to 'max' of the equal next hops of 'from' towards 'to', in the
- * order in which traffic of 'salt' prefers them.  Rendezvous hashing: if one
- * goes, only its own traffic moves.  The switch is in the hash, or those of
- * the next layer would get only traffic that all chooses alike
- * (polarisation). */
-static size_t
-preferred_hops(const struct paths *paths, uint32_t from, uint32_t to,
-               uint32_t salt, uint16_t ports[], size_t max)
-{
-    uint32_t hops[64], weights[64];
-    size_t n = paths_next_hops(paths, from, to, hops, ARRAY_SIZE(hops));
-    uint64_t here = paths_dpid(paths, from);
+#define HOPS_MAX 64
 
-    n = MIN(n, ARRAY_SIZE(hops));
+/* Rendezvous hashing: if a port goes, only its own traffic moves.  The switch
+ * is in the hash ('seed'), or those of the next layer would get only traffic
+ * that all chooses alike (polarisation). */
+static uint32_t
+weight_of(uint64_t seed, uint32_t salt, uint32_t port)
+{
+    return mix(seed, (uint64_t) salt << 32 | port);
+}
+
+/* Stores up to 'max' of 'hops', which are used up, the heaviest first. */
+static size_t
+sort_hops(uint64_t seed, uint32_t salt, uint32_t hops[], size_t n,
+          uint16_t ports[], size_t max)
+{
+    uint32_t weights[HOPS_MAX];
+
     for (size_t i = 0; i < n; i++) {
-        weights[i] = mix(here, (uint64_t) salt << 32 | hops[i]);
+        weights[i] = weight_of(seed, salt, hops[i]);
     }
     max = MIN(max, n);
     for (size_t i = 0; i < max; i++) {
@@ -52,6 +56,54 @@ preferred_hops(const struct paths *paths, uint32_t from, uint32_t to,
         weights[best] = weights[n];
     }
     return max;
+}
+
+/* The equal next hop of 'from' towards 'to' that traffic of 'salt' prefers;
+ * false if there is none. */
+static bool
+preferred_hop(const struct paths *paths, uint32_t from, uint32_t to,
+              uint32_t salt, uint16_t *ret_port)
+{
+    uint32_t hops[HOPS_MAX];
+    size_t n = MIN(paths_next_hops(paths, from, to, hops, HOPS_MAX),
+                   HOPS_MAX);
+
+    return sort_hops(paths_dpid(paths, from), salt, hops, n, ret_port, 1);
+}
+
+/* Stores the equal next hops in the order in which a variant of the group
+ * prefers them.  No port is the first of two variants before each is that of
+ * one; where there are more ports than variants, other destinations use the
+ * others. */
+static size_t
+variant_hops(const struct paths *paths, uint32_t from, uint32_t to,
+             uint32_t variant, uint16_t ports[RULE_GROUP_PORTS_MAX])
+{
+    uint32_t hops[HOPS_MAX], taken[HOPS_MAX] = {0};
+    size_t n = MIN(paths_next_hops(paths, from, to, hops, HOPS_MAX),
+                   HOPS_MAX);
+    uint64_t seed = paths_dpid(paths, from) ^ mix(paths_dpid(paths, to), 1);
+    size_t best = 0;
+
+    if (!n) {
+        return 0;
+    }
+    for (uint32_t v = 0; v <= variant; v++) {
+        best = 0;
+        for (size_t i = 1; i < n; i++) {
+            if (taken[i] < taken[best]
+                || (taken[i] == taken[best]
+                    && weight_of(seed, v, hops[i])
+                           > weight_of(seed, v, hops[best]))) {
+                best = i;
+            }
+        }
+        taken[best]++;
+    }
+    ports[0] = hops[best];
+    hops[best] = hops[--n];
+    return 1 + sort_hops(seed, variant, hops, n, ports + 1,
+                         RULE_GROUP_PORTS_MAX - 1);
 }
 
 /* Stock switches may know no fast failover. */
@@ -111,7 +163,7 @@ rules_send_towards(const struct rules_config *config,
         rule->port = paths_group(paths, way.class, way.to)
                      + variant_of(d->salt);
         rule->flags |= RULE_VIA_GROUP;
-    } else if (preferred_hops(way.paths, from, way.to, d->salt, &hop, 1)) {
+    } else if (preferred_hop(way.paths, from, way.to, d->salt, &hop)) {
         rule->port = hop;
     }
     return rule->port != 0;
@@ -123,8 +175,7 @@ static size_t
 group_ports(const struct paths_way *way, uint32_t from, uint32_t variant,
             uint16_t ports[RULE_GROUP_PORTS_MAX])
 {
-    size_t n = preferred_hops(way->paths, from, way->to, variant, ports,
-                              RULE_GROUP_PORTS_MAX);
+    size_t n = variant_hops(way->paths, from, way->to, variant, ports);
     if (n == 1) {
         ports[1] = paths_alternate(way->paths, from, way->to, ports[0]);
         n += ports[1] != 0;

@@ -548,6 +548,23 @@ def the_controller_dies_and_returns(net):
     return f"in sync after {took:.1f} s, 0 rules written ({status['links']} links)"
 
 
+def without_it_switches_bypass_a_dead_link(net):
+    """While no controller runs, a link fails: who was reached is reached."""
+    net.daemon.kill()
+    sh("ip", "link", "set", "s1-l3", "down")
+    lost = net.inside("h1", "ping", "-c", "10", "-i", "0.1", "-W", "2",
+                      ADDRESS["w3"])
+    net.hosts["h1"].say(f"send {ADDRESS['w3']} 0")
+    net.hosts["w3"].hear("packet type=0x2 ")
+    net.start_controller()
+    net.wait_in_sync(3, links=2, hosts_attached=4, hold_left_ms=0,
+                     registrations=3, timeout=25)
+    sh("ip", "link", "set", "s1-l3", "up")
+    net.wait_in_sync(3, links=3)
+    check_recompute(net)
+    return re.search(r"\d+ received", lost)[0] + " of 10 pings"
+
+
 def it_dies_amid_changes(net):
     """kill -9 while services come, go and change, four times: what was
     wanted last is what all switches hold in the end, and no packet between
@@ -833,7 +850,8 @@ STEPS = (switches_and_links, registrations_are_confirmed,
          two_hosts_share_a_port,
          unregistering_is_confirmed, bad_requests_are_explained,
          a_foreign_flow_is_left_alone, a_full_table_is_explained,
-         a_switch_short_of_routes_delivers, the_controller_dies_and_returns, it_dies_amid_changes,
+         a_switch_short_of_routes_delivers, the_controller_dies_and_returns,
+         without_it_switches_bypass_a_dead_link, it_dies_amid_changes,
          a_host_is_gone_when_the_controller_returns, a_switch_loses_its_rules,
          resync_repairs_what_others_did, flapping_ends_where_it_should, a_duplicate_datapath_is_refused,
          a_dead_switch_is_replaced_by_its_double, openflow_13_works_too,

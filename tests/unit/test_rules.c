@@ -577,6 +577,72 @@ test_forwarding(void)
     topology_destroy(topology);
 }
 
+/* Leaves 1..8, each linked to all spines 11, 12, ...: traffic of a leaf uses
+ * all its spines, those towards one other leaf as evenly as may be. */
+static void
+check_spread(int spines, bool groups)
+{
+    enum { LEAVES = 8, HOSTS = 40 };
+    struct topology *topology = topology_create();
+    for (int leaf = 1; leaf <= LEAVES; leaf++) {
+        build_switch(topology, leaf, spines + HOSTS, true);
+    }
+    for (int spine = 1; spine <= spines; spine++) {
+        build_switch(topology, 10 + spine, LEAVES, true);
+        for (int leaf = 1; leaf <= LEAVES; leaf++) {
+            build_link(topology, leaf, spine, 10 + spine, leaf);
+        }
+    }
+    for (int i = 0; i < LEAVES * HOSTS; i++) {
+        struct topology_probe probe = build_probe(
+            i, 1 + i % LEAVES, spines + 1 + i / LEAVES, 1);
+        CU_ASSERT_EQUAL(topology_attach(topology, &probe, BUILDER_NEVER), 1);
+    }
+    struct paths *paths = paths_compute(topology, NULL);
+    struct rules_config config = RULES_CONFIG_DEFAULT;
+    config.groups = groups;
+    struct rule_table *table = rule_table_create();
+    for (int leaf = 1; leaf <= LEAVES; leaf++) {
+        int used[20] = {0}, towards[LEAVES][20] = {{0}};
+        rules_compute_forwarding(&config, topology, paths, leaf, table);
+        for (int i = 0; i < LEAVES * HOSTS; i++) {
+            struct rule key = RULE_INIT(RULE_HOST);
+            key.address = build_probe(i, 1, 1, 1).locator;
+            const struct rule *rule = rule_table_find(table, &key);
+            uint32_t port = rule->port;
+            if (rule->flags & RULE_VIA_GROUP) {
+                struct rule group = RULE_INIT(RULE_GROUP);
+                group.group = rule->port;
+                port = rule_table_find(table, &group)->ports[0];
+            }
+            if (i % LEAVES != leaf - 1) {
+                CU_ASSERT_FATAL(port >= 1 && port <= spines);
+                used[port]++;
+                towards[i % LEAVES][port]++;
+            }
+        }
+        for (int spine = 1; spine <= spines; spine++) {
+            CU_ASSERT(used[spine] > 0);
+            for (int to = 0; groups && spines <= 4 && to < LEAVES; to++) {
+                CU_ASSERT(to == leaf - 1 || towards[to][spine] > 0);
+            }
+        }
+        rule_table_clear(table);
+    }
+    rule_table_destroy(table);
+    paths_destroy(paths);
+    topology_destroy(topology);
+}
+
+static void
+test_spread(void)
+{
+    for (int spines = 1; spines <= 8; spines++) {
+        check_spread(spines, false);
+        check_spread(spines, true);
+    }
+}
+
 /* A meter, encoded, as the switch would tell it. */
 static void
 check_meter(const struct rule *rule)
@@ -705,4 +771,4 @@ UNIT_MAIN("rules", UNIT_TEST(test_text), UNIT_TEST(test_random_round_trip),
           UNIT_TEST(test_random_groups),
           UNIT_TEST(test_stale), UNIT_TEST(test_read_flows),
           UNIT_TEST(test_read_in_any_order),
-          UNIT_TEST(test_forwarding), UNIT_TEST(test_meters))
+          UNIT_TEST(test_forwarding), UNIT_TEST(test_spread), UNIT_TEST(test_meters))
