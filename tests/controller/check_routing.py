@@ -21,6 +21,7 @@ sys.path.insert(0, ROOT)
 
 # pylint: disable=wrong-import-position
 from topologies import sandbox
+from topologies.daemon import sh
 from topologies.wait import until
 from tests.controller.network import RUN, Network
 from tests.controller.steps import run_suite
@@ -28,6 +29,7 @@ from tests.controller.steps import run_suite
 SERVICE = "web.shop.acme"
 STANDBY = "db.shop.acme"
 LOCAL = "cache.shop.acme"
+NEAR = "near.shop.acme"
 SLOW = "slow.shop.acme"
 SEEN = "seen.shop.acme"
 HOSTS = (("h1", "s1", ""), ("w1", "s4", "east"), ("w2", "s4", "east"),
@@ -42,6 +44,7 @@ path_classes:
 services:
   - {{name: {STANDBY}, policy: failover}}
   - {{name: {LOCAL}, policy: local-first}}
+  - {{name: {NEAR}, policy: nearest}}
   - {{name: {SLOW}, path_class: clean}}
   - {{name: {SEEN}, path_class: inspected}}
 """
@@ -187,6 +190,53 @@ def endpoints_are_services(net):
     check_recompute(net)
 
 
+def shares_of(net, switch, service):
+    """{address: its share of 16384 source ports}, as the switch has it."""
+    prefix = next(s["prefix"] for s in net.ask("show", "services")[
+        "services"] if s.get("name") == service).split("/")[0].rstrip("0")
+    got = {}
+    for flow in net.flows(switch, 10):
+        target = re.search(r"set_field:([0-9.]+)->ip_dst", flow)
+        if target and "cookie=0x53414c03" in flow and prefix in flow:
+            mask = re.search(r"tp_src=0x[0-9a-f]+/0x([0-9a-f]+)", flow)
+            bits = bin(int(mask[1], 16)).count("1") if mask else 0
+            got[target[1]] = got.get(target[1], 0) + (16384 >> bits)
+    return got
+
+
+def nearest_by_cost(net):
+    """w3 is one switch away from h1, w1 two, until the link costs more."""
+    port = net.port("s1-l4")
+
+    def at_cost(cost, wanted, by_s2):
+        net.configure(CONFIG + (
+            f"links: [{{switch: '1', port: {port}, cost: {cost}}}]\n"
+            if cost else ""))
+        sh("kill", "-HUP", str(net.daemon.process.pid))
+        until(lambda: shares_of(net, "s1", NEAR) == wanted,
+              f"cost {cost}: {wanted}", 10)
+        net.wait_in_sync(4)
+        net.ovs.appctl("revalidator/wait")
+        to = f"nw_dst={ADDRESS['w3']}"
+        before = [counted(net, s, "table=20", to) for s in ("s2", "s3")]
+        net.inside("h1", "ping", "-c2", "-W2", ADDRESS["w3"])
+        # The datapath's counts arrive a second later.
+        until(lambda: counted(net, "s3", "table=20", to) > before[1],
+              "s3 has counted", 5)
+        expect((counted(net, "s2", "table=20", to) > before[0]) == by_s2,
+               f"cost {cost}: by way of s2 is not {by_s2}")
+        check_recompute(net)
+    register(net, "w1", NEAR)
+    register(net, "w3", NEAR)
+    w1, w3 = ADDRESS["w1"], ADDRESS["w3"]
+    at_cost(None, {w3: 16384}, False)
+    expect(shares_of(net, "s4", NEAR) == {w1: 16384}, "s4: not w1")
+    at_cost(2, {w1: 8192, w3: 8192}, False)
+    at_cost(10, {w1: 16384}, True)
+    at_cost(None, {w3: 16384}, False)
+    return "and ties are shared"
+
+
 def failover(net):
     register(net, "w1", STANDBY, priority=1)
     register(net, "w2", STANDBY, priority=2)
@@ -204,16 +254,7 @@ def local_first(net):
     net.wait_in_sync(4)
 
     def shares(switch):
-        got = {}
-        for flow in net.flows(switch, 10):
-            target = re.search(r"set_field:([0-9.]+)->ip_dst", flow)
-            if target and "cookie=0x53414c03" in flow and net.prefix in flow:
-                mask = re.search(r"tp_src=0x[0-9a-f]+/0x([0-9a-f]+)", flow)
-                bits = bin(int(mask[1], 16)).count("1") if mask else 0
-                got[target[1]] = got.get(target[1], 0) + (16384 >> bits)
-        return got
-    net.prefix = next(s["prefix"] for s in net.ask("show", "services")[
-        "services"] if s.get("name") == LOCAL).split("/")[0].rstrip("0")
+        return shares_of(net, switch, LOCAL)
     expect(shares("s4") == {ADDRESS["w1"]: 16384}, f"s4: {shares('s4')}")
     expect(shares("s3") == {ADDRESS["w3"]: 16384}, f"s3: {shares('s3')}")
     register(net, "w1", LOCAL, weight=4, capacity=1)
@@ -384,7 +425,8 @@ def a_full_table(net):
 
 
 STEPS = (switches_and_hosts, hosts_reach_each_other, services_over_ipv6,
-         nobody_is_somebody_else, endpoints_are_services, failover,
+         nobody_is_somebody_else, endpoints_are_services, nearest_by_cost,
+         failover,
          local_first, latency_is_measured, path_classes,
          services_have_classes, another_key_takes_over, hop_by_hop,
          a_full_table)
