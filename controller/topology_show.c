@@ -132,9 +132,14 @@ topology_format(const struct topology *topology, struct ds *s)
         char id[ENDPOINT_ID_STRLEN];
         ds_put_cstr(s, "host ");
         ipv6_format_mapped(&a->locator, s);
-        ds_put_format(s, " "ETH_ADDR_FMT" at %016"PRIx64" port %"PRIu32
-                      ", endpoint %s\n", ETH_ADDR_ARGS(a->mac), a->dpid,
-                      a->port, endpoint_id_format(&a->endpoint, id));
+        ds_put_format(s, " "ETH_ADDR_FMT" at %016"PRIx64" port %"PRIu32", ",
+                      ETH_ADDR_ARGS(a->mac), a->dpid, a->port);
+        if (a->plain) {
+            ds_put_cstr(s, "plain\n");
+        } else {
+            ds_put_format(s, "endpoint %s\n",
+                          endpoint_id_format(&a->endpoint, id));
+        }
     }
     free(attachments);
 }

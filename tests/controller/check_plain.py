@@ -24,7 +24,8 @@ sys.path.insert(0, ROOT)
 from topologies import sandbox
 from topologies.daemon import sh
 from topologies.wait import until
-from tests.controller.network import Network
+from tests.controller import control
+from tests.controller.network import CONTROL, Network
 from tests.controller.steps import run_suite
 
 CONFIG = """
@@ -97,6 +98,9 @@ def plain_hosts_reach_each_other(net):
         where = (int(switch[1:]), net.port(name))
         expect(known.get(ADDRESS[name]) == where, f"{name}: {known}")
     expect(ADDRESS["a1"] not in known, "an endpoint is taken for plain")
+    _, text, _ = control.call_raw(CONTROL, "show", "topology", as_json=False)
+    expect(re.search(f"host {ADDRESS['p1']} .*, plain\n", text)
+           and re.search(f"host {ADDRESS['a1']} .*, endpoint ", text), text)
     # From now on nothing is lost.
     expect(ping(net, "p1", ADDRESS["p2"], 5) == 5, "a ping was lost")
     check_recompute(net)
