@@ -96,6 +96,7 @@ controller_round(struct controller *c)
     topology_run(c->topology, now);
     controller_forget_switches(c, now);
     controller_check_switches(c, now);
+    controller_release_ports(c, now);
     discovery_run(c->discovery, now);
     controller_count_usage(c, now);
     bool resting = rests(c);
@@ -122,6 +123,7 @@ arm_timer(struct controller *c)
 
     /* These two change nothing now, they only tell when they will. */
     at = MIN(at, c->usage_at);
+    at = MIN(at, flaps_wakeup(&c->flaps));
     at = MIN(at, registry_run(c->registry, now));
     at = MIN(at, topology_run(c->topology, now));
     at = MIN(at, controller_switches_wakeup(c));
@@ -289,6 +291,7 @@ controller_start(uv_loop_t *loop, struct controller_config *config,
     c->loop = loop;
     c->config = config;
     hmap_init(&c->switches);
+    flaps_init(&c->flaps);
     uv_update_time(loop);
     c->started_at = controller_now(c);
     controller_hold_again(c, c->started_at);
@@ -345,6 +348,7 @@ controller_destroy(struct controller *c)
 {
     if (c) {
         controller_destroy_switches(c);
+        flaps_destroy(&c->flaps);
         event_log_destroy(c->events);
         discovery_destroy(c->discovery);
         plan_destroy(c->plan);

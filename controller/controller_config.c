@@ -78,6 +78,7 @@ defaults(void)
         .max_agents = 16384,
     };
     config->control = xstrdup("/run/salient/controller.sock");
+    config->flap_hold_ms = 3000;
     config->hold_ms = 10000; /* Open vSwitch backs off for at most 8 s. */
     config->link_probe_interval_ms = 5000;
     config->link_timeout_ms = 16000;
@@ -353,6 +354,8 @@ read_timers(struct config_node *root, struct controller_config *config)
 {
     config->hold_ms = config_duration_ms(root, "hold_time", 0, DAY_MS,
                                          config->hold_ms);
+    config->flap_hold_ms = config_duration_ms(root, "flap_hold", 0, DAY_MS,
+                                              config->flap_hold_ms);
     config->link_probe_interval_ms = duration(
         root, "link_probe_interval", config->link_probe_interval_ms);
     config->link_timeout_ms = duration(root, "link_timeout",

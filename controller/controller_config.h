@@ -28,6 +28,8 @@ struct controller_config {
     struct listen_config openflow, api;
     struct switch_session_config session;
     uint32_t order_timeout_ms;   /* A change waits so long for others. */
+    uint32_t flap_hold_ms;       /* A port that flaps is taken as down until it
+                                  * is stable, so long at most; 0: never. */
     uint32_t confirm_timeout_ms; /* A switch that confirms nothing so long is
                                   * disconnected. */
     uint32_t forget_switch_ms;   /* A switch that is gone so long is no

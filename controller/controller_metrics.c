@@ -56,6 +56,8 @@ put_status(const struct controller *c, struct ds *out)
     put_gauge(out, "switches_stock", "Switches without SAL fields.", s.stock);
     put_gauge(out, "switches_standby",
               "Switches that another controller writes.", s.standby);
+    put_gauge(out, "ports_held", "Ports that flap, and are taken as down.",
+              flaps_n_held(&c->flaps));
     put_gauge(out, "pending_puts", "Switches with changes under way.",
               s.pending);
     put_gauge(out, "refused_rules", "Rules that switches refuse.", s.refused);

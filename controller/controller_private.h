@@ -9,6 +9,7 @@
 #include "controller/discovery.h"
 #include "controller/event_log.h"
 #include "controller/fair_limit.h"
+#include "controller/flaps.h"
 #include "controller/openflow_server.h"
 #include "controller/plan.h"
 #include "controller/put.h"
@@ -76,6 +77,7 @@ struct controller {
     struct metrics_server *metrics; /* NULL if not wanted. */
 
     struct hmap switches;     /* struct managed_switch. */
+    struct flaps flaps;       /* Ports that flap. */
     struct hold hold;
     bool tell_all;            /* The next plan's news to agents are all
                                * services, complete. */
@@ -107,6 +109,15 @@ void controller_event(struct controller *, const char *format, ...)
 
 struct managed_switch *controller_switch(const struct controller *,
                                          uint64_t dpid);
+
+/* controller_ports.c */
+/* What a switch that connects has. */
+void controller_take_ports(struct controller *,
+                           const struct switch_session *);
+void controller_port_changed(struct switch_connection *,
+                             const struct switch_port *, bool gone, void *c);
+/* Those that flapped, and do so no more. */
+void controller_release_ports(struct controller *, long long now);
 
 /* controller_switches.c */
 extern const struct openflow_server_ops controller_openflow_ops;

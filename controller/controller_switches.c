@@ -26,48 +26,6 @@ controller_switch(const struct controller *c, uint64_t dpid)
     return NULL;
 }
 
-/* Ports. */
-
-static void
-set_port(struct controller *c, uint64_t dpid, const struct switch_port *port)
-{
-    struct eth_addr mac;
-
-    memcpy(mac.ea, port->mac, sizeof mac.ea);
-    topology_port_set(c->topology, dpid, port->number, &mac, port->name,
-                      port->up, port->speed / 1000);
-    discovery_port(c->discovery, dpid, port->number, port->up,
-                   controller_now(c));
-}
-
-static void
-remove_port(struct controller *c, uint64_t dpid, uint32_t number)
-{
-    topology_port_remove(c->topology, dpid, number);
-    discovery_port_gone(c->discovery, dpid, number);
-}
-
-/* Ports that vanished while the switch was away. */
-static void
-remove_old_ports(struct controller *c, const struct switch_session *s)
-{
-    const struct topology_switch *known
-        = topology_switch(c->topology, s->datapath_id);
-    const struct topology_port *port;
-    size_t n = 0;
-
-    uint32_t *old = xcalloc(hmap_count(&known->ports) + 1, sizeof *old);
-    TOPOLOGY_FOR_EACH_PORT (port, known) {
-        if (!switch_session_port(s, port->number)) {
-            old[n++] = port->number;
-        }
-    }
-    while (n > 0) {
-        remove_port(c, s->datapath_id, old[--n]);
-    }
-    free(old);
-}
-
 /* The server's events. */
 
 static void
@@ -76,7 +34,6 @@ switch_up(struct switch_connection *connection, void *c_)
     struct controller *c = c_;
     struct switch_session *s = switch_connection_session(connection);
     struct managed_switch *sw = controller_switch(c, s->datapath_id);
-    const struct switch_port *port;
 
     c->input_us = controller_now_us();
     if (!sw) {
@@ -94,10 +51,7 @@ switch_up(struct switch_connection *connection, void *c_)
 
     topology_switch_set(c->topology, sw->dpid, s->sal);
     topology_switch_set_meters(c->topology, sw->dpid, s->max_meters);
-    remove_old_ports(c, s);
-    HMAP_FOR_EACH (port, hmap_node, &s->ports) {
-        set_port(c, sw->dpid, port);
-    }
+    controller_take_ports(c, s);
     sw->put = put_create(s, &c->config->rules, controller_now(c));
     sw->order = (struct put_order_member) {
         .dpid = sw->dpid, .installed = sw->put->installed,
@@ -150,33 +104,6 @@ switch_down(struct switch_connection *connection, const char *reason,
         discovery_switch_gone(c->discovery, sw->dpid);
         controller_event(c, "switch %016" PRIx64 " is gone: %s", sw->dpid,
                          reason);
-    }
-}
-
-static void
-switch_port_changed(struct switch_connection *connection,
-                    const struct switch_port *port, bool gone, void *c_)
-{
-    struct controller *c = c_;
-    struct managed_switch *sw = *switch_connection_user(connection);
-    const struct topology_port *old = topology_port(c->topology, sw->dpid,
-                                                    port->number);
-    bool was_up = old && old->up;
-    bool up = port->up && !gone;
-
-    c->input_us = controller_now_us();
-    if (was_up != up) {
-        controller_event(c, "port %s (%" PRIu32 ") of %016" PRIx64 " %s",
-                         port->name, port->number, sw->dpid,
-                         gone ? "is gone" : up ? "is up" : "is down");
-    }
-    if (gone) {
-        remove_port(c, sw->dpid, port->number);
-    } else {
-        set_port(c, sw->dpid, port);
-    }
-    if (up && !was_up) {
-        controller_ask_for_probes(c);
     }
 }
 
@@ -310,7 +237,7 @@ switch_role_changed(struct switch_connection *connection, void *c_)
 
 const struct openflow_server_ops controller_openflow_ops = {
     .up = switch_up,
-    .port = switch_port_changed,
+    .port = controller_port_changed,
     .message = switch_message,
     .role = switch_role_changed,
     .down = switch_down,
@@ -581,6 +508,7 @@ controller_forget_switches(struct controller *c, long long now)
             controller_event(c, "switch %016" PRIx64 " is forgotten",
                              sw->dpid);
             topology_switch_remove(c->topology, sw->dpid);
+            flaps_forget_switch(&c->flaps, sw->dpid);
             hmap_remove(&c->switches, &sw->node);
             free_switch(sw);
         }

@@ -9,14 +9,15 @@ SHELL_PURE := controller/openflow_codec.c controller/openflow_error.c \
     controller/put_queue.c controller/rule_encode.c \
     controller/discovery.c controller/discovery_links.c \
     controller/discovery_hosts.c controller/latency.c \
-    controller/fair_limit.c \
+    controller/fair_limit.c controller/flaps.c \
     controller/agent_session.c controller/agent_handshake.c \
     controller/agent_requests.c controller/agent_push.c controller/event_log.c
 # What talks.
 SHELL_IO := controller/openflow_server.c controller/openflow_connection.c \
     controller/api_server.c \
     controller/controller_config.c controller/controller.c \
-    controller/controller_switches.c controller/controller_agents.c \
+    controller/controller_switches.c controller/controller_ports.c \
+    controller/controller_agents.c \
     controller/controller_routes.c controller/controller_identify.c \
     controller/controller_room.c \
     controller/controller_hold.c controller/controller_role.c controller/controller_reload.c \
@@ -33,7 +34,7 @@ $(BUILD)/bin/salient-controller: $(BUILD)/obj/controller/main.o \
 	$(link)
 
 SHELL_TESTS := $(addprefix test_,switch_session rule_encode put put_order put_queue agent_session event_log \
-    controller_config discovery latency fair_limit)
+    controller_config discovery latency fair_limit flaps)
 UNIT_TESTS += $(SHELL_TESTS)
 $(SHELL_TESTS:%=$(BUILD)/tests/%): $(LIBCONTROLLER_SHELL) $(LIBCONTROLLER)
 

@@ -197,6 +197,7 @@ status_to_json(const struct controller *c, const struct controller_status *s)
     show_put_integer(json, "agents_connected", api_server_n_up(c->api));
     show_put_integer(json, "registrations", s->instances);
     show_put_integer(json, "services", s->services);
+    show_put_integer(json, "ports_held", flaps_n_held(&c->flaps));
     show_put_integer(json, "pending_puts", s->pending);
     show_put_integer(json, "pending_events",
                      event_log_n_pending(c->events));

@@ -76,6 +76,7 @@ test_example_is_the_default(void)
     CU_ASSERT_EQUAL(a->confirm_timeout_ms, b->confirm_timeout_ms);
     CU_ASSERT_EQUAL(a->forget_switch_ms, b->forget_switch_ms);
     CU_ASSERT_EQUAL(a->hold_ms, b->hold_ms);
+    CU_ASSERT_EQUAL(a->flap_hold_ms, b->flap_hold_ms);
     CU_ASSERT_EQUAL(a->link_probe_interval_ms, b->link_probe_interval_ms);
     CU_ASSERT_EQUAL(a->link_timeout_ms, b->link_timeout_ms);
     CU_ASSERT_EQUAL(a->host_timeout_ms, b->host_timeout_ms);
