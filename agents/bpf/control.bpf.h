@@ -353,7 +353,6 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     flow->ifindex = skb->ifindex;
     flow->own_locator = control->outer.dst;
     flow->peer_locator = control->outer.src;
-    path_recall(flow);
     if (base->flags_class & SAL_FLAG_NAT) {
         flow->peer_port = control->outer.src_port;
         flow->entropy = settings->sal_port;
@@ -366,6 +365,7 @@ ingress_syn(struct __sk_buff *skb, struct sal_settings *settings,
     flow->wire.lport = inner->dport;
     flow->wire.rport = inner->sport;
     flow->wire.proto = base->proto;
+    path_recall(flow);
     flow->local = flow->wire;
     if (!target_address(settings, target, inner->v6, &flow->local.local)) {
         return refuse(skb, scratch, control, SAL_COUNT_IN_TARGET_FAMILY);

@@ -98,11 +98,11 @@ client_flow_make(struct sal_settings *settings, struct scratch *scratch,
     __builtin_memset(flow, 0, sizeof *flow);
     flow->state = SAL_FLOW_HALF_OPEN;
     flow->flags = packet->v6 ? SAL_FLOW_INNER6 : 0;
+    flow->local = packet->tuple;
+    flow->wire = packet->tuple;
     flow_to_next(settings, scratch, flow, outer_v6,
                  keyed_random(settings, scratch));
     flow->nonce = keyed_random(settings, scratch);
-    flow->local = packet->tuple;
-    flow->wire = packet->tuple;
     flow->isn_out = packet->seq;
     __builtin_memcpy(flow->service_id, service_id, SAL_SERVICE_ID_LEN);
     flow->created_ns = bpf_ktime_get_ns();

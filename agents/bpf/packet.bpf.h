@@ -49,7 +49,9 @@
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
+#define TCP_PSH 0x08
 #define TCP_ACK 0x10
+#define TCP_CWR 0x80
 
 /* Hides from clang what it knows of 'x', so that a bound that the verifier
  * must see is not optimised away. */
@@ -191,14 +193,14 @@ ip_checksum(struct iphdr *ip)
     ip->check = ~checksum_fold(sum);
 }
 
-/* True if bytes 'ofs'..'ofs + len' of the frame plus 'sum' make a good
- * Internet checksum.  Reads at most 9,216 bytes (a jumbo frame). */
+/* The ones' complement sum of bytes 'ofs'..'ofs + len' of the frame and 'sum',
+ * or -1.  Reads at most 9,216 bytes (a jumbo frame). */
 GLOBAL int
-checksum_ok(struct __sk_buff *skb, __u32 ofs, __u32 len, __u64 sum)
+packet_sum(struct __sk_buff *skb, __u32 ofs, __u32 len, __u64 sum)
 {
     struct scratch *scratch = scratch_get();
     if (!scratch || len > 9216) {
-        return 0;
+        return -1;
     }
     for (int i = 0; i < 18 && len; i++) {
         __u32 n = len < sizeof scratch->chunk ? len : sizeof scratch->chunk;
@@ -209,17 +211,24 @@ checksum_ok(struct __sk_buff *skb, __u32 ofs, __u32 len, __u64 sum)
         /* Nothing changes, but Linux 6.1 sees that it is 1..512. */
         n = ((n - 1) & (sizeof scratch->chunk - 1)) + 1;
         if (bpf_skb_load_bytes(skb, ofs, scratch->chunk, n)) {
-            return 0;
+            return -1;
         }
         if (padded > sizeof scratch->chunk) {
-            return 0;
+            return -1;
         }
         sum += (__u32) bpf_csum_diff(NULL, 0, (__be32 *) scratch->chunk,
                                      padded, 0);
         ofs += n;
         len -= n;
     }
-    return checksum_fold(sum) == 0xffff;
+    return checksum_fold(sum);
+}
+
+/* True if these bytes and 'sum' make a good Internet checksum. */
+static __always_inline int
+checksum_ok(struct __sk_buff *skb, __u32 ofs, __u32 len, __u64 sum)
+{
+    return packet_sum(skb, ofs, len, sum) == 0xffff;
 }
 
 /* Internet checksum of the SAL header in scratch->header, with its checksum

@@ -398,6 +398,8 @@ struct sal_target {
     X(OUT_HELD, "out_held", "flow has no way to its peer now")                \
     X(OUT_PATH_MTU, "out_path_mtu",                                           \
       "too large for the path; the sender was told")                          \
+    X(OUT_PATH_CUT, "out_path_cut",                                           \
+      "TCP over IPv6 cut for a path too small for IPv6")                      \
     X(OUT_FAILED, "out_failed", "the kernel refused to encapsulate")          \
     X(FLOW_ID_EXHAUSTED, "flow_id_exhausted", "no free flow ID found")        \
     X(FLOW_TABLE_FULL, "flow_table_full", "the flow table is full")           \

@@ -444,10 +444,10 @@ test_device(void)
     return fd;
 }
 
-/* The next packet that the test's device was handed; false if none came
- * within 'timeout' ms. */
+/* The next packet that went through the test's device, the one way or the
+ * other; false if none did within 'timeout' ms. */
 static inline bool
-test_delivered(struct frame *frame, int timeout)
+test_device_read(struct frame *frame, bool outgoing, int timeout)
 {
     struct pollfd poll_fd = {.fd = test_device(), .events = POLLIN};
     while (poll(&poll_fd, 1, timeout) == 1) {
@@ -455,12 +455,19 @@ test_delivered(struct frame *frame, int timeout)
         socklen_t len = sizeof from;
         frame->len = recvfrom(poll_fd.fd, frame->data, sizeof frame->data, 0,
                               (struct sockaddr *) &from, &len);
-        if (from.sll_pkttype != PACKET_OUTGOING
+        if ((from.sll_pkttype == PACKET_OUTGOING) == outgoing
             && frame->len > 14) {
             return true;
         }
     }
     return false;
+}
+
+/* The next packet that the test's device was handed. */
+static inline bool
+test_delivered(struct frame *frame, int timeout)
+{
+    return test_device_read(frame, false, timeout);
 }
 
 static inline size_t

@@ -13,14 +13,13 @@ import errno
 import os
 import random
 import socket
-import struct
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import test_ipv6 as ipv6  # noqa: E402
 import test_namespaces as base  # noqa: E402
-from netlab import Host, Lab, Namespace, family_of, wait_for  # noqa: E402
+from netlab import Host, Lab, Namespace, family_of  # noqa: E402
 from test_namespaces import step, transfer  # noqa: E402
 
 IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU = 10, 2, 14
@@ -91,10 +90,6 @@ def forget(hosts):
     for host in hosts:
         host.run("ip", "route", "flush", "cache")
         host.run("ip", "-6", "route", "flush", "cache")
-
-
-def learnt(host):
-    return host.dump("counters")["in_path_mtu"]
 
 
 def tcp(client, server, address):
@@ -182,43 +177,55 @@ def plain_datagrams(client, server, address, mtu, version):
 
 
 def too_small(client, server, address, version):
-    """IPv6 itself does not fit.  Once a connection, of IPv4 as well, found
-    that out, the next ones have segments that do."""
+    """IPv6 itself does not fit.  The connection that finds that out has its
+    segments cut.  The next ones, and those that IPv4's told, have segments
+    that fit."""
     step(f"less than IPv6 needs, in IPv{version}: known from IPv4 inside")
     fitted(client, server, address)
 
-    step(f"less than IPv6 needs, in IPv{version}: from the second connection on")
-    restart(client, server)  # Or IPv4's flows had told the first one.
+    step(f"less than IPv6 needs, in IPv{version}: the first connection")
+    restart(client, server)
     ipv6.outer(client, version)
-    forget((client, server))
-    listener = server.listen(8080, "::")
-    a = client.connect(address, 80)
-    b, _ = listener.accept()
-    for host in client, server:
-        assert not learnt(host)
-    for s in a, b:
-        s.send(bytes(20000))
-    for host in client, server:
-        wait_for(lambda h=host: learnt(h), f"{host.name}: path MTU learnt")
-    for s in a, b:
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
-                     struct.pack("ii", 1, 0))
-        s.close()
-    listener.close()
-    base.no_flows(client, server)
-    for host in client, server:
-        assert host.dump("counters")["in_mss"] == 0
+    first(client, server, address)
+    step(f"less than IPv6 needs, in IPv{version}: the second")
     fitted(client, server, address)
+
+
+def first(client, server, address):
+    """A connection that finds out how little fits."""
+    forget((client, server))
+    tcp(client, server, address)
+    for host in client, server:
+        counters = host.dump("counters")
+        assert counters["in_path_mtu"] > 0
+        assert counters["out_path_cut"] > 0
+        assert counters["in_mss"] == 0 == counters["out_failed"]
+
+
+def far_too_small(client, server, routers):
+    """Each segment is cut more than once, by GSO or by us."""
+    narrow(routers, 600)  # Its IPv6 addresses are gone.
+    for segments in 40, 1:
+        step(f"much less than IPv6 needs; {segments} segments at once")
+        restart(client, server)
+        for host in client, server:
+            host.run("ip", "link", "set", "sal0", "gso_max_segs", segments)
+            host.run("ethtool", "-K", "eth0", "tx", "off")  # Sums count.
+        first(client, server, ipv6.WEB6)
+        fitted(client, server, ipv6.WEB6)
 
 
 def fitted(client, server, address):
     """A connection whose ends know the path: nothing is too large for it."""
     forget((client, server))
-    before = {host.name: learnt(host) for host in (client, server)}
+    names = "in_path_mtu", "out_path_cut"
+    before = {host.name: host.dump("counters") for host in (client, server)}
     tcp(client, server, address)
     for host in client, server:
-        assert host.dump("counters")["in_mss"] > 0
-        assert learnt(host) == before[host.name]
+        counters = host.dump("counters")
+        assert counters["in_mss"] > before[host.name]["in_mss"]
+        for name in names:
+            assert counters[name] == before[host.name][name], name
 
 
 def paths(client, server, routers):
@@ -300,6 +307,7 @@ def main():
         lab.hosts += [client, server]
         paths(client, server, routers)
         remembered(client, server, routers)
+        far_too_small(client, server, routers)
         unreachable(client, server, routers)
         base.removal(lab)
     print(f"{base.steps} steps")

@@ -131,8 +131,80 @@ test_path_mtu(void)
         /* Nobody makes it less than what IP promises. */
         f = too_big(out, 68, &data);
         run_ingress(&client, &f);
-        CU_ASSERT_EQUAL(path_mtu_of(&client),
-                        in ? 1280 + overhead : out ? 1280 : 576);
+        CU_ASSERT_EQUAL(path_mtu_of(&client), out ? 1280 : 576);
+        CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_IN_PATH_MTU), 2);
+        run_ingress(&client, &f); /* That is no news any more. */
+        CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_IN_PATH_MTU), 2);
+        tear_down();
+    }
+}
+
+/* IPv6 is told of 1280 bytes at least.  A segment of so many, that is still
+ * too large, is cut in two, each of which is right. */
+static void
+test_cut(void)
+{
+    FOR_EACH_COMBINATION (in, out) {
+        if (!in) {
+            continue;
+        }
+        struct sal_flow ours, theirs;
+        struct frame f, data, want;
+        char text[1240];
+        const uint32_t mtu = out ? 1280 : 1000;
+        const size_t limit = mtu - (out ? 64 : 44);
+        const size_t first = (limit - 60) & ~3;
+
+        test_device();
+        set_up_both(out);
+        connect_pair(in, out, &ours, &theirs);
+        data = request_frame(in, out, &ours, 0, 0);
+        f = too_big(out, mtu, &data);
+        run_ingress(&client, &f);
+        CU_ASSERT_EQUAL(path_mtu_of(&client), mtu);
+
+        for (size_t i = 0; i < sizeof text; i++) {
+            text[i] = 'a' + i % 26;
+        }
+        struct inner_packet p = request(in), piece = p;
+        text[1219] = '\0';
+        p.payload = text;
+        p.flags = PSH | FIN | ACK;
+        build_plain(&f, &p);
+        CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_REDIRECT);
+        CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_PATH_CUT), 1);
+        CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_PATH_MTU), 0);
+        piece.seq = p.seq + first;
+        piece.flags = p.flags;
+        piece.payload = text + first;
+        build_plain(&want, &piece);
+        CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
+
+        CU_ASSERT_TRUE_FATAL(test_device_read(&f, true, 5000));
+        text[first] = '\0';
+        piece = p;
+        piece.flags = ACK;
+        build_plain(&want, &piece);
+        CU_ASSERT_TRUE(frame_equal(&f, &want, 12));
+        CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_REDIRECT);
+        CU_ASSERT(f.len <= 14 + mtu && f.len > 14 + mtu - 4);
+
+        /* One byte more than IPv6 promises: its sender is told. */
+        for (size_t n = 1220; n <= 1221; n++) {
+            memset(text, 'x', n);
+            text[n] = '\0';
+            build_plain(&f, &p);
+            CU_ASSERT_EQUAL(run_egress(&client, &f), TC_ACT_REDIRECT);
+            CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_PATH_MTU),
+                            n - 1220);
+            CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_PATH_CUT), 2);
+        }
+        build_icmp6(&want, &p, 2, 0, 1280, 20);
+        expect_answer(&f, &want);
+        CU_ASSERT_EQUAL(counter(&client, SAL_COUNT_OUT_FAILED), 0);
+        while (test_device_read(&f, true, 0)) {
+            continue;
+        }
         tear_down();
     }
 }
@@ -237,5 +309,5 @@ test_unreachable(void)
     }
 }
 
-UNIT_MAIN("sal_path_mtu", UNIT_TEST(test_path_mtu),
+UNIT_MAIN("sal_path_mtu", UNIT_TEST(test_path_mtu), UNIT_TEST(test_cut),
           UNIT_TEST(test_path_mtu_ages), UNIT_TEST(test_unreachable))
