@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <string.h>
@@ -54,6 +55,7 @@ plan(struct controller *c, struct plan_result *ret_result)
     long long end = controller_now_us();
     if (ret_result->everything && end - start >= REST_MIN_US) {
         c->rest_until_us = end + MIN(end - start, REST_MAX_US);
+        c->untidy = true;
     }
     if (ret_result->topology.graph) {
         controller_event(c, "links or switches changed");
@@ -84,6 +86,17 @@ rests(const struct controller *c)
            && controller_now_us() < c->rest_until_us;
 }
 
+/* Lists of changes and messages to hundreds of switches are gone, but what was
+ * allocated meanwhile lies between them, so that free() gives nothing back. */
+static void
+tidy_up(struct controller *c)
+{
+    if (c->untidy && c->confirmed == plan_generation(c->plan)) {
+        c->untidy = false;
+        malloc_trim(0);
+    }
+}
+
 /* What follows from the inputs since the last round.  True if it made new
  * ones. */
 static bool
@@ -109,6 +122,7 @@ controller_round(struct controller *c)
         controller_answer_waits(c); /* For what is planned. */
     }
     openflow_server_flush(c->openflow);
+    tidy_up(c);
     return !waits && !rests(c) && (registry_has_changes(c->registry)
                                    || topology_has_changes(c->topology));
 }

@@ -47,9 +47,9 @@ load_controller_configure(struct load *l, struct load_controller *c)
     /* Long waits, because the machine may be busy with other things. */
     fprintf(file, "openflow:\n  listen: [\"tcp:127.0.0.1:%u\"]\n"
             "  echo_timeout: 15m\n  confirm_timeout: 15m\n"
-            "  order_timeout: 1m\n"
+            "  order_timeout: 1m\n  handshake_timeout: 15m\n"
             "api:\n  listen: [\"%s\"]\n  lease: 15m\n"
-            "  keepalive_interval: 5m\n  wait_timeout: 15m\n"
+            "  handshake_timeout: 15m\n  keepalive_interval: 5m\n  wait_timeout: 15m\n"
             "control: %s/control\nlink_timeout: 15m\n"
             "host_timeout: 15m\n"
             "fast_failover: %s\n",
