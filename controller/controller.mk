@@ -7,7 +7,7 @@ CONTROLLER_PURE := $(addprefix controller/,addresses.c registry.c \
     paths.c paths_graph.c paths_ways.c policy.c zones.c routes.c \
     routes_show.c rules.c rules_kind.c \
     rules_ways.c rules_flow.c rules_read.c rules_group.c rules_meter.c rule_table.c \
-    rule_bundle.c rule_changes.c plan.c plan_meters.c plan_ways.c plan_check.c \
+    rule_bundle.c rule_changes.c plan.c plan_meters.c plan_ways.c plan_check.c plan_memory.c \
     plan_room.c plan_hosts.c trace.c \
     packet.c packet_plain.c resolve.c overflow.c usage.c)
 

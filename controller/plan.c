@@ -85,7 +85,7 @@ plan_destroy(struct plan *plan)
     routes_destroy(plan->routes);
     rule_table_destroy(plan->before);
     rule_table_destroy(plan->after);
-    free(plan->memories);
+    plan_forget_memories(plan);
     free(plan);
 }
 
@@ -580,54 +580,6 @@ update_graph(struct plan *plan)
     return mended;
 }
 
-/* What switches remembered. */
-
-void
-plan_remember(struct plan *plan, uint64_t dpid,
-              const struct rule_table *installed)
-{
-    size_t i = 0;
-    for (const struct rule *rule; (rule = rule_table_next(installed, &i));) {
-        if (rule->kind != RULE_SERVICE && rule->kind != RULE_SERVICE6) {
-            continue;
-        }
-        if (plan->n_memories >= plan->allocated_memories) {
-            plan->memories = x2nrealloc(plan->memories,
-                                        &plan->allocated_memories,
-                                        sizeof *plan->memories);
-        }
-        plan->memories[plan->n_memories++] = (struct memory) {dpid, *rule};
-    }
-}
-
-/* Tells the routes what is remembered, by the keys they use. */
-static void
-recall(struct plan *plan)
-{
-    for (size_t i = 0; i < plan->n_memories; i++) {
-        const struct rule *rule = &plan->memories[i].rule;
-        const struct topology_attachment *host
-            = topology_attachment(plan->topology, &rule->target);
-        const struct registry_endpoint *endpoint
-            = host ? registry_endpoint(plan->registry, &host->endpoint) : NULL;
-        if (!endpoint) {
-            continue;
-        }
-        const struct route_memory memory = {
-            .dpid = plan->memories[i].dpid,
-            .prefix = {rule->service, rule->prefix_len},
-            .protocol = rule->protocol,
-            .v6 = rule->kind == RULE_SERVICE6,
-            .tile = {rule->tile_value, rule->tile_bits,
-                     endpoint->identity_v4},
-        };
-        routes_remember_tile(plan->routes, &memory);
-    }
-    free(plan->memories);
-    plan->memories = NULL;
-    plan->n_memories = plan->allocated_memories = 0;
-}
-
 void
 plan_run(struct plan *plan, struct plan_result *ret_result)
 {
@@ -637,7 +589,7 @@ plan_run(struct plan *plan, struct plan_result *ret_result)
                                               &result.services);
     topology_take_changes(plan->topology, &result.topology);
 
-    recall(plan);
+    plan_recall(plan);
     bool all = (result.topology.graph || !plan->started)
                && !update_graph(plan);
     if (result.topology.graph || result.topology.n_hosts || all) {

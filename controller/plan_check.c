@@ -20,16 +20,14 @@ recompute_routes(const struct plan *plan, const struct paths *paths)
     ROUTES_FOR_EACH_SERVICE (service, plan->routes) {
         for (size_t i = 0; i < service->n_routes; i++) {
             const struct route *route = service->routes[i];
-            for (size_t j = 0; j < route->tiling.n; j++) {
-                const struct route_memory memory = {
-                    .dpid = route->dpids[0],
-                    .prefix = service->prefix,
-                    .protocol = route->protocol,
-                    .v6 = route->v6,
-                    .tile = route->tiling.tiles[j],
-                };
-                routes_remember_tile(routes, &memory);
-            }
+            const struct route_memory memory = {
+                .dpid = route->dpids[0],
+                .prefix = service->prefix,
+                .protocol = route->protocol,
+                .v6 = route->v6,
+                .tiling = route->tiling,
+            };
+            routes_remember(routes, &memory);
         }
     }
     routes_set_zones(routes, zones);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What plan.c (everything that is planned), plan_ways.c (what depends on ways
  * that changed), plan_hosts.c (where hosts were when rules were computed),
- * plan_meters.c (the ports that have meters), plan_room.c (switches that have
- * no room for all rules) and plan_check.c (the comparison with a full
- * recompute) share.  For nobody else. */
+ * plan_memory.c (what switches held before), plan_meters.c (the ports that
+ * have meters), plan_room.c (switches that have no room for all rules) and
+ * plan_check.c (the comparison with a full recompute) share.  For nobody
+ * else. */
 #ifndef CONTROLLER_PLAN_PRIVATE_H
 #define CONTROLLER_PLAN_PRIVATE_H 1
 
@@ -27,13 +28,6 @@ struct plan_switch {
     size_t n_metered;           /* 'desired'. */
 };
 
-/* Tilings refer to instances by key, rules by locator.  What was remembered is
- * translated once the hosts are known. */
-struct memory {
-    uint64_t dpid;
-    struct rule rule;
-};
-
 struct plan {
     struct rules_config rules_config;
     struct routes_config routes_config;
@@ -55,7 +49,7 @@ struct plan {
     struct hmap endpoints;     /* struct plan_endpoint. */
     struct rule_table *before; /* Scratch. */
     struct rule_table *after;  /* Scratch. */
-    struct memory *memories;
+    struct plan_memory *memories; /* Until the hosts are known. */
     size_t n_memories, allocated_memories;
     uint64_t generation;
     bool started;
@@ -115,6 +109,10 @@ void plan_compute_endpoint(const struct plan *, const struct paths *,
  * Bundles are replaced as a whole. */
 void plan_replace(struct plan_switch *, const struct rule_table *before,
                   const struct rule_table *after);
+
+/* Tells the routes what was remembered, and forgets it. */
+void plan_recall(struct plan *);
+void plan_forget_memories(struct plan *);
 
 /* Mends the rules of all switches after plan->paths took the place of 'old',
  * of the same shape: the same switches reach each other, only on other

@@ -11,15 +11,15 @@
 #include "packets.h"
 #include "util.h"
 
-/* A tiling that a switch held before a restart. */
+/* A tiling that switches held before a restart, most often all of them. */
 struct memory {
     struct hmap_node node; /* By 'prefix' alone. */
     struct service_prefix prefix;
-    uint64_t dpid;
+    uint64_t *dpids;
+    size_t n_dpids, allocated_dpids;
     uint8_t protocol;
     bool v6;
     struct tiling tiling;
-    size_t allocated;
 };
 
 struct routes {
@@ -83,6 +83,7 @@ static void
 memory_destroy(struct memory *memory)
 {
     tiling_destroy(&memory->tiling);
+    free(memory->dpids);
     free(memory);
 }
 
@@ -401,15 +402,26 @@ compute_class(struct choice *choice, struct service_routes *service)
 
 /* Tilings. */
 
-static struct memory *
-find_memory(const struct routes *routes, uint64_t dpid,
-            const struct service_prefix *prefix, uint8_t protocol, bool v6)
+static bool
+is_memory_of(const struct memory *memory, uint64_t dpid)
 {
-    struct memory *memory;
+    for (size_t i = 0; i < memory->n_dpids; i++) {
+        if (memory->dpids[i] == dpid) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const struct memory *
+find_memory(const struct routes *routes, const struct service_prefix *prefix,
+            const struct route *route, uint64_t dpid)
+{
+    const struct memory *memory;
     HMAP_FOR_EACH_WITH_HASH (memory, node, hash_prefix(prefix),
                              &routes->memories) {
-        if (memory->dpid == dpid && memory->protocol == protocol
-            && memory->v6 == v6
+        if (memory->protocol == route->protocol && memory->v6 == route->v6
+            && is_memory_of(memory, dpid)
             && service_prefix_equal(&memory->prefix, prefix)) {
             return memory;
         }
@@ -456,50 +468,50 @@ is_whole(const struct tiling *tiling)
     return places >= TILES_MAX;
 }
 
-/* Completes what 'to' remembers by what 'from' does: where resolution is hop
- * by hop, no switch alone knows all tiles. */
 static void
-merge_memory(struct memory *to, const struct memory *from)
+add_tiles(struct tiling *to, const struct tiling *from)
 {
-    for (size_t i = 0; i < from->tiling.n; i++) {
-        if (!overlaps(&to->tiling, &from->tiling.tiles[i])) {
-            if (to->tiling.n >= to->allocated) {
-                to->tiling.tiles = x2nrealloc(to->tiling.tiles,
-                                              &to->allocated,
-                                              sizeof *to->tiling.tiles);
-            }
-            to->tiling.tiles[to->tiling.n++] = from->tiling.tiles[i];
+    to->tiles = xrealloc(to->tiles, (to->n + from->n) * sizeof *to->tiles);
+    for (size_t i = 0; i < from->n; i++) {
+        if (!overlaps(to, &from->tiles[i])) {
+            to->tiles[to->n++] = from->tiles[i];
         }
     }
 }
 
-/* What the switches of 'route' held before a restart. */
+/* What the switches of 'route' held before a restart.  Where resolution is hop
+ * by hop, no switch alone knows all tiles: then they are put together in
+ * 'merged' (empty; the caller's). */
 static const struct tiling *
 find_remembered(const struct routes *routes,
                 const struct service_prefix *prefix,
-                const struct route *route)
+                const struct route *route, struct tiling *merged)
 {
-    struct memory *first = NULL;
+    const struct memory *first = NULL;
     for (size_t i = 0; i < route->n_dpids; i++) {
-        struct memory *memory = find_memory(routes, route->dpids[i], prefix,
-                                            route->protocol, route->v6);
-        if (memory && !first) {
-            first = memory;
-        } else if (memory) {
-            merge_memory(first, memory);
+        const struct memory *memory = find_memory(routes, prefix, route,
+                                                  route->dpids[i]);
+        if (!memory || memory == first) {
+            continue;
         }
-        if (first && is_whole(&first->tiling)) {
+        if (!first && is_whole(&memory->tiling)) {
+            return &memory->tiling;
+        }
+        first = first ? first : memory;
+        add_tiles(merged, &memory->tiling);
+        if (is_whole(merged)) {
             break;
         }
     }
-    return first ? &first->tiling : NULL;
+    return first ? merged : NULL;
 }
 
 /* The tiling that the switches of 'route' should change as little as possible:
  * that of the first of them that has one. */
 static const struct tiling *
 find_previous(const struct routes *routes, const struct service_routes *old,
-              const struct service_prefix *prefix, const struct route *route)
+              const struct service_prefix *prefix, const struct route *route,
+              struct tiling *merged)
 {
     for (size_t i = 0; old && i < route->n_dpids; i++) {
         const struct route *before = route_at(old, route->dpids[i],
@@ -509,7 +521,7 @@ find_previous(const struct routes *routes, const struct service_routes *old,
         }
     }
     return hmap_is_empty(&routes->memories)
-           ? NULL : find_remembered(routes, prefix, route);
+           ? NULL : find_remembered(routes, prefix, route, merged);
 }
 
 static void
@@ -522,10 +534,13 @@ compute_tiling(const struct routes *routes, const struct service_routes *old,
         weights[i] = (struct tile_weight) {route->targets[i].key,
                                            route->targets[i].weight};
     }
+    struct tiling merged = TILING_INITIALIZER;
     int error = tiling_compute(weights, n, routes->config.tolerance_permille,
-                               find_previous(routes, old, prefix, route),
+                               find_previous(routes, old, prefix, route,
+                                             &merged),
                                &route->tiling);
     ovs_assert(!error);
+    tiling_destroy(&merged);
     free(weights);
 }
 
@@ -665,24 +680,37 @@ routes_update_all(struct routes *routes, const struct registry *registry,
     }
 }
 
-void
-routes_remember_tile(struct routes *routes, const struct route_memory *what)
+static struct memory *
+find_same_memory(const struct routes *routes, const struct route_memory *what)
 {
-    struct memory *memory = find_memory(routes, what->dpid, &what->prefix,
-                                        what->protocol, what->v6);
+    struct memory *memory;
+    HMAP_FOR_EACH_WITH_HASH (memory, node, hash_prefix(&what->prefix),
+                             &routes->memories) {
+        if (memory->protocol == what->protocol && memory->v6 == what->v6
+            && service_prefix_equal(&memory->prefix, &what->prefix)
+            && tiling_equal(&memory->tiling, &what->tiling)) {
+            return memory;
+        }
+    }
+    return NULL;
+}
+
+void
+routes_remember(struct routes *routes, const struct route_memory *what)
+{
+    struct memory *memory = find_same_memory(routes, what);
     if (!memory) {
         memory = xzalloc(sizeof *memory);
         memory->prefix = what->prefix;
-        memory->dpid = what->dpid;
         memory->protocol = what->protocol;
         memory->v6 = what->v6;
+        add_tiles(&memory->tiling, &what->tiling);
         hmap_insert(&routes->memories, &memory->node,
                     hash_prefix(&what->prefix));
     }
-    if (memory->tiling.n >= memory->allocated) {
-        memory->tiling.tiles = x2nrealloc(memory->tiling.tiles,
-                                          &memory->allocated,
-                                          sizeof *memory->tiling.tiles);
+    if (memory->n_dpids >= memory->allocated_dpids) {
+        memory->dpids = x2nrealloc(memory->dpids, &memory->allocated_dpids,
+                                   sizeof *memory->dpids);
     }
-    memory->tiling.tiles[memory->tiling.n++] = what->tile;
+    memory->dpids[memory->n_dpids++] = what->dpid;
 }

@@ -107,17 +107,17 @@ void service_routes_destroy(struct service_routes *);
 void routes_update_all(struct routes *, const struct registry *,
                        const struct topology *, const struct paths *);
 
-/* After a restart the switches still hold the tiling of before: hands in, one
- * by one, the tiles that 'dpid' has.  They are the history of the service's
- * next update, then forgotten.  'key' as in route_target. */
+/* After a restart the switches still hold the tilings of before: hands in that
+ * of 'dpid', or what it has of it.  It is the history of the service's next
+ * update, then forgotten.  'key' as in route_target. */
 struct route_memory {
     uint64_t dpid;
     struct service_prefix prefix;
     uint8_t protocol;
     bool v6;
-    struct tile tile;
+    struct tiling tiling; /* The caller's. */
 };
-void routes_remember_tile(struct routes *, const struct route_memory *);
+void routes_remember(struct routes *, const struct route_memory *);
 
 /* NULL if there are none. */
 const struct service_routes *routes_of(const struct routes *,

@@ -254,12 +254,10 @@ test_memory(void)
             }
         }
         if (round) {
-            for (size_t i = 0; i < n; i++) {
-                const struct route_memory memory = {
-                    .dpid = 2, .prefix = prefix, .protocol = 6,
-                    .tile = tiles[i]};
-                routes_remember_tile(routes, &memory);
-            }
+            const struct route_memory memory = {
+                .dpid = 2, .prefix = prefix, .protocol = 6,
+                .tiling = {tiles, n}};
+            routes_remember(routes, &memory);
             for (int i = 1; i <= 5; i++) {
                 serve(i, "web", 6, 80, i);
             }

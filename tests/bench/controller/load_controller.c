@@ -49,7 +49,8 @@ load_controller_configure(struct load *l, struct load_controller *c)
             "  echo_timeout: 15m\n  confirm_timeout: 15m\n"
             "  order_timeout: 1m\n  handshake_timeout: 15m\n"
             "api:\n  listen: [\"%s\"]\n  lease: 15m\n"
-            "  handshake_timeout: 15m\n  keepalive_interval: 5m\n  wait_timeout: 15m\n"
+            "  handshake_timeout: 15m\n  keepalive_interval: 5m\n"
+            "  wait_timeout: 15m\n"
             "control: %s/control\nlink_timeout: 15m\n"
             "host_timeout: 15m\n"
             "fast_failover: %s\n",
