@@ -3,7 +3,7 @@
 # Speed of the controller, by switches and agents that do not exist.
 LOAD_SRCS := $(addprefix tests/bench/controller/,load_topology.c \
     load_switch.c load_flows.c load_group.c load_meter.c load_agent.c \
-    load_check.c \
+    load_check.c load_check_base.c \
     load_controller.c load_run.c)
 LOAD_OBJS := $(LOAD_SRCS:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/agents/probe.o
 

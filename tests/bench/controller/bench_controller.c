@@ -103,7 +103,8 @@ check(const char *what)
 static void
 check_the_check(void)
 {
-    static const uint8_t tables[] = {SAL_TABLE_SERVICE, SAL_TABLE_FORWARD};
+    static const uint8_t tables[] = {SAL_TABLE_ADMIT, SAL_TABLE_CLASSIFY,
+                                     SAL_TABLE_SERVICE, SAL_TABLE_FORWARD};
     struct load_switch *sw = &load.switches[load.n_switches - 1];
 
     for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {

@@ -143,7 +143,7 @@ resolve_groups(const struct groups *groups, struct ofpbuf *out,
         if (a->type == OFPACT_GROUP) {
             ofpact_put_OUTPUT(out)->port = u16_to_ofp(port_of_group(
                 groups, ofpact_get_GROUP(a)->group_id));
-        } else if (a->type != OFPACT_GOTO_TABLE) {
+        } else {
             ofpbuf_put(out, a, OFPACT_ALIGN(a->len));
         }
     }

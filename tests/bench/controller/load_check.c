@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The oracle: from the graph and the registrations, without the controller's
  * own code for rules, to what each switch must hold. */
-#include "tests/bench/controller/load.h"
+#include "tests/bench/controller/load_check_base.h"
 
 #include <math.h>
 #include <stdarg.h>
@@ -47,6 +47,7 @@ struct check {
     uint8_t *answers;     /* By number of actions, of leads_to_its_own(). */
     bool *hosts;          /* Has a route. */
     bool *endpoints;      /* Is found as a service of its own. */
+    struct load_base base; /* All else that a switch has. */
     int n_limits;         /* Flows of one port, to the controller. */
     size_t differences;
     bool say;
@@ -257,6 +258,7 @@ check_flow(struct check *c, const struct load_flow *flow)
     const struct load_key *key = load_key(&c->l->book, flow);
     const struct load_act *act = load_act(&c->l->book, flow);
 
+    load_base_flow(&c->base, key, act);
     if (act->port == ofp_to_u16(OFPP_CONTROLLER)) {
         check_limit(c, key, act);
     } else if (key->table == SAL_TABLE_FORWARD) {
@@ -373,6 +375,7 @@ check_switch(struct check *c)
     struct load_meter *meter;
     uint32_t position = 0;
 
+    load_base_begin(&c->base, c->sw);
     c->n_limits = 0;
     HMAP_FOR_EACH (meter, node, &c->sw->meters) {
         meter->port = LOAD_NO_PORT;
@@ -385,6 +388,10 @@ check_switch(struct check *c)
     }
     while ((flow = load_flows_next(&c->sw->flows, &position))) {
         check_flow(c, flow);
+    }
+    const char *wrong = load_base_end(&c->base);
+    if (wrong) {
+        differs(c, "%s", wrong);
     }
     if (c->n_limits != LIMITS_OF_A_PORT * c->sw->n_ports) {
         differs(c, "%d limits of ports", c->n_limits);
@@ -422,10 +429,12 @@ load_check(const struct load *l, bool say)
     };
 
     know_services(&c);
+    load_base_init(&c.base, l);
     for (int i = 0; i < l->n_switches; i++) {
         c.sw = &l->switches[i];
         check_switch(&c);
     }
+    load_base_destroy(&c.base);
     free(c.service_of);
     free(c.tiles);
     free(c.right);

@@ -72,6 +72,8 @@ understand_match(struct load_key *key, const struct match *match)
     memcpy(&key->service, &service, sizeof key->service);
     key->destination = ntohl(match->flow.nw_dst);
     key->destination_mask = ntohl(match->wc.masks.nw_dst);
+    key->sender = ntohl(match->flow.nw_src);
+    key->source = match->flow.dl_src;
     key->source_port = ntohs(match->flow.tp_src);
     key->source_port_mask = ntohs(match->wc.masks.tp_src);
     if (match->wc.masks.in_port.ofp_port) {
@@ -89,6 +91,8 @@ understand_actions(struct load_act *act, const struct ofputil_flow_mod *fm)
             act->port = ofp_to_u16(ofpact_get_OUTPUT(a)->port);
         } else if (a->type == OFPACT_GROUP) {
             act->group = ofpact_get_GROUP(a)->group_id;
+        } else if (a->type == OFPACT_GOTO_TABLE) {
+            act->next_table = ofpact_get_GOTO_TABLE(a)->table_id;
         } else if (a->type == OFPACT_METER) {
             act->meter = ofpact_get_METER(a)->meter_id;
         } else if (a->type == OFPACT_SET_FIELD) {
@@ -98,6 +102,8 @@ understand_actions(struct load_act *act, const struct ofputil_flow_mod *fm)
                 act->destination = ntohl(set->value->be32);
             } else if (set->field->id == MFF_ETH_DST) {
                 act->mac = set->value->mac;
+            } else if (set->field->id == MFF_ARP_SHA) {
+                act->answer = set->value->mac;
             }
         } else if (a->type == OFPACT_SET_IPV4_DST) {
             act->destination = ntohl(ofpact_get_SET_IPV4_DST(a)->ipv4);

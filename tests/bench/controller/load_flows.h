@@ -27,6 +27,8 @@ struct load_key {
     uint32_t destination, destination_mask;
     uint16_t source_port, source_port_mask;
     uint32_t in_port; /* 0: any. */
+    uint32_t sender;  /* IPv4 or ARP. */
+    struct eth_addr source;
     uint8_t table;
     bool any; /* Matches everything. */
     ovs_be16 priority;
@@ -43,6 +45,8 @@ struct load_act {
     struct eth_addr mac;        /* That packets are sent to, */
     uint32_t destination;       /* and the address; 0: unchanged. */
     uint32_t port, group, meter; /* 0: none. */
+    struct eth_addr answer;      /* To ARP. */
+    uint8_t next_table;          /* 0: none. */
     ovs_be16 flags;
     ovs_be64 cookie;
     uint32_t len;
