@@ -46,6 +46,12 @@ bench-controller: $(BENCH_CONTROLLER_NEEDS) ## speed of the controller (BENCH_CO
 	    $(BENCH_CONTROLLER)
 	@$(MAKE) --no-print-directory bench-failover
 
+# A table and charts for docs/controller.md.
+bench-controller-growth: $(BENCH_CONTROLLER_NEEDS) ## how the controller's cost grows with switches, services, links (minutes; BENCH_CONTROLLER_GROWTH="register:500:10000 ...")
+	@mkdir -p $(BUILD)/bench
+	@$(PYTHON) -B tests/bench/controller/growth.py $^ \
+	    $(BUILD)/bench/controller-growth.md $(BENCH_CONTROLLER_GROWTH)
+
 bench-failover: $(PROGRAMS) ## packets lost when a link fails, in Mininet
 	@mkdir -p $(BUILD)/bench
 	@env BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
@@ -57,4 +63,5 @@ bench-controller-1m: $(BUILD)/tests/bench_plan ## memory for 1,000,000 instances
 	@$< 4 100000 10 memory | awk '{print; fflush()} /plan.memory / \
 	    {print "bench controller.memory_mb.1m", $$3, "MB"; fflush()}'
 
-.PHONY: bench-failover bench-controller bench-controller-1m
+.PHONY: bench-failover bench-controller bench-controller-growth \
+    bench-controller-1m
