@@ -26,12 +26,14 @@ struct pending_packet {
 /* An endpoint that claims to be at 'locator'.  Not 'waiting': any flow from
  * there (whatever its port, which is 0 here) is one to watch, until
  * 'deadline'.  Waiting: such a flow is bound, and if the endpoint has not
- * proved by 'deadline' that it is there, it ends. */
+ * proved by 'deadline' that it is there, it ends.  'n_unproved' of the former
+ * says how often that happened in a row. */
 struct watched_claim {
     struct hmap_node node; /* In claims->watched. */
     uint8_t endpoint[SAL_ENDPOINT_ID_LEN];
     struct migration_locator locator;
     bool waiting;
+    unsigned int n_unproved;
     int64_t deadline;
 };
 
@@ -336,11 +338,29 @@ claims_answered(struct claims *c, const struct claim *claim,
 
 /* Time. */
 
+/* How long the endpoint that has not proved to be at 'where' is refused: longer
+ * each time, so that who tries for ever is in a small part of the time. */
+static uint32_t
+refusal(struct claims *c, const uint8_t endpoint[SAL_ENDPOINT_ID_LEN],
+        const struct migration_locator *where, int64_t now)
+{
+    struct watched_claim *known = find_watched(c, endpoint, where, false);
+    uint32_t ms = CLAIMS_REFUSED_MS;
+
+    if (known) {
+        ms <<= MIN(known->n_unproved, CLAIMS_REFUSED_DOUBLINGS);
+        known->n_unproved++;
+        known->deadline = now + ms + CLAIMS_WATCH_MS;
+    }
+    return ms;
+}
+
 static void
-end_unproved(struct claims *c, const struct watched_claim *watched)
+end_unproved(struct claims *c, const struct watched_claim *watched,
+             int64_t now)
 {
     struct migration_locator any_port = watched->locator;
-    struct claim_answer refused = {.ttl_ms = CLAIMS_REFUSED_MS};
+    struct claim_answer refused = {.ttl_ms = 0};
     struct claim claim = {.identity_v4 = 0};
 
     if (c->ops->is_proved(watched->endpoint, &watched->locator, c->aux)) {
@@ -356,6 +376,7 @@ end_unproved(struct claims *c, const struct watched_claim *watched)
         memcpy(&claim.locator, watched->locator.address,
                sizeof claim.locator);
         memcpy(claim.endpoint, watched->endpoint, sizeof claim.endpoint);
+        refused.ttl_ms = refusal(c, watched->endpoint, &any_port, now);
         enter(c, &claim, SAL_PEER_REFUSED, &refused);
     }
 }
@@ -375,7 +396,7 @@ run_watched(struct claims *c, int64_t now)
             continue;
         }
         if (watched->waiting) {
-            end_unproved(c, watched);
+            end_unproved(c, watched, now);
         }
         hmap_remove(&c->watched, &watched->node);
         free(watched);

@@ -36,10 +36,12 @@
 
 /* Before TCP sends its SYN again. */
 #define CLAIMS_ANSWER_MS 900
-/* Longer than all that delays an introduction that is not refused. */
+/* Longer than all that delays an introduction that is not refused: an earlier
+ * one that has to expire (MIGRATION_EXPIRE_MS), and messages lost. */
 #define CLAIMS_PROOF_MS 15000
 #define CLAIMS_WATCH_MS 60000
-#define CLAIMS_REFUSED_MS 10000
+#define CLAIMS_REFUSED_MS 10000 /* Doubles, at most so often: */
+#define CLAIMS_REFUSED_DOUBLINGS 3
 
 /* What a SYN says, and where it came from. */
 struct claim {

@@ -233,6 +233,37 @@ test_claimed(void)
     claims_destroy(&c);
 }
 
+/* Who tries again and again is refused for longer each time. */
+static void
+test_unproved_again(void)
+{
+    static const uint32_t seconds[] = {10, 20, 40, 80, 80, 10};
+    struct migration_locator here = at(LOCATOR, 4000);
+    struct claims c;
+    int64_t now = 100;
+
+    believe(&c);
+    for (size_t i = 0; i < ARRAY_SIZE(seconds); i++) {
+        unsigned int before = did.cut;
+        claims_bound(&c, alice, &here, now);
+        now += CLAIMS_PROOF_MS;
+        claims_run(&c, now);
+        CU_ASSERT_EQUAL(did.cut, before + 1);
+        CU_ASSERT_EQUAL(did.peer.state, SAL_PEER_REFUSED);
+        CU_ASSERT_EQUAL(did.ttl_ms, seconds[i] * 1000);
+        now += did.ttl_ms;
+        if (i == 4) {
+            now += CLAIMS_WATCH_MS; /* It gave up, and is forgotten. */
+        }
+        claims_run(&c, now);
+        CU_ASSERT_EQUAL(hmap_count(&c.watched), i == 4 ? 0 : 1);
+        take(&c, LOCATOR, alice, 1, now);
+        answer(&c, false, alice, now);
+        CU_ASSERT_EQUAL(did.peer.state, SAL_PEER_CLAIMED);
+    }
+    claims_destroy(&c);
+}
+
 static void
 test_refused(void)
 {
@@ -349,5 +380,6 @@ test_bounds(void)
 }
 
 UNIT_MAIN("claims", UNIT_TEST(test_attached), UNIT_TEST(test_claimed),
+          UNIT_TEST(test_unproved_again),
           UNIT_TEST(test_refused), UNIT_TEST(test_unknown),
           UNIT_TEST(test_no_answer), UNIT_TEST(test_bounds))
