@@ -178,6 +178,22 @@ plan_diff(struct plan *plan, uint64_t dpid,
 
 /* Changes of desired rules. */
 
+/* A switch that is away for long, or new: comparing everything will cost less
+ * than a list of so many rules. */
+static bool
+is_too_long(const struct plan_switch *sw, size_t n)
+{
+    return n > 4096 && n > rule_table_count(sw->desired) / 4;
+}
+
+static void
+touch_all(struct plan_switch *sw)
+{
+    sw->changed = true;
+    sw->touched_all = true;
+    rule_changes_destroy(&sw->touched);
+}
+
 static void
 touch(struct plan_switch *sw, const struct rule *rule)
 {
@@ -185,15 +201,30 @@ touch(struct plan_switch *sw, const struct rule *rule)
     if (sw->touched_all) {
         return;
     }
-    /* A switch that is away for long, or new: comparing everything will cost
-     * less. */
-    if (sw->touched.n > 4096
-        && sw->touched.n > rule_table_count(sw->desired) / 4) {
-        rule_changes_destroy(&sw->touched);
-        sw->touched_all = true;
+    if (is_too_long(sw, sw->touched.n)) {
+        touch_all(sw);
         return;
     }
     rule_changes_add(&sw->touched, RULE_MODIFY, rule);
+}
+
+/* What becomes other rules than before. */
+static void
+touch_differences(struct plan_switch *sw, const struct rule_table *desired)
+{
+    size_t before = rule_table_count(sw->desired);
+    size_t n = rule_table_count(desired);
+    struct rule_changes changes = RULE_CHANGES_INITIALIZER;
+
+    if (is_too_long(sw, MAX(n, before) - MIN(n, before))) {
+        touch_all(sw);
+        return;
+    }
+    rule_diff(desired, sw->desired, &changes);
+    for (size_t i = 0; i < changes.n; i++) {
+        touch(sw, &changes.changes[i].rule);
+    }
+    rule_changes_destroy(&changes);
 }
 
 void
@@ -499,12 +530,7 @@ update_switch(struct plan *plan, uint64_t dpid)
     }
     struct rule_table *desired
         = plan_compute_switch(plan, plan->paths, plan->routes, sw, &sw->cut);
-    struct rule_changes changes = RULE_CHANGES_INITIALIZER;
-    rule_diff(desired, sw->desired, &changes);
-    for (size_t i = 0; i < changes.n; i++) {
-        touch(sw, &changes.changes[i].rule);
-    }
-    rule_changes_destroy(&changes);
+    touch_differences(sw, desired);
     rule_table_destroy(sw->desired);
     sw->desired = desired;
     sw->stale = false;
