@@ -55,7 +55,8 @@ switch_up(struct switch_connection *connection, void *c_)
     sw->put = put_create(s, &c->config->rules, controller_now(c));
     sw->order = (struct put_order_member) {
         .dpid = sw->dpid, .installed = sw->put->installed,
-        .going = sw->put->going, .unsettled = true};
+        .going = sw->put->going, .coming = sw->put->coming,
+        .unsettled = true};
     put_order_join(&c->order, &sw->order);
     controller_event(c, "switch %016" PRIx64 " is up%s", sw->dpid,
                      s->sal ? "" : " (stock: no SAL fields)");
@@ -373,6 +374,7 @@ update_order(struct managed_switch *sw)
     sw->order.unsettled = sw->put->state != PUT_STANDBY
                           && (sw->dirty || sw->put->state != PUT_READY);
     sw->order.upper_generation = sw->put->upper_generation;
+    sw->order.services_generation = sw->put->services_generation;
 }
 
 #define MAX_PASSES 3

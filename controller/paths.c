@@ -353,6 +353,17 @@ paths_group(const struct paths *paths, uint8_t class, uint32_t to)
 }
 
 uint32_t
+paths_group_to(const struct paths *paths, uint32_t group)
+{
+    for (uint32_t to = 0; to < paths->n; to++) {
+        if (group - paths->nodes[to].group < PATHS_GROUP_VARIANTS) {
+            return to;
+        }
+    }
+    return PATHS_NO_SWITCH;
+}
+
+uint32_t
 paths_link_port(const struct paths *paths, uint32_t index, size_t i)
 {
     const struct node *node = &paths->nodes[index];

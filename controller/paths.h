@@ -40,6 +40,9 @@ bool paths_has_sal(const struct paths *, uint32_t index);
 #define PATHS_GROUP_CLASS_SHIFT 20
 #define PATHS_GROUP_VARIANTS 4
 uint32_t paths_group(const struct paths *, uint8_t class, uint32_t to);
+/* The switch that one of those groups of the default graph leads to;
+ * PATHS_NO_SWITCH if there is none. */
+uint32_t paths_group_to(const struct paths *, uint32_t group);
 
 /* The port of the switch's i-th link, in ascending order; 0 if there are no
  * more. */

@@ -311,6 +311,15 @@ plan_ways_generation(const struct plan *plan)
     return plan->ways_generation;
 }
 
+static bool
+has_route(const struct rule_table *table, const struct in6_addr *locator)
+{
+    struct rule key = RULE_INIT(IN6_IS_ADDR_V4MAPPED(locator) ? RULE_HOST
+                                                              : RULE_HOST6);
+    key.address = *locator;
+    return rule_table_find(table, &key) != NULL;
+}
+
 static void
 replace_host(struct plan *plan, const struct in6_addr *locator)
 {
@@ -318,6 +327,7 @@ replace_host(struct plan *plan, const struct in6_addr *locator)
     const struct topology_attachment *new
         = topology_attachment(plan->topology, locator);
     struct plan_switch *sw;
+    bool gone = !new;
 
     HMAP_FOR_EACH (sw, node, &plan->switches) {
         rule_table_clear(plan->before);
@@ -330,12 +340,17 @@ replace_host(struct plan *plan, const struct in6_addr *locator)
             rules_compute_host(&plan->rules_config, plan->paths, new,
                                sw->dpid, plan->after);
         }
+        /* It may have moved to where this switch has no way. */
+        gone |= has_route(plan->before, locator)
+                && !has_route(plan->after, locator);
         plan_replace(sw, plan->before, plan->after);
     }
     if (new) {
         plan_remember_host(plan, new);
     } else {
         plan_forget_host(plan, old);
+    }
+    if (gone) {
         plan_remember_gone_host(plan, locator);
     }
 }

@@ -23,6 +23,8 @@ start_reading(struct put *put, long long now)
 
     put->state = PUT_READING;
     put->full = true;
+    rule_table_clear(put->going);
+    rule_table_clear(put->coming);
     put->started_at = now;
     s->patience_until = now + s->config.patience_ms;
     put->meters_xid = 0;
@@ -49,6 +51,7 @@ put_create(struct switch_session *session, const struct rules_config *config,
     put->installed = rule_table_create();
     put->refused = rule_table_create();
     put->going = rule_table_create();
+    put->coming = rule_table_create();
     put->retry_at = LLONG_MAX;
     if (session->role != OFPCR12_ROLE_SECONDARY) {
         start_reading(put, now);
@@ -108,6 +111,7 @@ put_destroy(struct put *put)
         rule_table_destroy(put->installed);
         rule_table_destroy(put->refused);
         rule_table_destroy(put->going);
+        rule_table_destroy(put->coming);
         free(put);
     }
 }
@@ -412,6 +416,9 @@ static void
 confirm(struct put *put, uint64_t generation)
 {
     if (!put->held.upper) {
+        put->services_generation = generation;
+    }
+    if (!put->held.upper && !put->held.groups) {
         put->upper_generation = generation;
     }
     if (!put_is_held(put)) {
@@ -436,8 +443,7 @@ find_changes(struct put *put, struct plan *plan,
         rule_changes_destroy(&changes);
     } else {
         hold_back(put, plan, order, &changes, now);
-        rule_table_clear(put->going);
-        put_order_note_going(&changes, put->going);
+        put_order_note(&changes, put->going, put->coming);
         put_queue_fill(&put->queue, &changes, plan_generation(plan));
         if (put_queue_is_empty(&put->queue)) {
             confirm(put, plan_generation(plan));

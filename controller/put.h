@@ -60,14 +60,15 @@ struct put {
     bool holding; /* A difference waits for the hold time to end. */
     struct put_order_held held;  /* What waits for other switches; */
     long long held_until;        /* some of it until then. */
-    uint64_t upper_generation;   /* As put_order_member has it. */
+    uint64_t upper_generation;   /* As put_order_member has them. */
+    uint64_t services_generation;
 
     /* Private. */
     struct switch_session *session;
     struct rule_dialect dialect;
     bool bundles;
-    struct rule_table *going; /* Owned.  Routes that 'queue' or 'round'
-                               * delete. */
+    struct rule_table *going, *coming; /* Owned.  As put_order_member has
+                                        * them: of 'queue' and 'round'. */
     struct put_queue queue;   /* What the next rounds are made of. */
     struct rule_changes round;
     uint8_t *failed;       /* One per change of the round. */

@@ -4,13 +4,12 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include "controller/paths.h"
+#include "controller/put_walk.h"
 #include "hash.h"
 #include "openvswitch/util.h"
 #include "packets.h"
 #include "util.h"
-
-/* Switches that a way may touch before we stop looking. */
-#define WAY_MAX 64
 
 void
 put_order_init(struct put_order *order, const struct plan *plan,
@@ -40,8 +39,8 @@ put_order_leave(struct put_order *order, struct put_order_member *member)
     hmap_remove(&order->members, &member->node);
 }
 
-static const struct put_order_member *
-find_member(const struct put_order *order, uint64_t dpid)
+const struct put_order_member *
+put_order_find(const struct put_order *order, uint64_t dpid)
 {
     const struct put_order_member *member;
 
@@ -54,96 +53,16 @@ find_member(const struct put_order *order, uint64_t dpid)
     return NULL;
 }
 
-/* Coming: the way to a host. */
-
-struct way {
-    const struct put_order *order;
-    struct rule host;          /* Key of the route to it. */
-    uint64_t seen[WAY_MAX];
-    size_t n_seen;
-};
-
-static bool all_know(struct way *, uint64_t dpid);
-
-/* Does everybody behind 'number' of 'dpid' know the host? */
-static bool
-knows_behind(struct way *way, uint64_t dpid, uint32_t number)
-{
-    const struct topology *topology = way->order->topology;
-    const struct topology_switch *sw = topology_switch(topology, dpid);
-    const struct topology_port *port = topology_port(topology, dpid, number);
-    struct topology_end far;
-
-    return !sw || !port || !topology_port_link(topology, sw, port, &far)
-           || all_know(way, far.dpid);
-}
-
-/* Does everybody where 'rule' sends it? */
-static bool
-know_behind_rule(struct way *way, uint64_t dpid,
-                 const struct rule_table *table, const struct rule *rule)
-{
-    if (!(rule->flags & RULE_VIA_GROUP)) {
-        return knows_behind(way, dpid, rule->port);
-    }
-    struct rule key = RULE_INIT(RULE_GROUP);
-    key.group = rule->port;
-    const struct rule *group = rule_table_find(table, &key);
-    for (int i = 0; group && i < RULE_GROUP_PORTS_MAX && group->ports[i];
-         i++) {
-        if (!knows_behind(way, dpid, group->ports[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* The route to the host of key 'host'. */
-static const struct rule *
-route_in(const struct rule_table *table, const struct rule *host)
-{
-    const struct rule *rule = rule_table_find(table, host);
-
-    if (!rule) {
-        struct rule rest = RULE_INIT(host->kind == RULE_HOST ? RULE_REST
-                                                             : RULE_REST6);
-        rule = rule_table_find(table, &rest);
-    }
-    return rule;
-}
-
-static bool
-all_know(struct way *way, uint64_t dpid)
-{
-    const struct put_order_member *member = find_member(way->order, dpid);
-    const struct rule_table *desired = plan_desired(way->order->plan, dpid);
-
-    for (size_t i = 0; i < way->n_seen; i++) {
-        if (way->seen[i] == dpid) {
-            return true;
-        }
-    }
-    const struct rule *rule = desired ? route_in(desired, &way->host) : NULL;
-    if (!member || !rule || way->n_seen == WAY_MAX) {
-        return true; /* Nobody to wait for. */
-    }
-    way->seen[way->n_seen++] = dpid;
-    if (member->unsettled) {
-        /* Until it has changed its way, packets take the one it has. */
-        const struct rule *now = route_in(member->installed, &way->host);
-        if (!now || rule_table_find(member->going, &way->host)
-            || (!rule_equal(now, rule)
-                && !know_behind_rule(way, dpid, member->installed, now))) {
-            return false;
-        }
-    }
-    return know_behind_rule(way, dpid, desired, rule);
-}
-
 static bool
 is_route(const struct rule *rule)
 {
     return rule->kind == RULE_HOST || rule->kind == RULE_HOST6;
+}
+
+static bool
+is_route_going(const struct rule_change *change)
+{
+    return change->op == RULE_DELETE && is_route(&change->rule);
 }
 
 /* To where a rule sends packets. */
@@ -153,52 +72,21 @@ destination_of(const struct rule *rule)
     return is_route(rule) ? &rule->address : &rule->target;
 }
 
-static bool
-comes_too_early(const struct put_order *order, uint64_t dpid,
-                const struct rule *rule)
-{
-    struct way way = {.order = order, .seen = {dpid}, .n_seen = 1};
-    bool v4 = IN6_IS_ADDR_V4MAPPED(destination_of(rule));
-
-    way.host = RULE_INIT(v4 ? RULE_HOST : RULE_HOST6);
-    way.host.address = *destination_of(rule);
-    return !know_behind_rule(&way, dpid, plan_desired(order->plan, dpid),
-                             rule);
-}
-
-/* Many rules send to few hosts: the last answers are remembered. */
-#define N_REMEMBERED 64
-
-struct early_cache {
-    struct {
-        struct in6_addr target;
-        uint32_t port;
-        uint16_t flags;
-        bool used, early;
-    } slots[N_REMEMBERED];
+/* One call of put_order_split(). */
+struct split {
+    const struct put_order *order;
+    const struct put_order_member *self;
+    const struct rule_table *desired;
+    struct put_order_held *held;
+    struct hmap services;       /* struct held_service; */
+    size_t n_groups;            /* so many of them are groups. */
+    struct early_cache *cache;
+    uint64_t *services_towards; /* services_of_others(), one a switch, and */
+    uint64_t services_of_nowhere; /* where that is none; 0: not known yet. */
+    long long now;
 };
 
-static bool
-is_early(const struct put_order *order, uint64_t dpid,
-         const struct rule *rule, struct early_cache *cache)
-{
-    const struct in6_addr *target = destination_of(rule);
-    uint32_t hash = hash_bytes(target, sizeof *target, rule->port);
-    size_t i = hash % N_REMEMBERED;
-
-    if (!cache->slots[i].used || cache->slots[i].port != rule->port
-        || cache->slots[i].flags != rule->flags
-        || !ipv6_addr_equals(&cache->slots[i].target, target)) {
-        cache->slots[i].used = true;
-        cache->slots[i].target = *target;
-        cache->slots[i].port = rule->port;
-        cache->slots[i].flags = rule->flags;
-        cache->slots[i].early = comes_too_early(order, dpid, rule);
-    }
-    return cache->slots[i].early;
-}
-
-/* What must wait: services as a whole, single routes. */
+/* What must wait: services as a whole, the routes of a host, groups. */
 
 struct held_service {
     struct hmap_node node;
@@ -255,24 +143,34 @@ find_wait(const struct put_order_held *held, const struct rule *rule)
     return NULL;
 }
 
-/* May the service or route wait on? */
+/* May the service, route or group wait on? */
 static bool
-waits_on(const struct put_order *order, struct put_order_held *held,
-         const struct rule *rule, long long now)
+waits_on(struct split *split, const struct rule *rule)
 {
-    struct wait *wait = find_wait(held, rule);
+    struct wait *wait = find_wait(split->held, rule);
 
     if (!wait) {
         wait = xzalloc(sizeof *wait);
         wait->key = *rule;
-        wait->since = now;
-        hmap_insert(held->waits, &wait->node, hash_service(rule));
+        wait->since = split->now;
+        hmap_insert(split->held->waits, &wait->node, hash_service(rule));
     }
-    if (now - wait->since >= order->patience_ms) {
+    if (split->now - wait->since >= split->order->patience_ms) {
         return false;
     }
     wait->goes_on = true;
     return true;
+}
+
+/* Has it waited for so long that others should not wait for it any more?
+ * They may be those it waits for. */
+static bool
+has_waited(const struct split *split, const struct rule *rule)
+{
+    const struct wait *wait = find_wait(split->held, rule);
+
+    return wait
+           && split->now - wait->since >= split->order->patience_ms / 4;
 }
 
 static void
@@ -306,36 +204,224 @@ end_waits(struct put_order_held *held)
     }
 }
 
-static void
-find_held_services(const struct put_order *order, uint64_t dpid,
-                   const struct rule_changes *changes,
-                   struct put_order_held *held, struct hmap *services,
-                   long long now)
+/* Coming. */
+
+/* Where packets end that a rule of ours sends, as it is to be. */
+static enum put_walk_end
+end_of(const struct split *split, const struct rule *rule)
 {
-    struct early_cache *cache = NULL;
+    const struct in6_addr *to = destination_of(rule);
+    struct rule host = RULE_INIT(IN6_IS_ADDR_V4MAPPED(to) ? RULE_HOST
+                                                          : RULE_HOST6);
+    struct rule key = RULE_INIT(RULE_GROUP);
 
-    for (size_t i = 0; i < changes->n; i++) {
-        const struct rule_change *change = &changes->changes[i];
+    host.address = *to;
+    host.path_class = rule->flags & RULE_MARK
+                      ? rule->flags >> RULE_MARK_CLASS_SHIFT
+                        | RULE_MARKED_CLASS
+                      : is_route(rule) ? rule->path_class : 0;
+    if (!(rule->flags & RULE_VIA_GROUP)) {
+        return put_walk(split->order, split->self->dpid, rule, &host);
+    }
+    key.group = rule->port;
+    const struct rule *found
+        = rule_table_find(is_held(&split->services, &key)
+                          ? split->self->installed : split->desired, &key);
+    if (!found) {
+        return PUT_WALK_ARRIVES;
+    }
+    const struct rule group = *found;
+    return put_walk(split->order, split->self->dpid, &group, &host);
+}
 
-        /* A route that is new is not used yet; one that changes may be. */
-        if (change->op == RULE_DELETE
-            || !(rule_has_target(&change->rule)
-                 || (is_route(&change->rule) && change->op == RULE_MODIFY))) {
-            continue;
-        }
-        if (!cache) {
-            cache = xzalloc(sizeof *cache);
-        }
-        if (is_early(order, dpid, &change->rule, cache)
-            && !is_held(services, &change->rule)
-            && waits_on(order, held, &change->rule, now)) {
-            struct held_service *service = xmalloc(sizeof *service);
-            service->key = change->rule;
-            hmap_insert(services, &service->node,
-                        hash_service(&service->key));
+/* Where packets to the host end that the group, as it is to be, sends. */
+static enum put_walk_end
+end_by_group(const struct split *split, const struct rule *group,
+             const struct in6_addr *locator)
+{
+    struct rule host = RULE_INIT(IN6_IS_ADDR_V4MAPPED(locator) ? RULE_HOST
+                                                               : RULE_HOST6);
+
+    host.address = *locator;
+    return put_walk(split->order, split->self->dpid, group, &host);
+}
+
+/* A group is used by all hosts behind a switch.  Those of path classes, which
+ * may be a waypoint's, are not looked at. */
+static bool
+group_is_early(const struct split *split, const struct rule *group)
+{
+    const struct paths *paths = plan_paths(split->order->plan);
+    uint32_t to = paths_group_to(paths, group->group);
+    const struct topology_switch *sw
+        = to == PATHS_NO_SWITCH
+          ? NULL : topology_switch(split->order->topology,
+                                   paths_dpid(paths, to));
+    const struct topology_attachment *at;
+    const struct topology_port *port;
+
+    if (!sw) {
+        return false;
+    }
+    TOPOLOGY_FOR_EACH_PORT (port, sw) {
+        LIST_FOR_EACH (at, port_node, &port->attachments) {
+            if (rules_group_variant(&at->locator)
+                == group->group % PATHS_GROUP_VARIANTS
+                && end_by_group(split, group, &at->locator)
+                   != PUT_WALK_ARRIVES) {
+                return true;
+            }
         }
     }
-    free(cache);
+    return false;
+}
+
+/* Many rules send to few hosts: the last answers are remembered. */
+#define N_REMEMBERED 64
+
+struct early_cache {
+    struct {
+        struct in6_addr target;
+        uint32_t port;
+        uint16_t flags;
+        bool used;
+        enum put_walk_end end;
+    } slots[N_REMEMBERED];
+};
+
+static enum put_walk_end
+remembered_end_of(struct split *split, const struct rule *rule)
+{
+    uint32_t hash = hash_bytes(&rule->target, sizeof rule->target, rule->port);
+    size_t i = hash % N_REMEMBERED;
+
+    if (!split->cache) {
+        split->cache = xzalloc(sizeof *split->cache);
+    }
+    struct early_cache *cache = split->cache;
+    if (!cache->slots[i].used || cache->slots[i].port != rule->port
+        || cache->slots[i].flags != rule->flags
+        || !ipv6_addr_equals(&cache->slots[i].target, &rule->target)) {
+        cache->slots[i].used = true;
+        cache->slots[i].target = rule->target;
+        cache->slots[i].port = rule->port;
+        cache->slots[i].flags = rule->flags;
+        cache->slots[i].end = end_of(split, rule);
+    }
+    return cache->slots[i].end;
+}
+
+static bool
+is_early(struct split *split, const struct rule_change *change)
+{
+    const struct rule *rule = &change->rule;
+
+    if (rule_has_target(rule)) {
+        return change->op != RULE_DELETE && !(rule->flags & RULE_ONWARD)
+               && remembered_end_of(split, rule) != PUT_WALK_ARRIVES;
+    }
+    /* A route that is new is not used yet; one that changes may be. */
+    return change->op == RULE_MODIFY && is_route(rule)
+           && end_of(split, rule) != PUT_WALK_ARRIVES;
+}
+
+static bool
+hold(struct split *split, const struct rule *rule)
+{
+    if (is_held(&split->services, rule) || !waits_on(split, rule)) {
+        return false;
+    }
+    struct held_service *service = xmalloc(sizeof *service);
+    service->key = *rule;
+    hmap_insert(&split->services, &service->node, hash_service(rule));
+    split->n_groups += rule->kind == RULE_GROUP;
+    return true;
+}
+
+static void
+hold_groups(struct split *split, const struct rule_changes *changes)
+{
+    for (size_t i = 0; i < changes->n; i++) {
+        const struct rule_change *change = &changes->changes[i];
+        if (change->op == RULE_MODIFY && change->rule.kind == RULE_GROUP
+            && group_is_early(split, &change->rule)) {
+            hold(split, &change->rule);
+        }
+    }
+}
+
+static void
+hold_services(struct split *split, const struct rule_changes *changes)
+{
+    free(split->cache);
+    split->cache = NULL;
+    for (size_t i = 0; i < changes->n; i++) {
+        if (is_early(split, &changes->changes[i])) {
+            hold(split, &changes->changes[i].rule);
+        }
+    }
+}
+
+/* Where packets end that a rule of ours sends by a group until it is changed,
+ * once the group is as it is to be. */
+static enum put_walk_end
+end_of_installed(const struct split *split, const struct rule_change *change,
+                 struct rule *ret_group)
+{
+    struct rule key = RULE_INIT(RULE_GROUP);
+    const struct rule *now = rule_table_find(split->self->installed,
+                                             &change->rule);
+
+    if (!now || !(now->flags & RULE_VIA_GROUP)) {
+        return PUT_WALK_ARRIVES;
+    }
+    const struct in6_addr to = *destination_of(now);
+    key.group = now->port;
+    const struct rule *installed = rule_table_find(split->self->installed,
+                                                   &key);
+    const struct rule *desired = rule_table_find(split->desired, &key);
+    if (!installed || !desired || rule_equal(installed, desired)
+        || is_held(&split->services, &key)) {
+        return PUT_WALK_ARRIVES;
+    }
+    *ret_group = *desired;
+    return end_by_group(split, ret_group, &to);
+}
+
+/* A rule that waits still sends by its group, and should not meet another way
+ * there.  True if the group has to wait as well. */
+static bool
+holds_group(struct split *split, const struct rule_change *change)
+{
+    struct rule group;
+
+    if (is_route_going(change)) {
+        /* It is used by those only who have not heard yet. */
+        return !has_waited(split, &change->rule)
+               && end_of_installed(split, change, &group) == PUT_WALK_LOOPS
+               && hold(split, &group);
+    }
+    return change->op != RULE_ADD && !rule_is_group(&change->rule)
+           && is_held(&split->services, &change->rule)
+           && end_of_installed(split, change, &group) != PUT_WALK_ARRIVES
+           && hold(split, &group);
+}
+
+/* What waits makes others wait, never the other way round: what can go
+ * together goes. */
+static void
+hold_all(struct split *split, const struct rule_changes *changes)
+{
+    bool more;
+
+    hold_groups(split, changes);
+    do {
+        more = false;
+        hold_services(split, changes);
+        for (size_t i = 0; i < changes->n; i++) {
+            more |= holds_group(split, &changes->changes[i]);
+        }
+    } while (more);
 }
 
 static void
@@ -351,19 +437,19 @@ destroy_held_services(struct hmap *services)
 
 /* Going. */
 
-static bool
-is_route_going(const struct rule_change *change)
-{
-    return change->op == RULE_DELETE && is_route(&change->rule);
-}
-
 void
-put_order_note_going(const struct rule_changes *changes,
-                     struct rule_table *going)
+put_order_note(const struct rule_changes *changes, struct rule_table *going,
+               struct rule_table *coming)
 {
+    rule_table_clear(going);
+    rule_table_clear(coming);
     for (size_t i = 0; i < changes->n; i++) {
-        if (is_route_going(&changes->changes[i])) {
-            rule_table_put(going, &changes->changes[i].rule);
+        const struct rule *rule = &changes->changes[i].rule;
+        if (rule_table_id(rule) == SAL_TABLE_FORWARD
+            || rule->kind == RULE_GROUP) {
+            rule_table_put(changes->changes[i].op == RULE_DELETE ? going
+                                                                 : coming,
+                           rule);
         }
     }
 }
@@ -383,42 +469,101 @@ upper_generation_of_others(const struct put_order *order, uint64_t dpid)
     return least;
 }
 
+/* The same for services that send to the host.  A switch that has no way there
+ * may keep its groups: they lead its packets to others that have none. */
+static uint64_t
+services_of_others(struct split *split, const struct in6_addr *locator)
+{
+    const struct paths *paths = plan_paths(split->order->plan);
+    const struct topology_attachment *at
+        = topology_attachment(split->order->topology, locator);
+    uint32_t to = at ? paths_index(paths, at->dpid) : PATHS_NO_SWITCH;
+    uint64_t *known = to == PATHS_NO_SWITCH ? &split->services_of_nowhere
+                                            : &split->services_towards[to];
+    const struct put_order_member *member;
+    uint64_t least = UINT64_MAX;
+
+    if (*known) {
+        return *known;
+    }
+    HMAP_FOR_EACH (member, node, &split->order->members) {
+        uint32_t from = paths_index(paths, member->dpid);
+        bool reaches = to != PATHS_NO_SWITCH && from != PATHS_NO_SWITCH
+                       && paths_distance(paths, from, to)
+                          != PATHS_UNREACHABLE;
+        if (member != split->self && member->unsettled) {
+            least = MIN(least, reaches ? member->upper_generation
+                                       : member->services_generation);
+        }
+    }
+    return *known = least;
+}
+
+/* Must the change wait? */
+static bool
+is_to_wait(struct split *split, const struct rule_change *change,
+           uint64_t confirmed)
+{
+    struct put_order_held *held = split->held;
+
+    if (is_route_going(change)) {
+        const struct in6_addr *to = &change->rule.address;
+        uint64_t gone = plan_gone_since(split->order->plan, to);
+        struct rule group;
+        /* Our own services that wait may still need it.  But rather than go
+         * round in circles, packets to who is gone end here. */
+        return (held->upper || (gone > confirmed
+                                && gone > services_of_others(split, to)))
+               && end_of_installed(split, change, &group) != PUT_WALK_LOOPS
+               && waits_on(split, &change->rule);
+    }
+    if (change->op == RULE_DELETE && change->rule.kind == RULE_GROUP) {
+        return held->changes.n > 0; /* What waits may still need it. */
+    }
+    return (rule_has_target(&change->rule) || is_route(&change->rule)
+            || change->rule.kind == RULE_GROUP)
+           && is_held(&split->services, &change->rule);
+}
+
 void
 put_order_split(const struct put_order *order, uint64_t dpid,
                 struct rule_changes *changes, struct put_order_held *held,
                 long long now)
 {
-    struct hmap services = HMAP_INITIALIZER(&services);
     uint64_t confirmed = upper_generation_of_others(order, dpid);
+    struct split split = {
+        .order = order, .self = put_order_find(order, dpid),
+        .desired = plan_desired(order->plan, dpid), .held = held, .now = now,
+    };
     size_t n = 0;
 
     held->changes.n = 0;
-    held->upper = false;
+    held->upper = held->groups = false;
     if (confirmed >= plan_ways_generation(order->plan)) {
         put_order_held_destroy(held);
         return; /* All ways are as they should be; which is usual. */
     }
+    hmap_init(&split.services);
+    split.services_towards = xcalloc(
+        paths_n_switches(plan_paths(order->plan)) + 1,
+        sizeof *split.services_towards);
     begin_waits(held);
-    find_held_services(order, dpid, changes, held, &services, now);
-    held->upper = !hmap_is_empty(&services);
+    hold_all(&split, changes);
+    held->groups = split.n_groups > 0;
+    held->upper = hmap_count(&split.services) > split.n_groups;
     for (size_t i = 0; i < changes->n; i++) {
         const struct rule_change *change = &changes->changes[i];
 
-        if (is_route_going(change)
-            /* Our own services that wait may still need it. */
-            ? (held->upper
-               || plan_gone_since(order->plan, &change->rule.address)
-                  > confirmed)
-              && waits_on(order, held, &change->rule, now)
-            : (rule_has_target(&change->rule) || is_route(&change->rule))
-              && is_held(&services, &change->rule)) {
+        if (is_to_wait(&split, change, confirmed)) {
             rule_changes_add(&held->changes, change->op, &change->rule);
         } else {
             changes->changes[n++] = *change;
         }
     }
     changes->n = n;
-    destroy_held_services(&services);
+    destroy_held_services(&split.services);
+    free(split.cache);
+    free(split.services_towards);
     end_waits(held);
 }
 

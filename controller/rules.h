@@ -349,6 +349,8 @@ bool rules_uses_groups(const struct rules_config *, const struct paths *,
 void rules_compute_groups(const struct rules_config *, const struct paths *,
                           uint64_t dpid, const uint8_t towards[],
                           struct rule_table *table);
+/* Which of the groups towards its switch a host is reached by. */
+uint32_t rules_group_variant(const struct in6_addr *locator);
 /* Adds ARP or ND and the routes of one host, if it can be reached: the default
  * one and those of the path classes that differ; where it is attached, also
  * what admits it. */

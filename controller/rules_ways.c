@@ -142,6 +142,12 @@ variant_of(uint32_t salt)
     return mix(salt, 0) % PATHS_GROUP_VARIANTS;
 }
 
+uint32_t
+rules_group_variant(const struct in6_addr *locator)
+{
+    return variant_of(locator_salt(locator));
+}
+
 bool
 rules_send_towards(const struct rules_config *config,
                    const struct paths *paths, uint32_t from,

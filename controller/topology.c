@@ -235,6 +235,7 @@ set_peer(struct topology *topology, uint64_t dpid, struct topology_port *port,
     port->latency_us = 0;
     port->peer_dpid = peer->dpid;
     port->peer_port = peer->port;
+    port->last_dpid = peer->dpid ? peer->dpid : port->last_dpid;
     if (was || is_link(topology, dpid, port)) {
         topology_note_graph(topology);
     }

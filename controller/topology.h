@@ -49,6 +49,8 @@ struct topology_port {
     /* Where the link probes that arrive here come from; dpid 0 = none do. */
     uint64_t peer_dpid;
     uint32_t peer_port;
+    uint64_t last_dpid;        /* Where they last came from, if no host was
+                                * seen here since; may be the same. */
     uint32_t cost;             /* Of sending out here; >= 1. */
     uint32_t latency_us;       /* Of the link, from here; 0 = not known. */
     long long int link_deadline;

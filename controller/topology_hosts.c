@@ -410,6 +410,7 @@ topology_learn(struct topology *topology, const struct topology_probe *seen,
         attachment->dpid = seen->at.dpid;
         attachment->port = seen->at.port;
         ovs_list_push_back(&port->attachments, &attachment->port_node);
+        port->last_dpid = 0;
         note_host(topology, &plain.endpoint, &plain.locator);
     } else if (!attachment->plain) {
         return -EPERM;
@@ -456,6 +457,7 @@ topology_attach(struct topology *topology, const struct topology_probe *probe,
     if (is_change) {
         ovs_list_remove(&attachment->port_node);
         ovs_list_push_back(&port->attachments, &attachment->port_node);
+        port->last_dpid = 0;
         attachment->mac = probe->mac;
         attachment->dpid = probe->at.dpid;
         attachment->port = probe->at.port;

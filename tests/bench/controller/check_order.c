@@ -4,10 +4,24 @@
  *
  *     check_order CONTROLLER
  *
- * Hosts move, vanish and return, weights change, links fail, all at once.
- * Whenever a switch has changed its flows, every service rule of every switch
- * is followed along the flows that the switches hold at that moment: if a
- * switch on the way does not know the host, packets stray. */
+ * Hosts move, vanish and return, weights change, links fail, all at once; once
+ * with rules that name ports, once with fast-failover groups.  Whenever a
+ * switch has changed its flows, every service rule of every switch is followed
+ * along the flows and groups that the switches hold at that moment, as they
+ * would send a packet.  It
+ *
+ *     arrives  at a host's port (perhaps where the host was), or
+ *     is cut   at a link or port that is down at that moment, or
+ *     strays   at a switch that does not know the host, or
+ *     is lost  at one that does not, but from which no way leads there: the
+ *              host's port is down, or all ways over links that are up end
+ *              elsewhere, or
+ *     loops.
+ *
+ * Nothing may stray or loop.  A loop is excused if it leads through a switch
+ * that at that moment goes round a dead port of a group by itself. */
+#include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,22 +40,32 @@
 #define TIMEOUT_US 60000000
 #define HOPS_MAX 32
 
+/* How a flow sends on; 0, 0: not at all. */
+struct sending {
+    uint32_t port, group;
+};
+
 struct choice {
     int host;
-    uint32_t port;
+    struct sending by;
 };
 
 /* What a switch holds, as far as packets of services are concerned. */
 static struct view {
-    uint32_t *routes; /* Of each host, the port; 0: none. */
+    struct sending *routes; /* Of each host. */
     struct choice *choices;
     size_t n, allocated;
 } *views;
 
+enum fate {
+    ARRIVES, CUT, STRAYS, LOST, LOOPS, LOOPS_BY_BYPASS, N_FATES
+};
+static uint64_t fates[N_FATES];
+
 static struct load load;
 static struct load_controller controller;
-static uint64_t commits, followed, strays;
-static int passed, failed;
+static uint64_t commits;
+static int passed, failed, skipped;
 
 static void
 report(bool ok, const char *what, const char *figure)
@@ -71,53 +95,81 @@ look_at(int sw)
         }
         int host = (route ? key->destination : act->destination)
                    - load.agents[0].locator;
-        if (host < 0 || host >= load.n_agents || !act->port) {
+        struct sending by = {act->port, act->group};
+        if (host < 0 || host >= load.n_agents || (!by.port && !by.group)) {
             continue;
         }
         if (route) {
-            view->routes[host] = act->port;
+            view->routes[host] = by;
             continue;
         }
         if (view->n == view->allocated) {
             view->choices = x2nrealloc(view->choices, &view->allocated,
                                        sizeof *view->choices);
         }
-        view->choices[view->n++] = (struct choice) {host, act->port};
+        view->choices[view->n++] = (struct choice) {host, by};
     }
 }
 
-/* True if no switch on the way from 'port' of 'sw' lacks a route.  A link that
- * is down ends a packet, and is nobody's mistake. */
+/* By links that are up, from there to where the host says it is. */
 static bool
-is_known(int sw, uint32_t port, int host)
+is_within_reach(int sw, int host)
 {
+    const struct load_agent *agent = &load.agents[host];
+
+    load_distances(&load);
+    return load.distance[agent->sw * load.n_switches + sw] != INT_MAX
+           && load.switches[agent->sw].ports[agent->port].up;
+}
+
+/* The port that a switch sends by, of a group the first that is up; 0 if it
+ * does not. */
+static uint32_t
+port_of(int sw, const struct sending *by, bool *bypasses)
+{
+    const struct load_group *group
+        = load_group_find(&load.switches[sw], by->group);
+
+    for (int i = 0; group && i < group->n; i++) {
+        if (load.switches[sw].ports[group->ports[i]].up) {
+            *bypasses |= i > 0;
+            return group->ports[i];
+        }
+    }
+    return group && group->n ? group->ports[0] : by->port;
+}
+
+static enum fate
+follow(int sw, struct sending by, int host)
+{
+    bool bypasses = false;
+
     for (int hops = 0; hops < HOPS_MAX; hops++) {
+        uint32_t port = port_of(sw, &by, &bypasses);
+        if (!port) {
+            return is_within_reach(sw, host) ? STRAYS : LOST;
+        }
         const struct load_port *p = &load.switches[sw].ports[port];
-        if (p->peer < 0 || !p->up) {
-            return true;
+        if (!p->up) {
+            return CUT;
+        } else if (p->peer < 0) {
+            return ARRIVES;
         }
         sw = p->peer;
-        port = views[sw].routes[host];
-        if (!port) {
-            return false;
-        }
+        by = views[sw].routes[host];
     }
-    return true;
+    return bypasses ? LOOPS_BY_BYPASS : LOOPS;
 }
 
-static uint64_t
-count_strays(void)
+static void
+follow_all(void)
 {
-    uint64_t n = 0;
-
     for (int i = 0; i < load.n_switches; i++) {
         for (size_t j = 0; j < views[i].n; j++) {
             const struct choice *choice = &views[i].choices[j];
-            followed++;
-            n += !is_known(i, choice->port, choice->host);
+            fates[follow(i, choice->by, choice->host)]++;
         }
     }
-    return n;
 }
 
 static void
@@ -125,7 +177,7 @@ committed(struct load *l, int sw)
 {
     look_at(sw);
     commits++;
-    strays += count_strays();
+    follow_all();
 }
 
 static bool
@@ -224,14 +276,13 @@ restore(void)
     load_distances(&load);
 }
 
-/* A link that fails cuts ways that rules still use: what strays then would
- * have been lost anyway, so it is counted, no more. */
 static void
 walk(bool links, const char *what)
 {
-    uint64_t before = strays, commits_before = commits;
-    char figure[80];
+    uint64_t commits_before = commits;
+    char figure[160];
 
+    memset(fates, 0, sizeof fates);
     for (int i = 0; i < EVENTS; i++) {
         if (i % 20 == 0) {
             choose_slow_switches(SLOW_SWITCHES);
@@ -257,29 +308,37 @@ walk(bool links, const char *what)
     }
     restore();
     bool ok = run_until_settled();
-    snprintf(figure, sizeof figure, "%llu changes of switches, %llu strays",
-             (unsigned long long) (commits - commits_before),
-             (unsigned long long) (strays - before));
-    report(ok && (links || strays == before), what, figure);
+    snprintf(figure, sizeof figure, "%"PRIu64" changes of switches; packets: "
+             "%"PRIu64" arrive, %"PRIu64" are cut, %"PRIu64" stray, %"PRIu64
+             " are lost, %"PRIu64" loop, %"PRIu64" by a bypass",
+             commits - commits_before, fates[ARRIVES], fates[CUT], fates[STRAYS],
+             fates[LOST], fates[LOOPS], fates[LOOPS_BY_BYPASS]);
+    report(ok && !fates[STRAYS] && !fates[LOOPS], what, figure);
     if (!ok) {
         load_check(&load, true);
     }
 }
 
-/* The oracle must notice a route that is missing. */
+/* The oracle must notice a route that is missing, and one that leads back. */
 static bool
 oracle_sees(void)
 {
     for (int i = 0; i < load.n_switches; i++) {
         for (size_t j = 0; j < views[i].n; j++) {
             const struct choice *choice = &views[i].choices[j];
-            int peer = load.switches[i].ports[choice->port].peer;
+            bool bypasses;
+            uint32_t out = port_of(i, &choice->by, &bypasses);
+            int peer = load.switches[i].ports[out].peer;
             if (peer >= 0) {
-                uint32_t port = views[peer].routes[choice->host];
-                views[peer].routes[choice->host] = 0;
-                bool seen = count_strays() > 0;
-                views[peer].routes[choice->host] = port;
-                return seen && !count_strays();
+                struct sending *route = &views[peer].routes[choice->host];
+                struct sending by = *route;
+                *route = (struct sending) {0, 0};
+                bool seen = follow(i, choice->by, choice->host) == STRAYS;
+                route->port = load.switches[i].ports[out].peer_port;
+                views[i].routes[choice->host] = choice->by;
+                seen &= follow(i, choice->by, choice->host) == LOOPS;
+                *route = by;
+                return seen && follow(i, choice->by, choice->host) == ARRIVES;
             }
         }
     }
@@ -287,8 +346,9 @@ oracle_sees(void)
 }
 
 static void
-begin(const char *program)
+begin(const char *program, bool groups)
 {
+    load.groups = groups;
     load_fat_tree(&load, K);
     load.n_services = SERVICES;
     load.services = xcalloc(SERVICES, sizeof *load.services);
@@ -320,6 +380,28 @@ finish(void)
     free(homes);
 }
 
+static void
+run(const char *program, bool groups)
+{
+    memset(fates, 0, sizeof fates);
+    begin(program, groups);
+    bool up = run_until_settled();
+    report(up && !fates[STRAYS] && !fates[LOOPS],
+           groups ? "a fat tree, k=4, 16 hosts, 12 services; groups"
+                  : "the same; rules name ports", "");
+    if (up) {
+        report(oracle_sees(), "a route that is missing is noticed", "");
+        walk(false, "hosts and weights change, switches are slow");
+        walk(true, "links fail and return, too");
+    } else {
+        skipped += 3;
+    }
+    if (load.faults) {
+        report(false, "the switches understand all", "");
+    }
+    finish();
+}
+
 int
 main(int argc, char *argv[])
 {
@@ -334,19 +416,9 @@ main(int argc, char *argv[])
     uint32_t number = seed ? strtoul(seed, NULL, 0) : 20120425;
     random_set_seed(number);
     printf("order: SEED=%u\n", number);
-    begin(argv[1]);
-    bool up = run_until_settled();
-    report(up && !strays, "a fat tree, k=4, 16 hosts, 12 services", "");
-    if (up) {
-        report(oracle_sees(), "a route that is missing is noticed", "");
-        walk(false, "hosts and weights change, switches are slow");
-        walk(true, "links fail and return, too");
-    }
-    if (load.faults) {
-        report(false, "the switches understand all", "");
-    }
-    finish();
+    run(argv[1], true);
+    run(argv[1], false);
     printf("order: %d passed, %d failed, %d skipped\n", passed, failed,
-           up ? 0 : 3);
+           skipped);
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
