@@ -2,10 +2,10 @@
 /* How fast the controller's core is, without sockets: fat trees, services,
  * changes.  Prints `bench NAME VALUE UNIT` lines, in CPU time.
  *
- *     bench_plan [K [SERVICES [INSTANCES_PER_SERVICE [groups|memory]]]]
+ *     bench_plan [K [SERVICES [INSTANCES_PER_SERVICE [groups]]]]
  *
  * K is the fat tree's (5/4 K^2 switches, K^3/4 hosts).  'groups' measures with
- * fast-failover groups, 'memory' stops when all is installed. */
+ * fast-failover groups. */
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -290,7 +290,6 @@ main(int argc, char *argv[])
         = address_pool_create(ADDRESS_SERVICE_NETWORK, 12);
 
     setvbuf(stdout, NULL, _IOLBF, 0);
-    bool memory_only = argc > 4 && !strcmp(argv[4], "memory");
     k = argc > 1 ? atoi(argv[1]) : 4;
     n_services = argc > 2 ? atoi(argv[2]) : 1000;
     n_instances = argc > 3 ? atoi(argv[3]) : 3;
@@ -304,11 +303,9 @@ main(int argc, char *argv[])
                        topology);
 
     bench_cold();
-    if (!memory_only) {
-        bench_register();
-        bench_port_down();
-        bench_host_down();
-    }
+    bench_register();
+    bench_port_down();
+    bench_host_down();
 
     double start = now_us();
     struct ds why = DS_EMPTY_INITIALIZER;

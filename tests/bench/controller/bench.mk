@@ -44,7 +44,7 @@ bench-controller: $(BENCH_CONTROLLER_NEEDS) ## speed of the controller (BENCH_CO
 	@mkdir -p $(BUILD)/bench
 	@$< $(BUILD)/bin/salient-controller $(BUILD)/bench/controller.json \
 	    $(BENCH_CONTROLLER)
-	@$(MAKE) --no-print-directory bench-failover
+	@$(MAKE) --no-print-directory bench-controller-1m bench-failover
 
 # A table and charts for docs/controller.md.
 bench-controller-growth: $(BENCH_CONTROLLER_NEEDS) ## how the controller's cost grows with switches, services, links (minutes; BENCH_CONTROLLER_GROWTH="register:500:10000 ...")
@@ -59,9 +59,13 @@ bench-failover: $(PROGRAMS) ## packets lost when a link fails, in Mininet
 	    $(BUILD)/bench/controller-failover.json
 
 # The core alone: sockets would need as much memory again for the load.
-bench-controller-1m: $(BUILD)/tests/bench_plan ## memory for 1,000,000 instances (takes minutes)
-	@$< 4 100000 10 memory | awk '{print; fflush()} /plan.memory / \
-	    {print "bench controller.memory_mb.1m", $$3, "MB"; fflush()}'
+$(BUILD)/tests/bench_memory: $(BUILD)/obj/tests/bench/controller/bench_memory.o \
+    $(LIBCONTROLLER) $(LIBSALIENT)
+	$(link)
+
+bench-controller-1m: $(BUILD)/tests/bench_memory ## memory for 1,000,000 instances of 100,000 services, 10 edge switches
+	@mkdir -p $(BUILD)/bench
+	@$< $(BUILD)/bench/controller-1m.json
 
 .PHONY: bench-failover bench-controller bench-controller-growth \
     bench-controller-1m

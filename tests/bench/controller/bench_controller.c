@@ -302,6 +302,8 @@ change_all(int edges)
     cpu = load_controller_cpu_us(&controller) - cpu;
     report(n / wall * 1e6, "/s", "changes_per_s%s",
            edges == 1 ? "" : xasprintf(".%d", edges));
+    report(n / wall * 1e6 * edges, "/s", "changes_times_switches_per_s.%d",
+           edges);
     report(n / cpu * 1e6, "/s", "changes_per_cpu_s.%d", edges);
     report((load.flow_mods - mods) / (double) n, "rules",
            "changes_rules.%d", edges);
