@@ -3,6 +3,7 @@
 #include "controller/discovery_private.h"
 
 #include <limits.h>
+#include "hash.h"
 #include "util.h"
 
 struct discovery *
@@ -18,7 +19,6 @@ discovery_create(const struct discovery_config *config,
     d->topology = topology;
     d->next_due = LLONG_MAX;
     d->sweep_at = LLONG_MAX;
-    d->tokens = config->reset_pps * 1000ULL;
     hmap_init(&d->ports);
     hmap_init(&d->switches);
     hmap_init(&d->disputes);
@@ -43,6 +43,7 @@ discovery_destroy(struct discovery *d)
     if (d) {
         discovery_destroy_links(d);
         discovery_destroy_hosts(d);
+        fair_limit_destroy(&d->resets);
         free(d);
     }
 }
@@ -62,21 +63,6 @@ discovery_wakeup(const struct discovery *d)
 
 /* SYNs that nobody serves. */
 
-static bool
-take_token(struct discovery *d, long long now)
-{
-    uint64_t limit = d->config.reset_pps * 1000ULL;
-    uint64_t elapsed = MIN(now - d->tokens_at, 1000);
-
-    d->tokens = MIN(d->tokens + elapsed * d->config.reset_pps, limit);
-    d->tokens_at = now;
-    if (d->tokens < 1000) {
-        return false;
-    }
-    d->tokens -= 1000;
-    return true;
-}
-
 static void
 answer_reset(struct discovery *d, const struct topology_end *at,
              const void *frame, size_t len, long long now)
@@ -95,7 +81,9 @@ answer_reset(struct discovery *d, const struct topology_end *at,
     } else if (packet_build_reset(frame, len, d->config.sal_port, buf,
                                   &reset_len)) {
         d->stats.unrecognised++;
-    } else if (!take_token(d, now)) {
+    } else if (!fair_limit_take(&d->resets, hash_uint64_basis(at->dpid,
+                                                              at->port),
+                                d->config.reset_pps, now)) {
         d->stats.resets_limited++;
     } else {
         d->stats.resets_sent++;

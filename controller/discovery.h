@@ -40,6 +40,7 @@
 #include "controller/topology.h"
 
 #define DISCOVERY_DISPUTE_MS 1000
+#define DISCOVERY_PLAIN_PORT 16
 
 struct discovery;
 
@@ -49,11 +50,13 @@ struct discovery_config {
     uint32_t link_probe_interval_ms;
     uint32_t link_timeout_ms;  /* A half-link without a probe lapses. */
     uint32_t host_timeout_ms;  /* An attachment without a PROBE lapses. */
-    uint32_t reset_pps;        /* RESETs a second, all switches together. */
+    uint32_t reset_pps;        /* RESETs a second, all switches together;
+                                * shared as fair_limit.h has it. */
     uint32_t plain_timeout_ms; /* A plain host that is silent lapses; it is
                                 * asked from half of it on.  0: there are none
                                 * to be learnt. */
-    uint32_t plain_max;        /* So many, and no more. */
+    uint32_t plain_max;        /* So many, and no more; behind one port, a
+                                * quarter, or DISCOVERY_PLAIN_PORT. */
     struct eth_addr mac;       /* Ours, to ask plain hosts. */
     /* Addresses that are ours, and so nobody else's: the resolver's, and the
      * inner ones. */

@@ -291,6 +291,18 @@ count_plain_error(struct discovery *d, const struct topology_end *at,
     ds_destroy(&ds);
 }
 
+/* No room for another plain host there. */
+static bool
+is_crowded(const struct discovery *d, const struct topology_end *at)
+{
+    const struct topology_port *port = topology_port(d->topology, at->dpid,
+                                                     at->port);
+
+    return d->stats.plain_hosts >= d->config.plain_max
+           || (port && ovs_list_size(&port->attachments)
+                       >= MAX(d->config.plain_max / 4, DISCOVERY_PLAIN_PORT));
+}
+
 void
 discovery_learn(struct discovery *d, const struct topology_end *at,
                 const void *frame, size_t len, long long now)
@@ -307,7 +319,7 @@ discovery_learn(struct discovery *d, const struct topology_end *at,
     if (eth_addr_equals(seen.mac, d->config.mac)
         || d->config.is_reserved(&seen.locator, d->config.reserved_aux)) {
         error = -EACCES;
-    } else if (d->stats.plain_hosts >= d->config.plain_max && !known) {
+    } else if (!known && is_crowded(d, at)) {
         error = -ENOSPC;
     } else {
         error = topology_learn(d->topology, &seen, deadline);

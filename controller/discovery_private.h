@@ -6,6 +6,7 @@
 #define CONTROLLER_DISCOVERY_PRIVATE_H 1
 
 #include "controller/discovery.h"
+#include "controller/fair_limit.h"
 #include "openvswitch/hmap.h"
 
 struct discovery {
@@ -19,9 +20,7 @@ struct discovery {
     struct discovery_stats stats;
     long long next_due; /* Not later than the earliest 'due'. */
     long long sweep_at; /* Plain hosts are looked at next. */
-    /* Token bucket of RESETs, in thousandths of a packet. */
-    uint64_t tokens;
-    long long tokens_at;
+    struct fair_limit resets; /* Among the ports of all switches. */
 };
 
 /* Sends the link probes that are due, and sets 'next_due'. */

@@ -234,10 +234,53 @@ def who_is_gone_is_forgotten(net):
     check_recompute(net)
 
 
+FLOOD = """
+import os, random, socket, struct, sys, time
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(("eth0", 0))
+rng, n, end = random.Random(1), 0, time.monotonic() + float(sys.argv[1])
+while time.monotonic() < end:
+    mac = b"\\2" + rng.randbytes(5)
+    source = bytes([10, 0, rng.randrange(1, 255), rng.randrange(1, 255)])
+    s.send(b"\\xff" * 6 + mac + b"\\x08\\x06" + struct.pack(
+        ">HHBBH6s4s6s4s", 1, 0x800, 6, 4, 1, mac, source, bytes(6),
+        bytes([10, 0, 0, 99])))
+    n += 1
+print(n)
+"""
+
+
+def a_flood_of_addresses_harms_nobody_else(net):
+    """p1 claims thousands of addresses a second, as many as it can; meanwhile
+    a host at the same switch is found, and known ones reach each other."""
+    before = net.ask("show", "status")["discovery"]
+    flood = subprocess.Popen(
+        ["nsenter", "--net=/run/netns/p1", sys.executable, "-c", FLOOD, "8"],
+        stdout=subprocess.PIPE, text=True)
+    until(lambda: net.ask("show", "status")["discovery"]["plain_seen"]
+          > before["plain_seen"] + 20, "the flood has begun")
+    start = time.monotonic()
+    net.add_host("p4", "s1", "10.0.0.44")
+    try_inside("p4", "ping", "-c", "2", "-W", "1", ADDRESS["p2"])
+    until(lambda: "10.0.0.44" in plain(net), "p4 is known", 6)
+    took = time.monotonic() - start
+    expect(flood.poll() is None, "the flood was over")
+    expect(ping(net, "p4", ADDRESS["p2"], 3) >= 2, "p4 - p2")
+    sent = int(flood.communicate()[0])
+    learnt = (net.ask("show", "status")["discovery"]["plain_seen"]
+              - before["plain_seen"])
+    expect(learnt < 1000 < sent, f"{learnt} of {sent} were learnt")
+    until(lambda: len(plain(net)) < 10, "what it claimed is forgotten", 30)
+    net.wait_in_sync(4)
+    check_recompute(net)
+    return f"{sent} addresses, {learnt} heard of, p4 known after {took:.1f} s"
+
+
 STEPS = (switches_with_loops, plain_hosts_reach_each_other, a_transfer,
          a_broadcast_arrives_once, addresses_are_not_taken,
          a_silent_host_is_asked_and_stays, a_host_moves,
-         a_restart_loses_nothing, who_is_gone_is_forgotten)
+         a_restart_loses_nothing, who_is_gone_is_forgotten,
+         a_flood_of_addresses_harms_nobody_else)
 
 
 def inside():

@@ -644,6 +644,8 @@ def a_flooding_host_harms_nobody_else(net):
                                   r"registered confirmed=1 us=(\d+)|error")
                 expect(heard[1], heard.string)
                 slowest = max(slowest, int(heard[1]))
+        # Nobody serves it: still the neighbour is told so.
+        near.ask("syn nobody.shop.acme 51000", r"packet type=0x4 ")
         fresh = [add_agent_at(net, "fresh", "s2", 11),
                  add_agent_at(net, "new", "s1", 12)]
         seen_before = heard_of()["host_probes_seen"]

@@ -581,8 +581,41 @@ test_resets(void)
         discovery_packet_in(b.discovery, &at, frame, len, 0);
     }
     CU_ASSERT_EQUAL(b.returned, 10); /* reset_pps */
+    /* A neighbour has its share nevertheless. */
+    const struct topology_end near = {1, 3};
+    for (int i = 0; i < 100; i++) {
+        discovery_packet_in(b.discovery, &near, frame, len, 500);
+    }
+    CU_ASSERT_EQUAL(b.returned, 15);
     discovery_packet_in(b.discovery, &at, frame, len, 1000);
-    CU_ASSERT_EQUAL(b.returned, 11);
+    CU_ASSERT_EQUAL(b.returned, 16);
+    bench_stop(&b);
+}
+
+/* One port does not fill the table. */
+static void
+test_many_plain_hosts(void)
+{
+    const struct topology_end here = {1, 2}, there = {2, 2};
+    const struct discovery_config config = {
+        .link_probe_interval_ms = 1000, .link_timeout_ms = 3000,
+        .plain_timeout_ms = 10000, .plain_max = 100};
+    struct bench b;
+    uint8_t frame[256];
+
+    bench_start(&b);
+    deliver(&b, 0);
+    discovery_configure(b.discovery, &config);
+    for (int i = 0; i < 200; i++) {
+        size_t len = make_arp(frame, 0x0a000100 + i, 1);
+        discovery_learn(b.discovery, &here, frame, len, 100);
+    }
+    CU_ASSERT_EQUAL(discovery_stats(b.discovery)->plain_hosts, 25);
+    for (int i = 0; i < 10; i++) {
+        size_t len = make_arp(frame, 0x0a000200 + i, 2);
+        discovery_learn(b.discovery, &there, frame, len, 100);
+    }
+    CU_ASSERT_EQUAL(discovery_stats(b.discovery)->plain_hosts, 35);
     bench_stop(&b);
 }
 
@@ -619,5 +652,5 @@ UNIT_MAIN("discovery",
           UNIT_TEST(test_forged_and_replayed_links),
           UNIT_TEST(test_hosts), UNIT_TEST(test_disputes),
           UNIT_TEST(test_plain_hosts),
-          UNIT_TEST(test_resets),
+          UNIT_TEST(test_resets), UNIT_TEST(test_many_plain_hosts),
           UNIT_TEST(test_noise))
