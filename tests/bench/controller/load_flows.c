@@ -206,7 +206,7 @@ know_key(struct load_book *book, const struct text *text,
     key->any = key->len <= MATCH_HEADER_LEN;
     memcpy(key->match, text->match, key->len);
     hmap_insert(&book->key_map, &key->node, hash);
-    if (book->n_keys >= book->allocated_keys) {
+    while (book->n_keys >= book->allocated_keys) {
         book->keys = x2nrealloc(book->keys, &book->allocated_keys,
                                 sizeof *book->keys);
     }
@@ -251,7 +251,7 @@ know_act(struct load_book *book, const struct text *text,
     act->len = text->instructions_len;
     memcpy(act->instructions, text->instructions, act->len);
     hmap_insert(&book->act_map, &act->node, hash);
-    if (book->n_acts >= book->allocated_acts) {
+    while (book->n_acts >= book->allocated_acts) {
         book->acts = x2nrealloc(book->acts, &book->allocated_acts,
                                 sizeof *book->acts);
     }
