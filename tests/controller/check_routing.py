@@ -41,6 +41,7 @@ path_classes:
   - {{name: fast, number: 1, kind: lowest-latency}}
   - {{name: clean, number: 2, kind: avoid, switches: ["0000000000000002"]}}
   - {{name: inspected, number: 3, kind: waypoint, waypoint: "3"}}
+  - {{name: around, number: 4, kind: avoid, links: [{{switch: "1", port: 1}}]}}
 services:
   - {{name: {STANDBY}, policy: failover}}
   - {{name: {LOCAL}, policy: local-first}}
@@ -287,11 +288,12 @@ def latency_is_measured(net):
 
 
 def path_classes(net):
-    """Class 1 takes the upper way, 2 the lower, 3 the lower and is marked;
-    all arrive."""
+    """Class 1 takes the upper way, 2 the lower, 3 the lower and is marked, 4
+    the lower, not over the link from s1 to s2; all arrive."""
     net.wait_in_sync(4)
+    expect(net.port("s1-l1") == 1, "the link to s2 is at another port")
     to = f"nw_dst={ADDRESS['w1']}"
-    for number in (0, 1, 2, 3):
+    for number in (0, 1, 2, 3, 4):
         net.hosts["w1"].forget()
         before = [counted(net, s, "table=20", to) for s in ("s2", "s3")]
         net.hosts["h1"].say(f"send {ADDRESS['w1']} {number}")
