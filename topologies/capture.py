@@ -60,7 +60,10 @@ class Capture:
             if self._stopped in ready:
                 return
             for raw in ready:
-                frame, address = raw.recvfrom(65536)
+                try:
+                    frame, address = raw.recvfrom(65536)
+                except OSError:
+                    continue  # The interface is down; said once.
                 if len(self.packets) < self._limit:
                     self.packets.append((time.time(), address[0],
                                          address[2] != PACKET_OUTGOING,

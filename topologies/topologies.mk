@@ -19,7 +19,11 @@ check-services: $(PROGRAMS) ## health checks, and IPv6 by a path class, with rea
 	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
 	    $(PYTHON) -B tests/integration/test_services.py
 
-.PHONY: demo check-quickstart check-services
-CHECKS += check-quickstart check-services check-dissector
+check-classes: $(PROGRAMS) ## path classes while links fail under their traffic
+	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
+	    $(PYTHON) -B tests/integration/test_classes.py
+
+.PHONY: demo check-quickstart check-services check-classes
+CHECKS += check-quickstart check-services check-classes check-dissector
 
 include topologies/topo.mk

@@ -4,6 +4,7 @@
 #define SALIENT_EMIT_BPF_H 1
 
 #include "agents/bpf/rewrite.bpf.h"
+#include "ofp-ext/sal_pipeline.h"
 
 #define ENCAP_FLAGS(V6)                                                       \
     (((V6) ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4)     \
@@ -21,6 +22,15 @@
 /* How long an Ethernet address that was learnt is used. */
 #define L2_LIFE_NS 1000000000ULL
 
+/* A switch, the waypoint of a path class, has put a mark into its place. */
+static __always_inline int
+is_waypoint_mark(const __u8 mac[ETH_ALEN])
+{
+    static const __u8 mark[ETH_ALEN] = SAL_WAYPOINT_MAC;
+    return mac[0] == mark[0] && mac[1] == mark[1] && mac[2] == mark[2]
+           && mac[3] == mark[3] && mac[4] == mark[4];
+}
+
 /* Learns from a valid DATA packet of 'flow' the Ethernet addresses of the way
  * back: who hands us the peer's packets takes ours to it.  That saves a route
  * and a neighbour look-up per packet; where nothing was heard from the peer
@@ -33,7 +43,8 @@ l2_learn(struct __sk_buff *skb, struct sal_flow *flow,
     void *end = packet_end(skb);
     const struct ethhdr *eth = data;
     if (data + ETH_HLEN > end || skb->ifindex != flow->ifindex
-        || eth->h_source[0] & 1 || !addr_equal(src, &flow->peer_locator)) {
+        || eth->h_source[0] & 1 || is_waypoint_mark(eth->h_source)
+        || !addr_equal(src, &flow->peer_locator)) {
         return;
     }
     __builtin_memcpy(flow->l2, eth->h_source, ETH_ALEN);
