@@ -305,7 +305,7 @@ controller_start(uv_loop_t *loop, struct controller_config *config,
     c->loop = loop;
     c->config = config;
     hmap_init(&c->switches);
-    flaps_init(&c->flaps);
+    flaps_init(&c->flaps, config->flap_hold_ms);
     uv_update_time(loop);
     c->started_at = controller_now(c);
     controller_hold_again(c, c->started_at);

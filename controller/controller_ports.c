@@ -19,8 +19,7 @@ is_up(const struct controller *c, const struct topology_end *end)
 static bool
 take_flap(struct controller *c, const struct topology_end *end, bool up)
 {
-    return flaps_take(&c->flaps, end, is_up(c, end), up,
-                      c->config->flap_hold_ms, controller_now(c));
+    return flaps_take(&c->flaps, end, is_up(c, end), up, controller_now(c));
 }
 
 static void
@@ -120,7 +119,7 @@ controller_release_ports(struct controller *c, long long now)
 {
     struct topology_end end;
 
-    while (flaps_release(&c->flaps, c->config->flap_hold_ms, now, &end)) {
+    while (flaps_release(&c->flaps, now, &end)) {
         const struct managed_switch *sw = controller_switch(c, end.dpid);
         const struct switch_port *port
             = sw && sw->connection

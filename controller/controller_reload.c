@@ -105,6 +105,7 @@ reload_sessions(struct controller *c, const struct controller_config *config)
     c->config->forget_switch_ms = config->forget_switch_ms;
     c->config->hold_ms = config->hold_ms;
     c->config->flap_hold_ms = config->flap_hold_ms;
+    c->flaps.hold_ms = config->flap_hold_ms;
 }
 
 static void

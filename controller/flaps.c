@@ -20,8 +20,9 @@ struct flap {
 #define FORGET 0.5
 
 void
-flaps_init(struct flaps *flaps)
+flaps_init(struct flaps *flaps, uint32_t hold_ms)
 {
+    flaps->hold_ms = hold_ms;
     hmap_init(&flaps->ports);
     flaps->next_at = LLONG_MAX;
     flaps->n_held = 0;
@@ -78,28 +79,28 @@ find(const struct flaps *flaps, const struct topology_end *port)
 
 /* In milliseconds. */
 static double
-half_life(uint32_t hold_ms)
+half_life(const struct flaps *flaps)
 {
-    return MAX(hold_ms, 1) / log2((double) FLAPS_MAX / FLAPS_RELEASE);
+    return MAX(flaps->hold_ms, 1) / log2((double) FLAPS_MAX / FLAPS_RELEASE);
 }
 
 static void
-decay(struct flap *flap, uint32_t hold_ms, long long now)
+decay(const struct flaps *flaps, struct flap *flap, long long now)
 {
     if (now > flap->at) {
-        flap->points *= exp2(-(now - flap->at) / half_life(hold_ms));
+        flap->points *= exp2(-(now - flap->at) / half_life(flaps));
         flap->at = now;
     }
 }
 
 /* When it will have no more than so many points. */
 static long long
-when(const struct flap *flap, double points, uint32_t hold_ms)
+when(const struct flaps *flaps, const struct flap *flap, double points)
 {
     double halvings = log2(flap->points / points);
 
     return flap->at + (long long) ceil(MAX(halvings, 0)
-                                       * half_life(hold_ms));
+                                       * half_life(flaps));
 }
 
 /* Not to be missed by a rounding error when its time has come. */
@@ -110,10 +111,10 @@ is_stable(const struct flap *flap)
 }
 
 static void
-look_again(struct flaps *flaps, const struct flap *flap, uint32_t hold_ms)
+look_again(struct flaps *flaps, const struct flap *flap)
 {
-    long long at = when(flap, flap->held && flap->up ? FLAPS_RELEASE : FORGET,
-                        hold_ms);
+    long long at = when(flaps, flap,
+                        flap->held && flap->up ? FLAPS_RELEASE : FORGET);
 
     flaps->next_at = MIN(flaps->next_at, at);
 }
@@ -131,18 +132,18 @@ create(struct flaps *flaps, const struct topology_end *port, long long now)
 
 bool
 flaps_take(struct flaps *flaps, const struct topology_end *port, bool was_up,
-           bool up, uint32_t hold_ms, long long now)
+           bool up, long long now)
 {
     struct flap *flap = find(flaps, port);
     bool falls = !up && (flap ? flap->up : was_up);
 
-    if (!hold_ms || (!flap && !falls)) {
+    if (!flaps->hold_ms || (!flap && !falls)) {
         return up;
     }
     if (!flap) {
         flap = create(flaps, port, now);
     }
-    decay(flap, hold_ms, now);
+    decay(flaps, flap, now);
     if (falls) {
         flap->points = MIN(flap->points + 1, FLAPS_MAX);
     }
@@ -153,7 +154,7 @@ flaps_take(struct flaps *flaps, const struct topology_end *port, bool was_up,
     } else if (up && flap->held && is_stable(flap)) {
         flap->held = false;
     }
-    look_again(flaps, flap, hold_ms);
+    look_again(flaps, flap);
     return up && !flap->held;
 }
 
@@ -170,7 +171,7 @@ flaps_n_held(const struct flaps *flaps)
 }
 
 bool
-flaps_release(struct flaps *flaps, uint32_t hold_ms, long long now,
+flaps_release(struct flaps *flaps, long long now,
               struct topology_end *ret_port)
 {
     struct flap *flap;
@@ -180,9 +181,9 @@ flaps_release(struct flaps *flaps, uint32_t hold_ms, long long now,
     }
     flaps->next_at = LLONG_MAX;
     HMAP_FOR_EACH_SAFE (flap, node, &flaps->ports) {
-        decay(flap, hold_ms, now);
+        decay(flaps, flap, now);
         if (flap->held && flap->up
-            && (is_stable(flap) || !hold_ms)) {
+            && (is_stable(flap) || !flaps->hold_ms)) {
             flap->held = false;
             *ret_port = flap->port;
             flaps->next_at = now; /* There may be others. */
@@ -191,7 +192,7 @@ flaps_release(struct flaps *flaps, uint32_t hold_ms, long long now,
         if (flap->points < FORGET + 0.01) {
             forget(flaps, flap);
         } else {
-            look_again(flaps, flap, hold_ms);
+            look_again(flaps, flap);
         }
     }
     return false;

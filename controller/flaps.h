@@ -23,22 +23,23 @@
 #define FLAPS_MAX 16 /* Points: three halvings from FLAPS_RELEASE. */
 
 struct flaps {
+    uint32_t hold_ms;    /* May be changed; 0: no port is held. */
     struct hmap ports;   /* struct flap, of those that were down lately. */
     long long next_at;   /* Not later than when one is to be looked at. */
     uint64_t n_held;     /* Times that a port began to be. */
 };
 
-void flaps_init(struct flaps *);
+void flaps_init(struct flaps *, uint32_t hold_ms);
 void flaps_destroy(struct flaps *);
 
 /* The switch says that the port is up, or not; 'was_up' is what the topology
- * has.  What it should have from now on.  With 'hold_ms' 0 no port is held. */
+ * has.  Returns what it should have from now on. */
 bool flaps_take(struct flaps *, const struct topology_end *, bool was_up,
-                bool up, uint32_t hold_ms, long long now);
+                bool up, long long now);
 /* How many ports are held: up, but taken as down. */
 size_t flaps_n_held(const struct flaps *);
 /* The next port that is held no more: it is up.  False if there is none. */
-bool flaps_release(struct flaps *, uint32_t hold_ms, long long now,
+bool flaps_release(struct flaps *, long long now,
                    struct topology_end *ret_port);
 /* Forgets the ports of a switch. */
 void flaps_forget_switch(struct flaps *, uint64_t dpid);

@@ -20,7 +20,7 @@ struct world {
 static void
 take(struct world *w, bool up, long long now)
 {
-    bool result = flaps_take(&w->flaps, &port, w->up, up, HOLD, now);
+    bool result = flaps_take(&w->flaps, &port, w->up, up, now);
 
     w->changes += result != w->up;
     w->up = result;
@@ -32,7 +32,7 @@ release(struct world *w, long long now)
 {
     struct topology_end end;
 
-    while (flaps_release(&w->flaps, HOLD, now, &end)) {
+    while (flaps_release(&w->flaps, now, &end)) {
         CU_ASSERT(end.dpid == port.dpid && end.port == port.port);
         CU_ASSERT(!w->up);
         w->changes++;
@@ -45,7 +45,7 @@ begin(struct world *w)
 {
     memset(w, 0, sizeof *w);
     w->up = true;
-    flaps_init(&w->flaps);
+    flaps_init(&w->flaps, HOLD);
 }
 
 /* Now and then: it is back at once, whatever came before. */
@@ -84,8 +84,8 @@ test_a_hundred_times_a_second(void)
         take(&w, false, now);
         take(&w, true, now + PERIOD / 2);
         if (i % 100 == 50) { /* Others do not notice. */
-            CU_ASSERT(!flaps_take(&w.flaps, &other, true, false, HOLD, now));
-            CU_ASSERT(flaps_take(&w.flaps, &other, false, true, HOLD, now));
+            CU_ASSERT(!flaps_take(&w.flaps, &other, true, false, now));
+            CU_ASSERT(flaps_take(&w.flaps, &other, false, true, now));
         }
     }
     CU_ASSERT(w.changes <= 2 * (FLAPS_SUPPRESS + 1));
@@ -122,9 +122,10 @@ test_down_at_the_end(void)
     take(&w, true, now + HOLD + 1);
     CU_ASSERT(w.up);
     /* Not wanted: never held. */
+    w.flaps.hold_ms = 0;
     for (int i = 0; i < 50; i++) {
-        CU_ASSERT(!flaps_take(&w.flaps, &other, true, false, 0, now + i));
-        CU_ASSERT(flaps_take(&w.flaps, &other, false, true, 0, now + i));
+        CU_ASSERT(!flaps_take(&w.flaps, &other, true, false, now + i));
+        CU_ASSERT(flaps_take(&w.flaps, &other, false, true, now + i));
     }
     flaps_forget_switch(&w.flaps, port.dpid);
     CU_ASSERT(hmap_is_empty(&w.flaps.ports));
