@@ -24,6 +24,9 @@ VLOG_DEFINE_THIS_MODULE(controller);
  * messages come first. */
 #define REST_MAX_US 1000000
 #define REST_MIN_US 20000
+/* After the last plan that took long, when all switches have it, memory is
+ * given back. */
+#define TIDY_MS 2000
 
 void
 controller_event_text(struct controller *c, const char *text)
@@ -53,9 +56,11 @@ plan(struct controller *c, struct plan_result *ret_result)
 
     plan_run(c->plan, ret_result);
     long long end = controller_now_us();
-    if (ret_result->everything && end - start >= REST_MIN_US) {
-        c->rest_until_us = end + MIN(end - start, REST_MAX_US);
-        c->untidy = true;
+    if (end - start >= REST_MIN_US) {
+        c->tidy_at = controller_now(c) + TIDY_MS;
+        if (ret_result->everything) {
+            c->rest_until_us = end + MIN(end - start, REST_MAX_US);
+        }
     }
     if (ret_result->topology.graph) {
         controller_event(c, "links or switches changed");
@@ -89,11 +94,15 @@ rests(const struct controller *c)
 /* Lists of changes and messages to hundreds of switches are gone, but what was
  * allocated meanwhile lies between them, so that free() gives nothing back. */
 static void
-tidy_up(struct controller *c)
+tidy_up(struct controller *c, long long now)
 {
-    if (c->untidy && c->confirmed == plan_generation(c->plan)) {
-        c->untidy = false;
+    if (now < c->tidy_at) {
+        return;
+    } else if (c->confirmed == plan_generation(c->plan)) {
+        c->tidy_at = LLONG_MAX;
         malloc_trim(0);
+    } else {
+        c->tidy_at = now + TIDY_MS;
     }
 }
 
@@ -122,7 +131,7 @@ controller_round(struct controller *c)
         controller_answer_waits(c); /* For what is planned. */
     }
     openflow_server_flush(c->openflow);
-    tidy_up(c);
+    tidy_up(c, now);
     return !waits && !rests(c) && (registry_has_changes(c->registry)
                                    || topology_has_changes(c->topology));
 }
@@ -137,6 +146,7 @@ arm_timer(struct controller *c)
 
     /* These two change nothing now, they only tell when they will. */
     at = MIN(at, c->usage_at);
+    at = MIN(at, c->tidy_at);
     at = MIN(at, flaps_wakeup(&c->flaps));
     at = MIN(at, registry_run(c->registry, now));
     at = MIN(at, topology_run(c->topology, now));
@@ -304,6 +314,7 @@ controller_start(uv_loop_t *loop, struct controller_config *config,
 
     c->loop = loop;
     c->config = config;
+    c->tidy_at = LLONG_MAX;
     hmap_init(&c->switches);
     flaps_init(&c->flaps, config->flap_hold_ms);
     uv_update_time(loop);

@@ -88,7 +88,7 @@ struct controller {
     uint64_t confirmations;   /* Grows when a switch confirms, or is gone. */
     long long input_us;       /* When the input at hand arrived. */
     long long rest_until_us;  /* No other change of the network before. */
-    bool untidy;              /* Much was computed; free memory is kept. */
+    long long tidy_at;        /* Free memory is given back; LLONG_MAX: is. */
 };
 
 static inline long long
