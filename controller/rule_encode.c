@@ -18,6 +18,8 @@
  * could ask for any number of shapes. */
 #define TEMPLATES_MAX 1024
 
+#define GROWTH_MAX (64 * 1024) /* Of the output, at once. */
+
 /* What may differ between rules of one shape. */
 enum variable {
     VAR_SERVICE,
@@ -283,8 +285,10 @@ append_copy(const struct template *template, const struct rule *rule,
     size_t inner = 0;
 
     if (ofpbuf_tailroom(output) < template->size) {
-        /* Few reallocations of what becomes long. */
-        ofpbuf_prealloc_tailroom(output, template->size + output->size);
+        /* Few reallocations, little that stays unused: a hundred switches may
+         * have such buffers waiting. */
+        ofpbuf_prealloc_tailroom(output, template->size
+                                         + MIN(output->size, GROWTH_MAX));
     }
     uint8_t *message = ofpbuf_put(output, template->message, template->size);
 
