@@ -147,6 +147,23 @@ within_tolerance(const struct tile_weight weights[], size_t n, uint64_t sum,
     return true;
 }
 
+/* False if some weight is out of tolerance however its units are rounded:
+ * spares to deal them out. */
+static bool
+may_be_within_tolerance(const struct tile_weight weights[], size_t n,
+                        uint64_t sum, uint32_t units,
+                        unsigned int tolerance_permille)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint64_t ideal = (uint64_t) weights[i].weight * units;
+        uint64_t below = ideal % sum;
+        if (MIN(below, sum - below) > ideal * tolerance_permille / 1000) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static uint64_t
 greatest_common_divisor(uint64_t a, uint64_t b)
 {
@@ -181,7 +198,10 @@ tiling_quotas(const struct tile_weight weights[], size_t n,
     uint64_t parts = sum / divisor;
     bool exact = IS_POW2(parts) && parts <= TILES_MAX;
     for (unsigned int bits = log_2_ceil(active);; bits++) {
-        if (exact && parts != 1u << bits) {
+        if (exact ? parts != 1u << bits
+            : bits < TILES_BITS_MAX
+              && !may_be_within_tolerance(weights, n, sum, 1u << bits,
+                                          tolerance_permille)) {
             continue;
         }
         deal_units(weights, n, sum, 1u << bits, ret_quotas);
@@ -496,6 +516,7 @@ field_least_tiles(const struct field *field)
     return n;
 }
 
+/* Leaves the result in 'blocks'. */
 static void
 field_solve(struct field *field, const struct tiling *previous)
 {
@@ -506,10 +527,11 @@ field_solve(struct field *field, const struct tiling *previous)
             field_release_all(field);
             field_fill(field);
             field_find_blocks(field);
-            if (field->n_blocks > 2 * field_least_tiles(field)) {
-                field_clear(field);
-                field_fill(field);
+            if (field->n_blocks <= 2 * field_least_tiles(field)) {
+                return;
             }
+            field_clear(field);
+            field_fill(field);
         }
     } else {
         field_fill(field);

@@ -2,6 +2,7 @@
 #include "tests/unit/unit.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include "ofp-ext/sal.h"
 #include "ofp-ext/sal_oxm.h"
 #include "ofp-ext/sal_pipeline.h"
@@ -81,6 +82,25 @@ test_known_value(void)
     CU_ASSERT_STRING_EQUAL(
         service_prefix_format(&acme, buf),
         "0xbded55e7ce1c08f2000000000000000000000000000000000000000000000000/64");
+}
+
+/* What is remembered of labels does not show, also where they take each
+ * other's place. */
+static void
+test_labels_again(void)
+{
+    for (int i = 0; i < 20000; i++) {
+        uint8_t digest[crypto_generichash_BYTES_MIN];
+        char label[SERVICE_LABEL_MAX + 1];
+        int len = snprintf(label, sizeof label, "%0*u",
+                           1 + unit_random_below(SERVICE_LABEL_MAX),
+                           unit_random_below(40));
+        struct service_prefix prefix = named(label);
+
+        crypto_generichash(digest, sizeof digest, (const uint8_t *) label,
+                           len, NULL, 0);
+        CU_ASSERT(!memcmp(prefix.id.bytes, digest, 8));
+    }
 }
 
 static void
@@ -188,6 +208,6 @@ test_addresses_v6(void)
 }
 
 UNIT_MAIN("service_id", UNIT_TEST(test_names), UNIT_TEST(test_nesting),
-          UNIT_TEST(test_known_value), UNIT_TEST(test_text),
-          UNIT_TEST(test_random), UNIT_TEST(test_endpoint_prefix),
-          UNIT_TEST(test_addresses_v6))
+          UNIT_TEST(test_known_value), UNIT_TEST(test_labels_again),
+          UNIT_TEST(test_text), UNIT_TEST(test_random),
+          UNIT_TEST(test_endpoint_prefix), UNIT_TEST(test_addresses_v6))
