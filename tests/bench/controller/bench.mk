@@ -8,9 +8,9 @@ LOAD_SRCS := $(addprefix tests/bench/controller/,load_topology.c \
 LOAD_OBJS := $(LOAD_SRCS:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/agents/probe.o
 
 # PART:SIZE:SERVICES, see bench_controller.c.
-BENCH_CONTROLLER ?= register:10:10000 register:100:300 changes:1:10000 \
-    changes:10:1000 changes:100:100 failover:4:100 failover:8:100 \
-    failoverports:8:100
+BENCH_CONTROLLER ?= register:1:10000 register:10:10000 register:100:10000 \
+    register:500:300 changes:1:10000 changes:10:1000 changes:100:100 \
+    failover:4:100 failover:8:100 failover:16:100 failoverports:8:100
 
 $(BUILD)/tests/bench_controller: \
     $(BUILD)/obj/tests/bench/controller/bench_controller.o $(LOAD_OBJS) \
