@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Flows and groups as a switch claims to have them: OpenFlow 1.5 replies.
+/* Flows, groups and meters as a switch claims to have them: OpenFlow 1.5 replies.
  * What is taken for a rule of ours must make the same flow again. */
 #include "tests/fuzz/fuzz.h"
 
 #include "controller/rule_table.h"
 #include "controller/rules.h"
 #include "openvswitch/ofp-group.h"
+#include "openvswitch/ofp-meter.h"
 #include "openvswitch/ofp-msgs.h"
 #include "openvswitch/ofpbuf.h"
 #include "openvswitch/vlog.h"
@@ -38,6 +39,19 @@ read_groups(struct ofpbuf *message, struct rule_table *table)
     }
 }
 
+static void
+read_meters(struct ofpbuf *message, struct rule_table *table)
+{
+    struct ofputil_meter_config meter;
+    struct ofpbuf bands;
+
+    ofpbuf_init(&bands, 0);
+    while (!ofputil_decode_meter_config(message, &meter, &bands)) {
+        rule_table_read_meter(table, &meter);
+    }
+    ofpbuf_uninit(&bands);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -59,6 +73,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             break;
         case OFPTYPE_GROUP_DESC_STATS_REPLY:
             read_groups(message, table);
+            break;
+        case OFPTYPE_METER_CONFIG_STATS_REPLY:
+            read_meters(message, table);
             break;
         }
     }
