@@ -160,6 +160,7 @@ put_discovery(const struct controller *c, struct ds *out)
         {"plain_seen", s->plain_seen},
         {"plain_refused", s->plain_refused},
         {"plain_asked", s->plain_asked},
+        {"hosts_asked", s->hosts_asked},
         {"resets_sent", s->resets_sent},
         {"resets_limited", s->resets_limited},
         {"left_to_retry", s->left_to_retry},

@@ -18,7 +18,7 @@ discovery_create(const struct discovery_config *config,
     d->aux = aux;
     d->topology = topology;
     d->next_due = LLONG_MAX;
-    d->sweep_at = LLONG_MAX;
+    d->sweep_at = d->ask_at = LLONG_MAX;
     hmap_init(&d->ports);
     hmap_init(&d->switches);
     hmap_init(&d->disputes);
@@ -58,7 +58,7 @@ discovery_run(struct discovery *d, long long now)
 long long
 discovery_wakeup(const struct discovery *d)
 {
-    return MIN(d->next_due, d->sweep_at);
+    return MIN(d->next_due, MIN(d->sweep_at, d->ask_at));
 }
 
 /* SYNs that nobody serves. */

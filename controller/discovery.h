@@ -21,6 +21,9 @@
  * place (a host that was installed anew has a new key).  At the same port and
  * with the same MAC address it does so at once.
  *
+ * An endpoint whose PROBEs have not come for half of its time is asked for
+ * one, ten times before it is forgotten.
+ *
  * Plain hosts (without an agent) are learnt from what they send.  Their first
  * packet finds no rule, so it comes here; it is not sent on, the next one is.
  * They are asked (ARP, ND) before they are forgotten, and when they seem to
@@ -96,7 +99,7 @@ struct discovery_stats {
     uint64_t link_probes_sent, link_probes_seen, link_probes_late,
         link_probes_forged;
     uint64_t host_probes_seen, host_probes_unknown, host_probes_forged,
-        host_probes_stale, host_probes_refused, hosts_superseded;
+        host_probes_stale, host_probes_refused, hosts_superseded, hosts_asked;
     uint64_t resets_sent, resets_limited, left_to_retry, forwarded;
     uint64_t unrecognised;
     uint64_t latencies_changed;

@@ -57,16 +57,13 @@ discovery_ask_plain(struct discovery *d, const struct topology_end *at,
     }
 }
 
-/* Asks those that have not been heard of for half of their time, five times
- * until they lapse. */
-void
-discovery_run_hosts(struct discovery *d, long long now)
+/* Those that have not been heard of for half of their time, five times until
+ * they lapse. */
+static void
+ask_plain_hosts(struct discovery *d, long long now)
 {
     const struct topology_attachment *host;
 
-    if (now < d->sweep_at) {
-        return;
-    }
     d->stats.plain_hosts = 0;
     TOPOLOGY_FOR_EACH_ATTACHMENT (host, d->topology) {
         d->stats.plain_hosts += host->plain;
@@ -78,6 +75,37 @@ discovery_run_hosts(struct discovery *d, long long now)
     }
     d->sweep_at = d->stats.plain_hosts
                   ? now + MAX(1, d->config.plain_timeout_ms / 10) : LLONG_MAX;
+}
+
+/* The same of endpoints, ten times.  They send PROBEs by themselves, but those
+ * may get lost. */
+static void
+ask_endpoints(struct discovery *d, long long now)
+{
+    const struct topology_attachment *host;
+
+    d->ask_at = LLONG_MAX;
+    TOPOLOGY_FOR_EACH_ATTACHMENT (host, d->topology) {
+        if (host->plain) {
+            continue;
+        }
+        d->ask_at = now + MAX(1, d->config.host_timeout_ms / 20);
+        if (host->deadline - now <= d->config.host_timeout_ms / 2) {
+            d->ops->ask(&host->endpoint, d->aux);
+            d->stats.hosts_asked++;
+        }
+    }
+}
+
+void
+discovery_run_hosts(struct discovery *d, long long now)
+{
+    if (now >= d->sweep_at) {
+        ask_plain_hosts(d, now);
+    }
+    if (now >= d->ask_at) {
+        ask_endpoints(d, now);
+    }
 }
 
 /* Disputes. */
@@ -232,6 +260,7 @@ take_host_probe(struct discovery *d, const struct topology_end *at,
         count_attach_error(d, &tp, result);
     } else {
         d->stats.host_probes_seen++;
+        d->ask_at = MIN(d->ask_at, now + d->config.host_timeout_ms / 2);
         d->ops->attached(&tp, result > 0, d->aux);
     }
 }

@@ -20,6 +20,7 @@ struct discovery {
     struct discovery_stats stats;
     long long next_due; /* Not later than the earliest 'due'. */
     long long sweep_at; /* Plain hosts are looked at next. */
+    long long ask_at;   /* Endpoints are. */
     struct fair_limit resets; /* Among the ports of all switches. */
 };
 
@@ -31,7 +32,7 @@ bool discovery_take_link_probe(struct discovery *,
                                const void *frame, size_t len, long long now);
 void discovery_destroy_links(struct discovery *);
 
-/* Asks the plain hosts that have been silent, and sets 'sweep_at'. */
+/* Asks hosts that have been silent, and sets 'sweep_at' and 'ask_at'. */
 void discovery_run_hosts(struct discovery *, long long now);
 /* False if the frame is no PROBE. */
 bool discovery_take_host_probe(struct discovery *,

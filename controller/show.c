@@ -167,6 +167,7 @@ discovery_to_json(const struct controller *c)
     show_put_integer(json, "plain_seen", stats->plain_seen);
     show_put_integer(json, "plain_refused", stats->plain_refused);
     show_put_integer(json, "plain_asked", stats->plain_asked);
+    show_put_integer(json, "hosts_asked", stats->hosts_asked);
     show_put_integer(json, "resets_sent", stats->resets_sent);
     show_put_integer(json, "resets_limited", stats->resets_limited);
     show_put_integer(json, "left_to_retry", stats->left_to_retry);

@@ -409,6 +409,37 @@ test_hosts(void)
     bench_stop(&b);
 }
 
+/* Who sends no PROBE is asked for one before it is forgotten. */
+static void
+test_silent_endpoints(void)
+{
+    const struct topology_end at = {1, 2};
+    struct bench b;
+    uint8_t frame[256];
+    long long now = 100, last = now;
+
+    bench_start(&b);
+    deliver(&b, 0);
+    for (int i = 0; i < 3; i++) {
+        size_t len = make_probe(&b, frame, 1 + i);
+        discovery_packet_in(b.discovery, &at, frame, len, now);
+        last = now;
+        while (b.asked < (i + 1) * 10) {
+            now = MAX(now + 1, discovery_wakeup(b.discovery));
+            CU_ASSERT_FATAL(now < last + 5000);
+            deliver(&b, now);
+            topology_run(b.topology, now);
+            CU_ASSERT(b.asked == i * 10 || now >= last + 2500);
+        }
+        CU_ASSERT_PTR_NOT_NULL(topology_attachment_of(b.topology, &b.known));
+    }
+    topology_run(b.topology, last + 5000);
+    CU_ASSERT_PTR_NULL(topology_attachment_of(b.topology, &b.known));
+    deliver(&b, last + 6000);
+    CU_ASSERT_EQUAL(b.asked, 30);
+    bench_stop(&b);
+}
+
 /* One locator, two keys: who has it keeps it while it answers. */
 static void
 test_disputes(void)
@@ -650,7 +681,8 @@ UNIT_MAIN("discovery",
           UNIT_TEST(test_a_late_switch),
           UNIT_TEST(test_ports_that_are_down_are_not_probed),
           UNIT_TEST(test_forged_and_replayed_links),
-          UNIT_TEST(test_hosts), UNIT_TEST(test_disputes),
+          UNIT_TEST(test_hosts), UNIT_TEST(test_silent_endpoints),
+          UNIT_TEST(test_disputes),
           UNIT_TEST(test_plain_hosts),
           UNIT_TEST(test_resets), UNIT_TEST(test_many_plain_hosts),
           UNIT_TEST(test_noise))
