@@ -331,11 +331,12 @@ static bool
 parse_claim(const Salient__V1__Identify *m, struct agent_claim *claim)
 {
     memset(claim, 0, sizeof *claim);
-    if (m->endpoint_id.len
-        && m->endpoint_id.len != sizeof claim->endpoint.bytes) {
+    if (m->endpoint_id.len == sizeof claim->endpoint.bytes) {
+        memcpy(claim->endpoint.bytes, m->endpoint_id.data,
+               sizeof claim->endpoint.bytes);
+    } else if (m->endpoint_id.len) {
         return false;
     }
-    memcpy(claim->endpoint.bytes, m->endpoint_id.data, m->endpoint_id.len);
     claim->identity_v4 = m->identity_v4;
     if (m->locator.len == 4) {
         ovs_be32 v4;
