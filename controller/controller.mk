@@ -7,7 +7,8 @@ CONTROLLER_PURE := $(addprefix controller/,addresses.c registry.c \
     paths.c paths_graph.c paths_ways.c policy.c zones.c routes.c \
     routes_show.c rules.c rules_kind.c \
     rules_ways.c rules_flow.c rules_read.c rules_group.c rules_meter.c rule_table.c \
-    rule_bundle.c rule_changes.c plan.c plan_meters.c plan_ways.c plan_check.c plan_memory.c \
+    rule_bundle.c rule_changes.c rule_diff.c \
+    rule_table_show.c plan.c plan_meters.c plan_ways.c plan_check.c plan_memory.c \
     plan_room.c plan_hosts.c trace.c \
     packet.c packet_plain.c resolve.c overflow.c usage.c)
 
@@ -30,7 +31,8 @@ bench-plan: $(BUILD)/tests/bench_plan ## speed of the controller's core (ARGS="K
 FUZZ_TARGETS += packet rules
 FUZZ_SRCS_packet := controller/packet.c controller/packet_plain.c proto/identity.c
 FUZZ_SRCS_rules := $(addprefix controller/,rules.c rules_kind.c rules_ways.c rules_flow.c rules_read.c \
-    rules_group.c rules_meter.c rule_table.c rule_bundle.c rule_changes.c paths.c paths_graph.c paths_ways.c policy.c zones.c routes.c topology.c topology_hosts.c registry.c \
+    rules_group.c rules_meter.c rule_table.c rule_bundle.c rule_changes.c rule_diff.c \
+    rule_table_show.c paths.c paths_graph.c paths_ways.c policy.c zones.c routes.c topology.c topology_hosts.c registry.c \
     addresses.c tiles.c) ofp-ext/service_id.c
 
 -include controller/shell.mk

@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "controller/rule_bundle.h"
-#include "openvswitch/dynamic-string.h"
-#include "openvswitch/json.h"
 #include "openvswitch/ofpbuf.h"
 #include "openvswitch/util.h"
 #include "byte-order.h"
@@ -237,12 +235,6 @@ find_slot_like(const struct rule_table *table,
         i = (i + 1) & table->bundle_mask;
     }
     return &table->bundles[i];
-}
-
-static struct rule_bundle *
-find_like(const struct rule_table *table, const struct rule_bundle *bundle)
-{
-    return *find_slot_like(table, bundle);
 }
 
 static void
@@ -495,6 +487,14 @@ rule_table_bundle(const struct rule_table *table, const struct rule *key)
     return *find_bundle(table, key);
 }
 
+struct rule_bundle *
+rule_table_bundle_like(const struct rule_table *table,
+                       const struct rule_bundle *bundle)
+{
+    settle(table);
+    return *find_slot_like(table, bundle);
+}
+
 const struct rule *
 rule_table_next_single(const struct rule_table *table, size_t *position)
 {
@@ -600,7 +600,7 @@ rule_table_equal(const struct rule_table *a, const struct rule_table *b)
         }
     }
     while ((bundle = rule_table_next_bundle(a, &j))) {
-        if (find_like(b, bundle) != bundle) {
+        if (rule_table_bundle_like(b, bundle) != bundle) {
             return false;
         }
     }
@@ -655,183 +655,4 @@ rule_table_read_meter(struct rule_table *table,
     }
     rule_table_put(table, &rule);
     return true;
-}
-
-/* Differences. */
-
-static void
-diff_rule(const struct rule *want, const struct rule *have,
-          struct rule_changes *changes)
-{
-    if (!want) {
-        if (have) {
-            rule_changes_add(changes, RULE_DELETE, have);
-        }
-    } else if (!have) {
-        rule_changes_add(changes, RULE_ADD, want);
-    } else if (!rule_equal(have, want)) {
-        rule_changes_add(changes, RULE_MODIFY, want);
-    }
-}
-
-static void
-diff_bundles(const struct rule_bundle *want, const struct rule_bundle *have,
-             struct rule_changes *changes)
-{
-    if (want != have) { /* Equal ones are the same. */
-        rule_bundle_diff(want, have, changes);
-    }
-}
-
-static bool
-are_of_one_bundle(const struct rule *a, const struct rule *b)
-{
-    return a->kind == b->kind && a->protocol == b->protocol
-           && a->path_class == b->path_class && a->prefix_len == b->prefix_len
-           && !memcmp(&a->service, &b->service, sizeof a->service);
-}
-
-void
-rule_diff_touched(const struct rule_table *desired,
-                  const struct rule_table *installed,
-                  const struct rule_changes *touched,
-                  struct rule_changes *changes)
-{
-    const struct rule *last = NULL; /* Tiles of a bundle come in a row. */
-
-    settle(desired);
-    settle(installed);
-    changes->n = 0;
-    for (size_t i = 0; i < touched->n; i++) {
-        const struct rule *key = &touched->changes[i].rule;
-        if (!rule_is_bundled(key)) {
-            diff_rule(rule_table_find(desired, key),
-                      rule_table_find(installed, key), changes);
-        } else if (!last || !are_of_one_bundle(last, key)) {
-            diff_bundles(rule_table_bundle(desired, key),
-                         rule_table_bundle(installed, key), changes);
-            last = key;
-        }
-    }
-    rule_changes_sort(changes);
-}
-
-static void
-diff_singles(const struct rule_table *desired,
-             const struct rule_table *installed, struct rule_changes *changes)
-{
-    size_t i = 0, j = 0;
-
-    for (const struct rule *want;
-         (want = rule_table_next_single(desired, &i));) {
-        diff_rule(want, rule_table_find(installed, want), changes);
-    }
-    for (const struct rule *have;
-         (have = rule_table_next_single(installed, &j));) {
-        if (!rule_table_find(desired, have)) {
-            rule_changes_add(changes, RULE_DELETE, have);
-        }
-    }
-}
-
-void
-rule_diff(const struct rule_table *desired, const struct rule_table *installed,
-          struct rule_changes *changes)
-{
-    const struct rule_bundle *bundle;
-    size_t i = 0, j = 0;
-
-    settle(desired);
-    settle(installed);
-    changes->n = 0;
-    diff_singles(desired, installed, changes);
-    while ((bundle = rule_table_next_bundle(desired, &i))) {
-        diff_bundles(bundle, find_like(installed, bundle), changes);
-    }
-    while ((bundle = rule_table_next_bundle(installed, &j))) {
-        if (!find_like(desired, bundle)) {
-            rule_bundle_diff(NULL, bundle, changes);
-        }
-    }
-    rule_changes_sort(changes);
-}
-
-void
-rule_changes_apply(const struct rule_changes *changes, size_t n,
-                   struct rule_table *installed)
-{
-    for (size_t i = 0; i < MIN(n, changes->n); i++) {
-        const struct rule_change *change = &changes->changes[i];
-        if (change->op == RULE_DELETE) {
-            rule_table_remove(installed, &change->rule);
-        } else {
-            rule_table_put(installed, &change->rule);
-        }
-    }
-}
-
-/* Text, in the order of the pipeline. */
-
-static int
-compare_in_pipeline(const void *a_, const void *b_)
-{
-    const struct rule *a = a_, *b = b_;
-    int tables = rule_table_id(a) - rule_table_id(b);
-    if (tables) {
-        return tables;
-    }
-    int priorities = rule_priority(a) - rule_priority(b);
-    if (priorities) {
-        return -priorities;
-    }
-    if (rule_is_bundled(a) && rule_is_bundled(b)) {
-        int services = memcmp(&a->service, &b->service, sizeof a->service);
-        if (services) {
-            return services;
-        }
-    }
-    return memcmp(a, b, RULE_KEY_LEN);
-}
-
-/* The caller frees the array. */
-static struct rule *
-sorted_rules(const struct rule_table *table, size_t *ret_n)
-{
-    struct rule *sorted = xmalloc((rule_table_count(table) + 1)
-                                  * sizeof *sorted);
-    size_t i = 0, n = 0;
-    for (const struct rule *rule; (rule = rule_table_next(table, &i));) {
-        sorted[n++] = *rule;
-    }
-    qsort(sorted, n, sizeof *sorted, compare_in_pipeline);
-    *ret_n = n;
-    return sorted;
-}
-
-void
-rule_table_format(const struct rule_table *table, struct ds *s)
-{
-    size_t n;
-    struct rule *sorted = sorted_rules(table, &n);
-    for (size_t i = 0; i < n; i++) {
-        rule_format(&sorted[i], s);
-        ds_put_char(s, '\n');
-    }
-    free(sorted);
-}
-
-struct json *
-rule_table_to_json(const struct rule_table *table)
-{
-    size_t n;
-    struct rule *sorted = sorted_rules(table, &n);
-    struct json *array = json_array_create_empty();
-    for (size_t i = 0; i < n; i++) {
-        struct ds s = DS_EMPTY_INITIALIZER;
-        rule_format(&sorted[i], &s);
-        json_array_add(array, json_string_create(ds_cstr(&s)));
-        ds_destroy(&s);
-    }
-    free(sorted);
-    return array;
 }

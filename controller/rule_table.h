@@ -46,6 +46,10 @@ bool rule_table_remove_bundle(struct rule_table *, const struct rule *key);
 struct rule_bundle *rule_table_bundle(const struct rule_table *,
                                       const struct rule *key);
 
+/* That with the same key as 'bundle'. */
+struct rule_bundle *rule_table_bundle_like(const struct rule_table *,
+                                           const struct rule_bundle *);
+
 /* Iterates, in no particular order; the table must not change meanwhile.  What
  * is returned is valid until the next call.
  *
