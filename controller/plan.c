@@ -509,7 +509,6 @@ plan_compute_switch(const struct plan *plan, const struct paths *paths,
 
     config.groups &= !sw->no_groups;
     config.rest_port = plan_rest_port(plan, paths, sw);
-    config.groups &= !config.rest_port; /* Ports can be compared. */
     rules_compute_forwarding(&config, plan->topology, paths, sw->dpid, table);
     *ret_cut = false;
     if (sw->limit != SIZE_MAX) {

@@ -168,9 +168,7 @@ rules_compute_host(const struct rules_config *config,
         return;
     }
     rule.address = host->locator;
-    if (config->rest_port && is_of_rest(config, paths, from, host)) {
-        rule.port = config->rest_port;
-    } else {
+    if (!config->rest_port || !is_of_rest(config, paths, from, host)) {
         rule_table_put(table, &rule);
     }
     put_classes(config, paths, from, &rule, d, table);

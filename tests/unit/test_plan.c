@@ -250,6 +250,40 @@ test_fast_failover(void)
     stop();
 }
 
+/* Of a switch that has no room for a route to each host, those routes that
+ * remain are protected like all others'. */
+static void
+test_short_of_hosts(void)
+{
+    start();
+    build_fabric();
+    for (int i = 0; i < HOSTS; i++) {
+        session(i);
+        attach(i, 1 + i % SWITCHES, HOST_PORT + i / SWITCHES);
+    }
+    put_all(false);
+    size_t before = rule_table_count(installed[0]);
+    plan_set_short_of_hosts(plan, 1, true);
+    put_all(false);
+    CU_ASSERT(rule_table_count(installed[0]) < before);
+
+    int by_group = 0, by_port = 0;
+    size_t position = 0;
+    const struct rule *rule;
+    while ((rule = rule_table_next(installed[0], &position))) {
+        if (rule->kind == RULE_HOST) {
+            const struct topology_attachment *host
+                = topology_attachment(topology, &rule->address);
+            by_group += (rule->flags & RULE_VIA_GROUP) != 0;
+            by_port += host->dpid != 1 && !(rule->flags & RULE_VIA_GROUP);
+        }
+    }
+    CU_ASSERT(by_group > 0 && !by_port);
+    check();
+    check_delivery();
+    stop();
+}
+
 /* The controller is killed; the next one finds rules, waits until everybody is
  * back, and has nothing to write. */
 static void
@@ -298,6 +332,7 @@ test_with_options(void)
     test_flap();
     test_only_what_is_concerned();
     test_fast_failover();
+    test_short_of_hosts();
     test_class_failover();
     test_restart();
     options.classes = true;
