@@ -394,15 +394,12 @@ static bool
 holds_group(struct split *split, const struct rule_change *change)
 {
     struct rule group;
+    bool waits = is_route_going(change)
+                 ? !has_waited(split, &change->rule)
+                 : change->op != RULE_ADD && !rule_is_group(&change->rule)
+                   && is_held(&split->services, &change->rule);
 
-    if (is_route_going(change)) {
-        /* It is used by those only who have not heard yet. */
-        return !has_waited(split, &change->rule)
-               && end_of_installed(split, change, &group) == PUT_WALK_LOOPS
-               && hold(split, &group);
-    }
-    return change->op != RULE_ADD && !rule_is_group(&change->rule)
-           && is_held(&split->services, &change->rule)
+    return waits
            && end_of_installed(split, change, &group) != PUT_WALK_ARRIVES
            && hold(split, &group);
 }
