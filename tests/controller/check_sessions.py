@@ -628,7 +628,10 @@ def a_flooding_host_harms_nobody_else(net):
 
     def heard_of():
         return net.ask("show", "status")["discovery"]
-    reload(net, lambda c: c.replace("host_timeout: 100s", "host_timeout: 7s"))
+    # With limits that even a slow machine's flood exceeds a hundred times.
+    reload(net, lambda c: c.replace("host_timeout: 100s", "host_timeout: 7s")
+           + "limits: {host_probe_pps: 60, link_probe_pps: 40,"
+             " service_miss_pps: 200}\n")
     noisy = add_agent_at(net, "noisy", "s1", 9)
     near = add_agent_at(net, "near", "s1", 10)
     net.wait_in_sync(2, links=1, hosts_attached=3)
@@ -681,7 +684,7 @@ def a_flooding_host_harms_nobody_else(net):
     came = sum(heard_of()[key] - known[key]
                for key in ("unrecognised", "resets_sent", "resets_limited",
                            "link_probes_forged"))
-    expect(came > 500, f"only {came} packets of the flood came here")
+    expect(came > 300, f"only {came} packets of the flood came here")
     for agent in net.w2, near:
         for i in range(5):
             agent.ask(f"unregister quiet{i}.shop.acme 80 wait",
