@@ -218,17 +218,22 @@ static void
 register_latency(int edges)
 {
     int n = MIN(REGISTRATIONS, load.n_services);
-    double samples[REGISTRATIONS], cpu = load_controller_cpu_us(&controller);
+    double samples[REGISTRATIONS], cpu_ms[REGISTRATIONS], sum = 0;
 
     for (int i = 0; i < n; i++) {
+        double cpu = load_controller_cpu_us(&controller);
+
         if (!one_registration(i, &samples[i])) {
             return;
         }
+        cpu_ms[i] = (load_controller_cpu_us(&controller) - cpu) / 1e3;
+        sum += cpu_ms[i];
     }
-    cpu = load_controller_cpu_us(&controller) - cpu;
     report(percentile(samples, n, 50), "ms", "register_p50_ms.%d", edges);
     report(percentile(samples, n, 99), "ms", "register_p99_ms.%d", edges);
-    report(cpu / n / 1e3, "ms", "register_cpu_ms.%d", edges);
+    report(sum / n, "ms", "register_cpu_ms.%d", edges);
+    /* What is above it in the p99 was waiting. */
+    report(percentile(cpu_ms, n, 99), "ms", "register_cpu_p99_ms.%d", edges);
     check("registrations");
 }
 
