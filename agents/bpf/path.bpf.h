@@ -162,7 +162,7 @@ struct path_segment {
     struct ipv6hdr ip;
     struct tcphdr tcp;
     __u8 pad[4];
-    __u8 rest[PATH_MIN_V6];
+    __u8 rest[2048]; /* No more than PATH_MIN_V6, but a power of 2. */
 };
 _Static_assert(sizeof(struct path_segment) <= SAL_HELD_MAX, "path_segment");
 
@@ -232,10 +232,11 @@ path_cut(struct __sk_buff *skb, const struct sal_settings *settings, __u32 len,
     }
     const __u32 first = (limit - headers) & ~3u; /* Sums want it even. */
     const __u32 rest_ofs = ETH_HLEN + headers + first;
-    __u32 rest = len - headers - first;
+    /* 1..1280, as 'len' is more than 'limit'; Linux 6.1 sees 1..2048. */
+    __u32 rest = len - headers - first - 1;
     bound_hint(rest);
-    if (rest < 1 || rest > sizeof segment->rest
-        || bpf_skb_load_bytes(skb, rest_ofs, segment->rest, rest)) {
+    rest = (rest & (sizeof segment->rest - 1)) + 1;
+    if (bpf_skb_load_bytes(skb, rest_ofs, segment->rest, rest)) {
         return drop(SAL_COUNT_OUT_FAILED);
     }
     int first_sum = packet_sum(skb, ETH_HLEN + headers, first, 0);
