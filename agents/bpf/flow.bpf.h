@@ -151,6 +151,15 @@ half_flow_delete(struct sal_flow *flow)
     bpf_map_delete_elem(&sal_half_flows, &id);
 }
 
+static __always_inline void
+tuple_release(const struct sal_tuple *tuple, __u32 id)
+{
+    __u32 *owner = bpf_map_lookup_elem(&sal_tuples, tuple);
+    if (owner && *owner == id) {
+        bpf_map_delete_elem(&sal_tuples, tuple);
+    }
+}
+
 /* Forgets a flow of the table of bound ones, without a word. */
 static __noinline int
 flow_forget(struct sal_flow *flow)
@@ -162,10 +171,7 @@ flow_forget(struct sal_flow *flow)
     __u32 id = flow->id;
     int counted = flow->marks & SAL_FLOW_MARK_COUNTED;
     limit_who(&who, flow);
-    __u32 *owner = bpf_map_lookup_elem(&sal_tuples, &flow->local);
-    if (owner && *owner == id) {
-        bpf_map_delete_elem(&sal_tuples, &flow->local);
-    }
+    tuple_release(&flow->local, id);
     /* Only once: two CPUs may be at it. */
     if (!bpf_map_delete_elem(&sal_flows, &id)) {
         if (counted) {
@@ -184,34 +190,44 @@ flow_delete(struct sal_flow *flow)
 }
 
 /* Moves half-open 'flow' to the table of bound flows, in place of an older
- * one with its tuple.  False if the table is full. */
+ * one with its tuple.  False if the table is full.
+ *
+ * Its next packet may come on another CPU meanwhile.  It must find the flow
+ * half open, and bind it itself, or with its tuple in place: what the stack
+ * answers to it is looked up by that. */
 static __noinline int
 flow_bind(struct sal_flow *flow)
 {
     if (!flow) {
         return 0;
     }
+    __u32 id = flow->id;
+    if (flow_by_id(id)) {
+        return 1;
+    }
     struct sal_flow *old = flow_by_tuple(&flow->local);
-    if (old && old->id != flow->id) {
+    if (old && old->id != id) {
         flow_delete(old);
         count(SAL_COUNT_FLOW_REUSED);
     }
 
-    __u32 id = flow->id;
-    flow->state = SAL_FLOW_BOUND;
     limit_add(flow);
-    if (bpf_map_update_elem(&sal_flows, &id, flow, BPF_NOEXIST)) {
-        flow->state = SAL_FLOW_HALF_OPEN;
+    long error = bpf_map_update_elem(&sal_tuples, &flow->local, &id, BPF_ANY);
+    if (!error) {
+        error = bpf_map_update_elem(&sal_flows, &id, flow, BPF_NOEXIST);
+    }
+    if (error) {
         limit_undo(flow);
+        if (error == -EEXIST) {
+            return 1;
+        }
+        tuple_release(&flow->local, id);
         count(SAL_COUNT_FLOW_TABLE_FULL);
         return 0;
     }
-    if (bpf_map_update_elem(&sal_tuples, &flow->local, &id, BPF_ANY)) {
-        bpf_map_delete_elem(&sal_flows, &id);
-        flow->state = SAL_FLOW_HALF_OPEN;
-        limit_undo(flow);
-        count(SAL_COUNT_FLOW_TABLE_FULL);
-        return 0;
+    struct sal_flow *bound = flow_by_id(id);
+    if (bound) {
+        bound->state = SAL_FLOW_BOUND;
     }
     flow_notify(flow, SAL_FLOW_EVENT_BOUND);
     half_flow_delete(flow);

@@ -417,6 +417,9 @@ data_other_flow(__u32 dst_flow, __u32 src_flow, const struct outer *outer)
     }
     struct sal_flow *flow = half_flow_by_id(dst_flow);
     if (!flow) {
+        flow = flow_by_id(dst_flow); /* Another CPU has just bound it. */
+    }
+    if (!flow) {
         count(SAL_COUNT_IN_UNKNOWN_FLOW);
         tell_unknown_flow(dst_flow, src_flow, outer);
         return NULL;

@@ -4,6 +4,7 @@
 #define SALIENT_PACKET_BPF_H 1
 
 #include <linux/bpf.h>
+#include <linux/errno.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
