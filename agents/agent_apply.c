@@ -143,6 +143,14 @@ apply_timer(uv_timer_t *timer)
     if (error) {
         uv_timer_start(&agent->apply_timer, apply_timer, 1000, 0);
     }
+    agent_waiters_run(agent);
+}
+
+bool
+agent_apply_is_due(const struct agent *agent)
+{
+    return !agent->apply_error
+           && uv_is_active((const uv_handle_t *) &agent->apply_timer);
 }
 
 /* At once, unless the last time was just now: while thousands of answers

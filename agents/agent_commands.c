@@ -151,7 +151,10 @@ waiter_run(struct agent *agent, struct waiter *waiter)
         waiter_fail(waiter, "changed by another command");
     } else if (reg->state == REGISTRATION_REGISTERED
                && (reg->confirmed || !waiter->wait)) {
-        waiter_done(waiter, reg, NULL);
+        /* Whoever hears of it connects at once. */
+        if (!agent_apply_is_due(agent)) {
+            waiter_done(waiter, reg, NULL);
+        }
     } else if (reg->error) {
         /* Refused, or the confirmation did not come. */
         waiter_fail(waiter, reg->error);

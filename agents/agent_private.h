@@ -107,6 +107,8 @@ void agent_session_changed(struct agent *);
 int agent_read_installed(struct agent *);
 /* Computes what is wanted and makes it so, soon: many calls, one run. */
 void agent_apply_soon(struct agent *);
+/* Is that still to come?  Not when it only tries again. */
+bool agent_apply_is_due(const struct agent *);
 
 /* Computes what is wanted and makes it so; negative errno and a sentence. */
 int agent_apply_now(struct agent *, char **ret_error);
