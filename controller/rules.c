@@ -168,7 +168,11 @@ rules_compute_host(const struct rules_config *config,
         return;
     }
     rule.address = host->locator;
-    if (!config->rest_port || !is_of_rest(config, paths, from, host)) {
+    if (config->rest_port && is_of_rest(config, paths, from, host)) {
+        /* What the classes differ from; no group has this one port. */
+        rule.port = config->rest_port;
+        rule.flags &= ~RULE_VIA_GROUP;
+    } else {
         rule_table_put(table, &rule);
     }
     put_classes(config, paths, from, &rule, d, table);
