@@ -47,6 +47,10 @@ check-controller: $(BUILD)/bin/salient-controller $(BUILD)/bin/salctl $(BUILD)/t
 	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
 	    $(PYTHON) -B tests/controller/check_controller.py
 
+check-restart: $(BUILD)/bin/salient-controller $(BUILD)/tests/test_agent ## kill -9 of the controller, switches that forget (ONLY=name)
+	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
+	    $(PYTHON) -B tests/controller/check_restart.py
+
 check-sessions: $(BUILD)/bin/salient-controller $(BUILD)/tests/test_agent ## TLS, roles, bad switches (ONLY=name)
 	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
 	    $(PYTHON) -B tests/controller/check_sessions.py
@@ -63,8 +67,8 @@ check-stock: $(BUILD)/bin/salient-controller $(BUILD)/tests/test_agent ## switch
 	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
 	    $(PYTHON) -B tests/controller/check_stock.py
 
-.PHONY: check-controller check-routing check-plain check-stock check-sessions
-CHECKS += check-controller check-routing check-plain check-stock check-sessions
+.PHONY: check-controller check-restart check-routing check-plain check-stock check-sessions
+CHECKS += check-controller check-restart check-routing check-plain check-stock check-sessions
 FUZZ_TARGETS += openflow agent_session
 FUZZ_SRCS_agent_session := controller/agent_session.c \
     controller/agent_handshake.c controller/agent_requests.c \
