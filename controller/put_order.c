@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "controller/paths.h"
+#include "controller/put_waits.h"
 #include "controller/put_walk.h"
 #include "hash.h"
 #include "openvswitch/util.h"
@@ -78,131 +79,12 @@ struct split {
     const struct put_order_member *self;
     const struct rule_table *desired;
     struct put_order_held *held;
-    struct hmap services;       /* struct held_service; */
-    size_t n_groups;            /* so many of them are groups. */
+    struct put_waits *waits;    /* Of 'held'. */
     struct early_cache *cache;
     uint64_t *services_towards; /* services_of_others(), one a switch, and */
     uint64_t services_of_nowhere; /* where that is none; 0: not known yet. */
     long long now;
 };
-
-/* What must wait: services as a whole, the routes of a host, groups. */
-
-struct held_service {
-    struct hmap_node node;
-    struct rule key; /* A rule of it. */
-};
-
-static bool
-same_service(const struct rule *a, const struct rule *b)
-{
-    return a->kind == b->kind && a->protocol == b->protocol
-           && a->prefix_len == b->prefix_len
-           && !memcmp(&a->service, &b->service, sizeof a->service);
-}
-
-static uint32_t
-hash_service(const struct rule *rule)
-{
-    return hash_bytes(&rule->service, sizeof rule->service,
-                      rule->kind + (rule->protocol << 8));
-}
-
-static bool
-is_held(const struct hmap *services, const struct rule *rule)
-{
-    const struct held_service *held;
-
-    HMAP_FOR_EACH_WITH_HASH (held, node, hash_service(rule), services) {
-        if (same_service(&held->key, rule)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* How long they have waited. */
-
-struct wait {
-    struct hmap_node node;
-    struct rule key;
-    long long since;
-    bool goes_on; /* Since the present look began. */
-};
-
-static struct wait *
-find_wait(const struct put_order_held *held, const struct rule *rule)
-{
-    struct wait *wait;
-
-    HMAP_FOR_EACH_WITH_HASH (wait, node, hash_service(rule), held->waits) {
-        if (same_service(&wait->key, rule)) {
-            return wait;
-        }
-    }
-    return NULL;
-}
-
-/* May the service, route or group wait on? */
-static bool
-waits_on(struct split *split, const struct rule *rule)
-{
-    struct wait *wait = find_wait(split->held, rule);
-
-    if (!wait) {
-        wait = xzalloc(sizeof *wait);
-        wait->key = *rule;
-        wait->since = split->now;
-        hmap_insert(split->held->waits, &wait->node, hash_service(rule));
-    }
-    if (split->now - wait->since >= split->order->patience_ms) {
-        return false;
-    }
-    wait->goes_on = true;
-    return true;
-}
-
-/* Has it waited for so long that others should not wait for it any more?
- * They may be those it waits for. */
-static bool
-has_waited(const struct split *split, const struct rule *rule)
-{
-    const struct wait *wait = find_wait(split->held, rule);
-
-    return wait
-           && split->now - wait->since >= split->order->patience_ms / 4;
-}
-
-static void
-begin_waits(struct put_order_held *held)
-{
-    struct wait *wait;
-
-    if (!held->waits) {
-        held->waits = xmalloc(sizeof *held->waits);
-        hmap_init(held->waits);
-    }
-    HMAP_FOR_EACH (wait, node, held->waits) {
-        wait->goes_on = false;
-    }
-}
-
-/* Who does not wait any more is forgotten. */
-static void
-end_waits(struct put_order_held *held)
-{
-    struct wait *wait;
-
-    held->since = LLONG_MAX;
-    HMAP_FOR_EACH_SAFE (wait, node, held->waits) {
-        if (wait->goes_on) {
-            held->since = MIN(held->since, wait->since);
-        } else {
-            hmap_remove(held->waits, &wait->node);
-            free(wait);
-        }
-    }
-}
 
 /* Coming. */
 
@@ -225,7 +107,7 @@ end_of(const struct split *split, const struct rule *rule)
     }
     key.group = rule->port;
     const struct rule *found
-        = rule_table_find(is_held(&split->services, &key)
+        = rule_table_find(put_waits_has(split->waits, &key)
                           ? split->self->installed : split->desired, &key);
     if (!found) {
         return PUT_WALK_ARRIVES;
@@ -325,16 +207,20 @@ is_early(struct split *split, const struct rule_change *change)
            && end_of(split, rule) != PUT_WALK_ARRIVES;
 }
 
+/* True if that is news. */
 static bool
 hold(struct split *split, const struct rule *rule)
 {
-    if (is_held(&split->services, rule) || !waits_on(split, rule)) {
+    if (put_waits_has(split->waits, rule)
+        || !put_waits_hold(split->waits, rule, split->now,
+                           split->order->patience_ms)) {
         return false;
     }
-    struct held_service *service = xmalloc(sizeof *service);
-    service->key = *rule;
-    hmap_insert(&split->services, &service->node, hash_service(rule));
-    split->n_groups += rule->kind == RULE_GROUP;
+    if (rule->kind == RULE_GROUP) {
+        split->held->groups = true;
+    } else {
+        split->held->upper = true;
+    }
     return true;
 }
 
@@ -381,7 +267,7 @@ end_of_installed(const struct split *split, const struct rule_change *change,
                                                    &key);
     const struct rule *desired = rule_table_find(split->desired, &key);
     if (!installed || !desired || rule_equal(installed, desired)
-        || is_held(&split->services, &key)) {
+        || put_waits_has(split->waits, &key)) {
         return PUT_WALK_ARRIVES;
     }
     *ret_group = *desired;
@@ -389,15 +275,17 @@ end_of_installed(const struct split *split, const struct rule_change *change,
 }
 
 /* A rule that waits still sends by its group, and should not meet another way
- * there.  True if the group has to wait as well. */
+ * there.  True if the group has to wait as well.  (A route to who is gone may
+ * wait for those who wait for the group: so not for long.) */
 static bool
 holds_group(struct split *split, const struct rule_change *change)
 {
     struct rule group;
     bool waits = is_route_going(change)
-                 ? !has_waited(split, &change->rule)
+                 ? put_waits_age(split->waits, &change->rule, split->now)
+                   < split->order->patience_ms / 4
                  : change->op != RULE_ADD && !rule_is_group(&change->rule)
-                   && is_held(&split->services, &change->rule);
+                   && put_waits_has(split->waits, &change->rule);
 
     return waits
            && end_of_installed(split, change, &group) != PUT_WALK_ARRIVES
@@ -419,17 +307,6 @@ hold_all(struct split *split, const struct rule_changes *changes)
             more |= holds_group(split, &changes->changes[i]);
         }
     } while (more);
-}
-
-static void
-destroy_held_services(struct hmap *services)
-{
-    struct held_service *held;
-
-    HMAP_FOR_EACH_POP (held, node, services) {
-        free(held);
-    }
-    hmap_destroy(services);
 }
 
 /* Going. */
@@ -512,14 +389,15 @@ is_to_wait(struct split *split, const struct rule_change *change,
         return (held->upper || (gone > confirmed
                                 && gone > services_of_others(split, to)))
                && end_of_installed(split, change, &group) != PUT_WALK_LOOPS
-               && waits_on(split, &change->rule);
+               && put_waits_hold(split->waits, &change->rule, split->now,
+                                 split->order->patience_ms);
     }
     if (change->op == RULE_DELETE && change->rule.kind == RULE_GROUP) {
         return held->changes.n > 0; /* What waits may still need it. */
     }
     return (rule_has_target(&change->rule) || is_route(&change->rule)
             || change->rule.kind == RULE_GROUP)
-           && is_held(&split->services, &change->rule);
+           && put_waits_has(split->waits, &change->rule);
 }
 
 void
@@ -540,14 +418,15 @@ put_order_split(const struct put_order *order, uint64_t dpid,
         put_order_held_destroy(held);
         return; /* All ways are as they should be; which is usual. */
     }
-    hmap_init(&split.services);
+    if (!held->waits) {
+        held->waits = put_waits_create();
+    }
+    split.waits = held->waits;
     split.services_towards = xcalloc(
         paths_n_switches(plan_paths(order->plan)) + 1,
         sizeof *split.services_towards);
-    begin_waits(held);
+    put_waits_begin(held->waits);
     hold_all(&split, changes);
-    held->groups = split.n_groups > 0;
-    held->upper = hmap_count(&split.services) > split.n_groups;
     for (size_t i = 0; i < changes->n; i++) {
         const struct rule_change *change = &changes->changes[i];
 
@@ -558,24 +437,15 @@ put_order_split(const struct put_order *order, uint64_t dpid,
         }
     }
     changes->n = n;
-    destroy_held_services(&split.services);
+    held->since = put_waits_end(held->waits);
     free(split.cache);
     free(split.services_towards);
-    end_waits(held);
 }
 
 void
 put_order_held_destroy(struct put_order_held *held)
 {
-    struct wait *wait;
-
-    if (held->waits) {
-        HMAP_FOR_EACH_POP (wait, node, held->waits) {
-            free(wait);
-        }
-        hmap_destroy(held->waits);
-        free(held->waits);
-    }
+    put_waits_destroy(held->waits);
     rule_changes_destroy(&held->changes);
     memset(held, 0, sizeof *held);
 }

@@ -33,6 +33,8 @@
 #include "controller/topology.h"
 #include "openvswitch/hmap.h"
 
+struct put_waits;
+
 #define PUT_ORDER_PATIENCE_MS 2000
 
 /* A switch that is written. */
@@ -73,7 +75,7 @@ struct put_order_held {
     bool upper; /* Among them: services, or routes that come. */
     bool groups;
     long long since;     /* The longest wait began, if there is any. */
-    struct hmap *waits;  /* struct wait; NULL: none.  Owned. */
+    struct put_waits *waits; /* NULL: nothing has waited.  Owned. */
 };
 
 /* Takes down what 'changes' will do, in a member's tables. */

@@ -6,7 +6,7 @@ LIBCONTROLLER_SHELL := $(BUILD)/lib/libcontroller-shell.a
 # What decides: bytes or messages in, bytes and events out.
 SHELL_PURE := controller/openflow_codec.c controller/openflow_error.c \
     controller/switch_session.c controller/put.c controller/put_order.c \
-    controller/put_walk.c controller/put_queue.c controller/rule_encode.c \
+    controller/put_walk.c controller/put_waits.c controller/put_queue.c controller/rule_encode.c \
     controller/discovery.c controller/discovery_links.c \
     controller/discovery_hosts.c controller/latency.c \
     controller/fair_limit.c controller/flaps.c \
