@@ -15,8 +15,7 @@ struct step {
 
 struct walk {
     const struct put_order *order;
-    bool bypasses; /* Also by what takes the place of a port; */
-    bool more;     /* there is some. */
+    bool shallow; /* Only ask whether switches know the host. */
     struct step steps[STEPS_MAX];
     size_t n;
 };
@@ -46,7 +45,7 @@ by_port(struct walk *walk, uint64_t dpid, uint32_t number,
 /* The ports up to the first that is up; those before it may be up again when
  * the packets come.  Those behind it may be used by then, too, but are no way
  * on which packets come nearer at each switch, so whether they loop cannot be
- * asked of them. */
+ * asked of them; and there are many. */
 static enum put_walk_end
 by_group(struct walk *walk, uint64_t dpid, const struct rule *group,
          const struct rule *host)
@@ -57,11 +56,9 @@ by_group(struct walk *walk, uint64_t dpid, const struct rule *group,
         const struct topology_port *port
             = topology_port(walk->order->topology, dpid, group->ports[i]);
         worst = worse_of(worst, by_port(walk, dpid, group->ports[i], host));
-        if (port && port->up && !walk->bypasses) {
-            walk->more |= i + 1 < RULE_GROUP_PORTS_MAX && group->ports[i + 1];
-            break;
-        }
+        walk->shallow |= port && port->up;
     }
+    walk->shallow = false;
     return worst;
 }
 
@@ -85,6 +82,9 @@ by_rule(struct walk *walk, const struct put_order_member *member,
     struct rule key = RULE_INIT(RULE_GROUP), group;
     enum put_walk_end worst = PUT_WALK_ARRIVES;
 
+    if (walk->shallow) {
+        return PUT_WALK_ARRIVES;
+    }
     if (rule->flags & RULE_MARK) {
         onward.path_class = rule->flags >> RULE_MARK_CLASS_SHIFT
                             | RULE_MARKED_CLASS;
@@ -162,28 +162,21 @@ from_switch(struct walk *walk, uint64_t dpid, const struct rule *host)
     for (size_t i = 0; i < walk->n; i++) {
         const struct step *step = &walk->steps[i];
         if (step->dpid == dpid && step->path_class == host->path_class) {
-            return step->left || walk->bypasses ? PUT_WALK_ARRIVES
-                                                : PUT_WALK_LOOPS;
+            return step->left || walk->shallow ? PUT_WALK_ARRIVES
+                                               : PUT_WALK_LOOPS;
         }
     }
     if (!member || walk->n == STEPS_MAX) {
         return PUT_WALK_ARRIVES;
+    }
+    if (walk->shallow) {
+        return by_member(walk, member, host);
     }
     struct step *step = &walk->steps[walk->n++];
     *step = (struct step) {dpid, host->path_class, false};
     enum put_walk_end end = by_member(walk, member, host);
     step->left = true;
     return end;
-}
-
-static enum put_walk_end
-from_start(struct walk *walk, uint64_t dpid, const struct rule *by,
-           const struct rule *host)
-{
-    walk->n = 1;
-    walk->steps[0] = (struct step) {dpid, host->path_class, false};
-    return by->kind == RULE_GROUP ? by_group(walk, dpid, by, host)
-                                  : by_port(walk, dpid, by->port, host);
 }
 
 enum put_walk_end
@@ -193,11 +186,9 @@ put_walk(const struct put_order *order, uint64_t dpid, const struct rule *by,
     struct walk walk;
 
     walk.order = order;
-    walk.bypasses = walk.more = false;
-    enum put_walk_end end = from_start(&walk, dpid, by, host);
-    if (end == PUT_WALK_ARRIVES && walk.more) {
-        walk.bypasses = true;
-        end = from_start(&walk, dpid, by, host);
-    }
-    return end;
+    walk.shallow = false;
+    walk.n = 1;
+    walk.steps[0] = (struct step) {dpid, host->path_class, false};
+    return by->kind == RULE_GROUP ? by_group(&walk, dpid, by, host)
+                                  : by_port(&walk, dpid, by->port, host);
 }
