@@ -294,6 +294,9 @@ measure(struct discovery *d, const struct topology_end *at,
                       + latency_least(&far->round_trip)) / 2;
     if (latency_add(&port->latency, MAX(age_us - rest, 0))) {
         d->stats.latencies_changed++;
+    }
+    /* Each time: a link that has been away is a new one to the topology. */
+    if (port->latency.value) {
         topology_link_set_latency(d->topology, &probe->from,
                                   port->latency.value);
     }

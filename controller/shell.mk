@@ -55,6 +55,10 @@ check-sessions: $(BUILD)/bin/salient-controller $(BUILD)/tests/test_agent ## TLS
 	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
 	    $(PYTHON) -B tests/controller/check_sessions.py
 
+check-floods: $(BUILD)/bin/salient-controller $(BUILD)/tests/test_agent ## hosts that flood and forge, ports that flap (ONLY=name)
+	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
+	    $(PYTHON) -B tests/controller/check_floods.py
+
 check-routing: $(BUILD)/bin/salient-controller $(BUILD)/tests/test_agent ## IPv6, policies, path classes in real switches (ONLY=name)
 	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
 	    $(PYTHON) -B tests/controller/check_routing.py
@@ -67,8 +71,8 @@ check-stock: $(BUILD)/bin/salient-controller $(BUILD)/tests/test_agent ## switch
 	@BUILD=$(abspath $(BUILD)) OVS_PREFIX=$(abspath $(OVS_PREFIX)) \
 	    $(PYTHON) -B tests/controller/check_stock.py
 
-.PHONY: check-controller check-restart check-routing check-plain check-stock check-sessions
-CHECKS += check-controller check-restart check-routing check-plain check-stock check-sessions
+.PHONY: check-controller check-restart check-routing check-plain check-stock check-sessions check-floods
+CHECKS += check-controller check-restart check-routing check-plain check-stock check-sessions check-floods
 FUZZ_TARGETS += openflow agent_session
 FUZZ_SRCS_agent_session := controller/agent_session.c \
     controller/agent_handshake.c controller/agent_requests.c \

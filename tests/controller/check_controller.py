@@ -26,10 +26,10 @@ from topologies.wait import until
 from tests.controller import control
 from tests.controller.network import CONTROL, OPENFLOW_PORT, Network
 from tests.controller.stock_switch import StockSwitch
-from tests.controller.steps import run_suite
+from tests.controller.steps import expect, run_suite
 from tests.controller.triangle import (
-    ADDRESS, HOSTS, SERVICE, check_recompute, expect,
-    registrations_are_confirmed, switch_of, switches_and_links, targets)
+    ADDRESS, HOSTS, SERVICE, check_recompute, registrations_are_confirmed,
+    switches_and_links, targets)
 
 SEED = int(os.environ.get("SEED", "20120425"))
 
@@ -384,7 +384,7 @@ def a_full_table_is_explained(net):
     late = a_host_comes_late(net)
     until(lambda: net.ask("show", "status")["refused_rules"] > 0,
           "rules are refused")
-    refused = switch_of(net, 2)["refused"]
+    refused = net.switch(2)["refused"]
     expect(all("TABLE_FULL" in r["error"] and "table 1" in r["rule"]
                for r in refused), f"{refused}")
     status, text, _ = control.call_raw(CONTROL, "show", "switches",
@@ -428,7 +428,7 @@ def a_duplicate_datapath_is_refused(net):
           ["switches_refused_as_duplicates"] > 0, "it is refused")
     net.wait_in_sync(3)
     net.ovs.vsctl("del-br", "s4")
-    expect(switch_of(net, 1)["connected"], "the first one is gone")
+    expect(net.switch(1)["connected"], "the first one is gone")
     return ""
 
 
@@ -436,7 +436,7 @@ def a_dead_switch_is_replaced_by_its_double(net):
     """The first connection no longer answers: it is asked as soon as the
     second comes, which may then come again."""
     dead = StockSwitch(OPENFLOW_PORT, 0x77)
-    until(lambda: (switch_of(net, 0x77) or {}).get("in_sync"), "it is up")
+    until(lambda: net.switch(0x77).get("in_sync"), "it is up")
     dead.mute = True
     start = time.monotonic()
     double = StockSwitch(OPENFLOW_PORT, 0x77)
@@ -444,7 +444,7 @@ def a_dead_switch_is_replaced_by_its_double(net):
     expect(dead.closed.wait(7), "the dead one was not given up")
     took = time.monotonic() - start
     double = StockSwitch(OPENFLOW_PORT, 0x77)
-    until(lambda: (switch_of(net, 0x77) or {}).get("in_sync"), "replaced")
+    until(lambda: net.switch(0x77).get("in_sync"), "replaced")
     double.stop()
     net.wait_status(switches_known=3, timeout=15)
     return f"given up after {took:.1f} s"
@@ -452,17 +452,17 @@ def a_dead_switch_is_replaced_by_its_double(net):
 
 def openflow_13_works_too(net):
     net.ovs.vsctl("set", "bridge", "s2", "protocols=OpenFlow13")
-    until(lambda: (switch_of(net, 2) or {}).get("openflow") == "1.3",
+    until(lambda: net.switch(2).get("openflow") == "1.3",
           "s2 speaks 1.3")
     net.wait_in_sync(3, links=3)
-    known = switch_of(net, 2)
+    known = net.switch(2)
     expect(known["sal"] and not known["bundles"], f"{known}")
     w1 = net.hosts["w1"]
     w1.ask("register old.shop.acme 80 1 wait", "registered confirmed=1")
     w1.ask("unregister old.shop.acme 80 wait", "unregistered confirmed=1")
     check_recompute(net)
     net.ovs.vsctl("set", "bridge", "s2", "protocols=OpenFlow15")
-    until(lambda: (switch_of(net, 2) or {}).get("openflow") == "1.5",
+    until(lambda: net.switch(2).get("openflow") == "1.5",
           "s2 speaks 1.5")
     net.wait_in_sync(3, links=3, hosts_attached=4)
     return ""
@@ -471,7 +471,7 @@ def openflow_13_works_too(net):
 def a_stock_switch_forwards_plainly(net):
     stock = StockSwitch(OPENFLOW_PORT, 0x99)
     net.wait_in_sync(4, switches_stock=1)
-    known = switch_of(net, 0x99)
+    known = net.switch(0x99)
     expect(not known["sal"] and known["openflow"] == "1.3"
            and known["hardware"] == "Make", f"{known}")
     expect(stock.flow_mods and not stock.meter_mods and not stock.bundles,

@@ -26,7 +26,7 @@ from topologies.daemon import sh
 from topologies.wait import until
 from tests.controller import control
 from tests.controller.network import CONTROL, Network
-from tests.controller.steps import run_suite
+from tests.controller.steps import expect, run_suite
 
 CONFIG = """
 plain_hosts: true
@@ -35,11 +35,6 @@ plain_timeout: 6s
 HOSTS = (("p1", "s1"), ("p2", "s4"), ("p3", "s3"), ("a1", "s2"))
 ADDRESS = {name: f"10.0.0.{i}" for i, (name, _) in enumerate(HOSTS, 1)}
 ADDRESS6 = {name: f"fd00::{i}" for i, (name, _) in enumerate(HOSTS, 1)}
-
-
-def expect(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def try_inside(name, *command):

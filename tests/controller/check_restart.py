@@ -22,11 +22,10 @@ from topologies import sandbox
 from topologies.daemon import sh
 from topologies.wait import until
 from tests.controller.network import OPENFLOW_PORT, Network
-from tests.controller.steps import run_suite
+from tests.controller.steps import expect, run_suite
 from tests.controller.triangle import (
-    ADDRESS, SERVICE, SWITCHES, check_recompute, expect,
-    registrations_are_confirmed, services_in, switch_of, switches_and_links,
-    targets)
+    ADDRESS, SERVICE, SWITCHES, check_recompute, registrations_are_confirmed,
+    services_in, switches_and_links, targets)
 
 SEED = int(os.environ.get("SEED", "20120425"))
 
@@ -51,7 +50,7 @@ def the_controller_dies_and_returns(net):
                               hold_left_ms=0, timeout=25)
     took = time.monotonic() - start
     for number, switch in enumerate(SWITCHES, 1):
-        known = switch_of(net, number)
+        known = net.switch(number)
         wrote = known["adds"] + known["modifies"] + known["deletes"]
         expect(wrote == 0 and known["rounds"] == 0,
                f"{switch}: {wrote} rules written in {known['rounds']} rounds")
@@ -61,7 +60,8 @@ def the_controller_dies_and_returns(net):
         expect(all(after[f] >= before[switch][f] for f in after),
                f"{switch}: a flow is younger than before ({elapsed:.1f} s)")
     check_recompute(net)
-    return f"in sync after {took:.1f} s, 0 rules written ({status['links']} links)"
+    return (f"in sync after {took:.1f} s, 0 rules written "
+            f"({status['links']} links)")
 
 
 def without_it_switches_bypass_a_dead_link(net):

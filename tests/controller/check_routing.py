@@ -24,7 +24,7 @@ from topologies import sandbox
 from topologies.daemon import sh
 from topologies.wait import until
 from tests.controller.network import RUN, Network
-from tests.controller.steps import run_suite
+from tests.controller.steps import expect, run_suite
 
 SERVICE = "web.shop.acme"
 STANDBY = "db.shop.acme"
@@ -49,11 +49,6 @@ services:
   - {{name: {SLOW}, path_class: clean}}
   - {{name: {SEEN}, path_class: inspected}}
 """
-
-
-def expect(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def counted(net, switch, *patterns):

@@ -26,7 +26,7 @@ from topologies.daemon import BUILD, RUN, sh
 from topologies.ovs import OpenVSwitch
 from topologies.wait import TooLate, until
 from tests.controller.network import OPENFLOW_PORT, Network
-from tests.controller.steps import run_suite
+from tests.controller.steps import expect, run_suite
 
 CLONE_NEWNET = 0x40000000
 OURS, THEIRS = "192.0.2.1", "192.0.2.2"  # Of the management network.
@@ -36,11 +36,6 @@ SERVICE = "web.shop.acme"
 HOSTS = (("h1", "t1"), ("w1", "t1"), ("w3", "s3"))
 ADDRESS = {name: f"10.0.0.{i}" for i, (name, _) in enumerate(HOSTS, 1)}
 ADDRESS6 = {name: f"fd00::{i}" for i, (name, _) in enumerate(HOSTS, 1)}
-
-
-def expect(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 @contextlib.contextmanager

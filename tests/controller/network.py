@@ -5,6 +5,7 @@ namespace, hosts that are a namespace and a veth each, with test agents."""
 import os
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -187,9 +188,45 @@ class Network:
         until(lambda: os.path.exists(CONTROL) and self.ask("show", "status"),
               "the controller answers")
 
+    def reload(self, config):
+        """SIGHUP with another configuration; what the log says of it."""
+        write(f"{RUN}/controller.yaml", config)
+        with open(self.daemon.log, encoding="utf-8") as log:
+            log.seek(0, os.SEEK_END)
+            self.daemon.process.send_signal(signal.SIGHUP)
+            said = []
+
+            def look():
+                said.extend(log.readlines())
+                return any("configuration was read again" in line
+                           for line in said)
+            until(look, "it is read again")
+        return next(line for line in said if "read again" in line)
+
+    def cpu_seconds(self):
+        """Of the controller so far."""
+        path = f"/proc/{self.daemon.process.pid}/stat"
+        with open(path, encoding="ascii") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory_kib(self):
+        """Of the controller now."""
+        path = f"/proc/{self.daemon.process.pid}/status"
+        with open(path, encoding="ascii") as status:
+            return int(next(line for line in status
+                            if line.startswith("VmRSS")).split()[1])
+
     def ask(self, *command):
         from tests.controller.control import call
         return call(CONTROL, *command)
+
+    def switch(self, dpid):
+        """What the controller says of a switch; {} if it does not know it."""
+        for switch in self.ask("show", "switches") or []:
+            if switch["dpid"] == f"{dpid:016x}":
+                return switch
+        return {}
 
     def wait_status(self, timeout=15.0, **wanted):
         """Until 'show status' has these values."""

@@ -6,6 +6,11 @@ import os
 import traceback
 
 
+def expect(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
 def run_steps(net, steps):
     """(passed, failed, skipped); a failure ends it.  What a step returns is
     shown behind its name."""

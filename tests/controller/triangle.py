@@ -12,16 +12,13 @@ hosts, and the first steps of every suite that has them:
 
 import re
 
+from tests.controller.steps import expect
+
 SERVICE = "web.shop.acme"
 SWITCHES = ("s1", "s2", "s3")
 HOSTS = (("h1", "s1"), ("w1", "s1"), ("w2", "s2"), ("w3", "s3"))
 ADDRESS = {name: f"10.0.0.{i}" for i, (name, _) in enumerate(HOSTS, 1)}
 SERVICE_RULE = "cookie=0x53414c03"
-
-
-def expect(condition, what):
-    if not condition:
-        raise AssertionError(what)
 
 
 def targets(net, switch):
@@ -45,13 +42,6 @@ def services_in(net, switch, names):
         r"set_field:([0-9.]+)->ip_dst", " ".join(
             flow for flow in flows if prefix.get(name, "?") in flow)))
             for name in names}
-
-
-def switch_of(net, number):
-    for switch in net.ask("show", "switches"):
-        if switch["dpid"] == f"{number:016x}":
-            return switch
-    return None
 
 
 def check_recompute(net):

@@ -10,12 +10,14 @@
 #include "util.h"
 
 #define N_PORTS 4
+#define WIRE_US 5000
 
 struct bench {
     struct topology *topology;
     struct discovery *discovery;
     struct topology_end wires[2][N_PORTS + 1]; /* By switch - 1 and port. */
     bool cut;             /* No frame arrives. */
+    long long now_us;     /* Where links take time: WIRE_US. */
     int sends, returned;
     uint8_t last[PACKET_BUFFER_LEN];
     size_t last_len;
@@ -33,7 +35,11 @@ on_send(uint64_t dpid, uint32_t in_port, uint32_t port, const void *frame,
         size_t len, void *b_)
 {
     struct bench *b = b_;
-    struct topology_end far = b->wires[dpid - 1][port];
+    struct topology_end far = {dpid, port}; /* Straight back. */
+
+    if (port <= N_PORTS) {
+        far = b->wires[dpid - 1][port];
+    }
 
     b->sends++;
     b->returned += in_port == port;
@@ -93,6 +99,12 @@ static const struct discovery_ops ops = {
     .resolves_soon = resolves_soon,
 };
 
+static long long
+now_us(void *b_)
+{
+    return ((struct bench *) b_)->now_us;
+}
+
 static bool
 is_reserved(const struct in6_addr *address, const void *aux)
 {
@@ -100,7 +112,7 @@ is_reserved(const struct in6_addr *address, const void *aux)
 }
 
 static void
-bench_start(struct bench *b)
+bench_start_with(struct bench *b, const struct discovery_ops *bench_ops)
 {
     const struct discovery_config config = {
         .link_key = {1, 2, 3},
@@ -118,7 +130,7 @@ bench_start(struct bench *b)
 
     memset(b, 0, sizeof *b);
     b->topology = topology_create();
-    b->discovery = discovery_create(&config, &ops, b, b->topology);
+    b->discovery = discovery_create(&config, bench_ops, b, b->topology);
     b->known.bytes[0] = 42;
     memset(b->key, 9, sizeof b->key);
     for (uint64_t dpid = 1; dpid <= 2; dpid++) {
@@ -133,6 +145,12 @@ bench_start(struct bench *b)
 }
 
 static void
+bench_start(struct bench *b)
+{
+    bench_start_with(b, &ops);
+}
+
+static void
 bench_stop(struct bench *b)
 {
     discovery_destroy(b->discovery);
@@ -143,10 +161,13 @@ static void
 deliver(struct bench *b, long long now)
 {
     for (int i = 0; i < 4; i++) {
+        b->now_us = now * 1000;
         discovery_run(b->discovery, now);
         size_t n = b->n_queue;
         b->n_queue = 0;
         for (size_t j = 0; j < n; j++) {
+            bool by_wire = b->queue[j].at.port <= N_PORTS;
+            b->now_us = now * 1000 + (by_wire ? WIRE_US : 0);
             discovery_packet_in(b->discovery, &b->queue[j].at,
                                 b->queue[j].frame, b->queue[j].len, now);
         }
@@ -192,6 +213,36 @@ test_links(void)
         topology_run(b.topology, now);
     }
     CU_ASSERT(!is_linked(&b));
+    bench_stop(&b);
+}
+
+/* Also of a link that has been away. */
+static void
+test_latencies(void)
+{
+    struct discovery_ops timed = ops;
+    struct bench b;
+
+    timed.now_us = now_us;
+    bench_start_with(&b, &timed);
+    long long now = 0;
+    for (int round = 0; round < 2; round++) {
+        for (long long end = now + 20000; now < end; now += 100) {
+            deliver(&b, now);
+            topology_run(b.topology, now);
+        }
+        CU_ASSERT_FATAL(is_linked(&b));
+        CU_ASSERT_EQUAL(topology_port(b.topology, 1, 1)->latency_us, WIRE_US);
+        CU_ASSERT_EQUAL(topology_port(b.topology, 2, 3)->latency_us, WIRE_US);
+        b.cut = true;
+        for (long long end = now + 5000; now < end; now += 100) {
+            deliver(&b, now);
+            topology_run(b.topology, now);
+        }
+        CU_ASSERT(!is_linked(&b));
+        b.cut = false;
+    }
+    CU_ASSERT_EQUAL(discovery_stats(b.discovery)->latencies_changed, 2);
     bench_stop(&b);
 }
 
@@ -676,7 +727,7 @@ test_noise(void)
 }
 
 UNIT_MAIN("discovery",
-          UNIT_TEST(test_links),
+          UNIT_TEST(test_links), UNIT_TEST(test_latencies),
           UNIT_TEST(test_links_of_a_busy_switch_are_kept),
           UNIT_TEST(test_a_late_switch),
           UNIT_TEST(test_ports_that_are_down_are_not_probed),
