@@ -41,6 +41,17 @@ class Report:
             verdicts = pipe.read()
         return tuple(verdicts.count(letter) for letter in (b"P", b"F", b"S"))
 
+    def finish(self, status):
+        """Sums up at the end.  'status' is that of the sandbox: who died
+        without a word has failed.  Returns the exit status of the whole."""
+        passed, failed, skipped = self.counts()
+        if status == 130:
+            print("interrupted")
+            return status
+        failed += bool(status and not failed)
+        print(f"\n{passed} passed, {failed} failed, {skipped} skipped")
+        return 1 if failed else 0
+
 
 def title(text):
     print(f"\n{text}", flush=True)

@@ -249,14 +249,7 @@ def main():
     left = sandbox.leftovers(before)
     report.check(not left, "nothing is left on the machine", ", ".join(left)
                  if left else "no process, interface, mount or bpf pin")
-    passed, failed, skipped = report.counts()
-    if status == 130:
-        print("interrupted")
-        return status
-    if status and not failed:
-        failed = 1
-    print(f"\n{passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
+    return report.finish(status)
 
 
 if __name__ == "__main__":

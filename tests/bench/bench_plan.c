@@ -6,16 +6,14 @@
  *
  * K is the fat tree's (5/4 K^2 switches, K^3/4 hosts).  'groups' measures with
  * fast-failover groups. */
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 #include "controller/addresses.h"
 #include "controller/plan.h"
 #include "openvswitch/dynamic-string.h"
+#include "tests/bench/memory.h"
 #include "util.h"
 
 static struct registry *registry;
@@ -32,31 +30,6 @@ now_us(void)
     struct timespec ts;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
     return ts.tv_sec * 1e6 + ts.tv_nsec / 1e3;
-}
-
-/* Resident now, without what malloc() keeps for later. */
-static double
-memory_mb(void)
-{
-    unsigned long size, resident = 0;
-
-    malloc_trim(0);
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (!f || fscanf(f, "%lu %lu", &size, &resident) != 2) {
-        fprintf(stderr, "cannot read /proc/self/statm\n");
-    }
-    if (f) {
-        fclose(f);
-    }
-    return resident * (sysconf(_SC_PAGESIZE) / 1048576.0);
-}
-
-static double
-peak_mb(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return usage.ru_maxrss / 1024.0;
 }
 
 static void

@@ -294,11 +294,7 @@ def run(report):
 
 def main():
     report = Report()
-    status = sandbox.run(lambda: run(report))
-    passed, failed, skipped = report.counts()
-    failed += bool(status and not failed)
-    print(f"\n{passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
+    return report.finish(sandbox.run(lambda: run(report)))
 
 
 if __name__ == "__main__":

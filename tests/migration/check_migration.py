@@ -97,13 +97,7 @@ def main():
                  else [s for s in SCENARIOS if not wanted
                        or s.run.__name__ in wanted])
     report = Report()
-    status = sandbox.run(lambda: run_all(report, scenarios))
-    passed, failed, skipped = report.counts()
-    if status == 130:
-        return status
-    failed += bool(status and not failed)
-    print(f"{passed} passed, {failed} failed, {skipped} skipped")
-    return 1 if failed else 0
+    return report.finish(sandbox.run(lambda: run_all(report, scenarios)))
 
 
 if __name__ == "__main__":

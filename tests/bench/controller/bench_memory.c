@@ -7,16 +7,14 @@
  *     bench_memory JSON [EDGES [SERVICES [INSTANCES]]]
  *
  * Prints `bench NAME VALUE UNIT` lines.  Exits with 1 if a rule is wrong. */
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <unistd.h>
 #include "controller/addresses.h"
 #include "controller/plan.h"
 #include "hash.h"
 #include "openvswitch/dynamic-string.h"
+#include "tests/bench/memory.h"
 #include "util.h"
 
 #define HOSTS_AT_EDGE 3
@@ -42,30 +40,6 @@ struct seen {
     uint32_t all;                /* Source ports that find a rule. */
     uint32_t shares[HOSTS_MAX];  /* Of the same, by host. */
 };
-
-static double
-memory_mb(void)
-{
-    unsigned long size, resident = 0;
-
-    malloc_trim(0);
-    FILE *f = fopen("/proc/self/statm", "r");
-    if (!f || fscanf(f, "%lu %lu", &size, &resident) != 2) {
-        fprintf(stderr, "cannot read /proc/self/statm\n");
-    }
-    if (f) {
-        fclose(f);
-    }
-    return resident * (sysconf(_SC_PAGESIZE) / 1048576.0);
-}
-
-static double
-peak_mb(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return usage.ru_maxrss / 1024.0;
-}
 
 static void
 add_switch(uint64_t dpid, int n_ports)
