@@ -76,6 +76,9 @@ static void
 count_switches(const struct controller *c, struct controller_status *status)
 {
     const struct managed_switch *sw;
+    /* Heard in this turn of the loop: no rule is the worse for it yet. */
+    bool unplanned = c->hold.over && (registry_has_changes(c->registry)
+                                      || topology_has_changes(c->topology));
 
     HMAP_FOR_EACH (sw, node, &c->switches) {
         status->known++;
@@ -89,7 +92,8 @@ count_switches(const struct controller *c, struct controller_status *status)
         bool standby = sw->put->state == PUT_STANDBY;
         status->standby += standby;
         status->pending += !standby
-                           && (sw->dirty || sw->put->state != PUT_READY);
+                           && (unplanned || sw->dirty
+                               || sw->put->state != PUT_READY);
     }
 }
 

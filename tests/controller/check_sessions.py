@@ -478,16 +478,17 @@ def no_room_for_groups(net, version):
     proxy = Proxy(PROXY_PORT, OPENFLOW_PORT, refuse)
     net.ovs.vsctl("set", "bridge", "s1", f"protocols={version}")
     controllers(net, "s1", f"tcp:127.0.0.1:{PROXY_PORT}")
-    until(lambda: any("no room for groups" in str(event) for event
-                      in net.ask("show", "events", "20")), "it is said")
+    def flows():
+        return net.ovs.ofctl("-O", version, "--no-names", "dump-flows", "s1",
+                             "table=20").splitlines()
+    until(lambda: any("nw_dst=10.0.0.2" in flow and "output:" in flow
+                      for flow in flows()), "a route names its port")
     net.wait_in_sync(2, links=1, refused_rules=0)
+    expect(any("no room for groups" in str(event) for event
+               in net.ask("show", "events", "20")), "nobody was told")
     groups = net.ovs.ofctl("-O", version, "dump-groups", "s1")
-    flows = net.ovs.ofctl("-O", version, "--no-names", "dump-flows", "s1",
-                          "table=20").splitlines()
     expect("group_id" not in groups and not any(
-        "group:" in flow for flow in flows), f"{groups} {flows}")
-    expect(any("nw_dst=10.0.0.2" in flow and "output:" in flow
-               for flow in flows), f"{flows}")
+        "group:" in flow for flow in flows()), f"{groups} {flows()}")
     expect(net.ask("recompute", "--check"), "a full recompute differs")
     # Once it has been forgotten, it may have room.
     net.ovs.vsctl("del-controller", "s1")

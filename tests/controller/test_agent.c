@@ -43,8 +43,7 @@ static struct {
         bool used;
         struct sockaddr_storage locator, resolver;
         uv_udp_t sal;        /* Bound to the SAL port. */
-        uv_udp_t client;     /* Bound to the source port of the last SYN. */
-        bool client_open;
+        uv_udp_t *client;    /* Bound to the source port of the last SYN. */
     } sides[2];
     uint8_t endpoint_id[SAL_ENDPOINT_ID_LEN];
     uint8_t key[IDENTITY_SESSION_KEY_LEN];
@@ -239,6 +238,12 @@ send_ack(const char *locator, uint8_t class)
 }
 
 static void
+free_handle(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void
 send_syn(struct side *side, const char *name, uint16_t source_port,
          uint8_t class)
 {
@@ -262,13 +267,12 @@ send_syn(struct side *side, const char *name, uint16_t source_port,
     }
     memcpy(syn.service_id, prefix.id.bytes, sizeof syn.service_id);
     syn.control.base.checksum = checksum((uint8_t *) &syn, sizeof syn);
-    if (side->client_open) {
-        uv_close((uv_handle_t *) &side->client, NULL);
-        uv_run(agent.loop, UV_RUN_NOWAIT);
+    if (side->client) {
+        uv_close((uv_handle_t *) side->client, free_handle);
     }
-    open_udp(&side->client, &side->locator, source_port);
-    side->client_open = true;
-    udp_send(&side->client, &side->resolver, &syn, sizeof syn);
+    side->client = xmalloc(sizeof *side->client);
+    open_udp(side->client, &side->locator, source_port);
+    udp_send(side->client, &side->resolver, &syn, sizeof syn);
 }
 
 /* The session. */
